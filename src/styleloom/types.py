@@ -1,0 +1,69 @@
+"""The contracts that every family of networks meets; training, sampling and metrics depend on these alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
+
+from torch import Tensor
+
+Pyramid: TypeAlias = tuple[Tensor, ...]
+"""Images of one scene at several resolutions, low to high, each [N, C, H, W] in [-1, 1]."""
+
+Images: TypeAlias = Tensor | Pyramid
+"""One tensor [N, C, H, W] in [-1, 1], or a pyramid of them."""
+
+NoiseMode: TypeAlias = Literal["random", "fixed", "none"]
+"""Fresh N(0, 1) per call, the maps stored with the network, or no noise at all."""
+
+Noise: TypeAlias = NoiseMode | Sequence[Tensor]
+"""A mode, or one map [N or 1, 1, H, W] for each noise input, in layer order."""
+
+
+@dataclass(frozen=True)
+class GrowthState:
+    """Where a growing network stands (ProGAN section 2).
+
+    Args:
+        level: index of the highest active resolution, 0 at 4x4. With the papers' level of detail `lod` and
+            output resolution 2^L this is `L - 2 - floor(lod)`.
+        alpha: weight of the new level in [0, 1]; 1 when it is fully faded in. `1 - (lod - floor(lod))`.
+    """
+
+    level: int
+    alpha: float
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Latents to images, in two stages."""
+
+    @property
+    def resolution(self) -> int:
+        """Side of the output image, in px."""
+        ...
+
+    @property
+    def num_ws(self) -> int:
+        """Number of style inputs: the L of `ws`."""
+        ...
+
+    def mapping(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """z [N, Z] (and label [N, K]) to ws [N, L, W], without truncation."""
+        ...
+
+    def synthesis(self, ws: Tensor, growth: GrowthState | None = None, noise: Noise = "random") -> Images:
+        """ws [N, L, W] to images in [-1, 1] (not clipped)."""
+        ...
+
+
+@runtime_checkable
+class Discriminator(Protocol):
+    """Images to one logit each."""
+
+    def __call__(
+        self, images: Images, label: Tensor | None = None, growth: GrowthState | None = None
+    ) -> Tensor:
+        """Images in [-1, 1] to logits [N]."""
+        ...
