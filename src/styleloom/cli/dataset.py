@@ -1,0 +1,193 @@
+"""`styleloom dataset build` and `styleloom dataset check`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rich.console
+import rich.progress
+import tyro
+
+from styleloom.data.build import BuildOptions, BuildReport, Order, build_dataset
+from styleloom.data.check import CheckReport, check_dataset
+from styleloom.data.conversion import ConversionOptions, Crop, Filter
+from styleloom.data.index import Index
+from styleloom.data.labels import MAX_LISTED
+from styleloom.data.sources import open_source
+from styleloom.errors import UserError
+
+
+@dataclass
+class DatasetBuild:
+    """Convert a folder or zip of images, or an embedded set, to an archive for training."""
+
+    src: tyro.conf.Positional[str]
+    """Folder (searched recursively) or zip of PNG, JPEG, WebP, BMP or TIFF images, or: emoji."""
+    dest: tyro.conf.Positional[Path]
+    """The archive to write; ends in .zip."""
+    resolution: int
+    """Side of the stored images in px: a power of two >= 4."""
+    crop: Crop = "center"
+    """center: largest central square. none: only square images. pad: black bars. lsun-car: StyleGAN's recipe."""
+    filter: Filter = "lanczos"
+    """Resampling filter."""
+    channels: int = 3
+    """1 (grey), 3 (RGB) or 4 (RGBA)."""
+    background: str = "white"
+    """Colour under transparent pixels for 1 and 3 channels."""
+    labels: str | None = None
+    """'folders' (one class per sub-folder), 'keep' (those of a source archive), or a CSV or JSON file."""
+    order: Order = "shuffled"
+    """shuffled: once, with a fixed seed. source: as the source has them."""
+    skip_bad: bool = False
+    """Leave bad files out and report them, instead of stopping."""
+    upscale: bool = False
+    """Accept images smaller than the resolution and enlarge them."""
+    overwrite: bool = False
+    """Replace DEST if it exists."""
+    workers: int = 0
+    """Threads; 0 for one per core."""
+    json: bool = False
+    """Print one JSON document instead of a report."""
+
+    def run(self) -> int:
+        """Build; report on stdout, warnings and progress on stderr. Returns 0. Raises UserError."""
+        if self.dest.suffix.lower() != ".zip":
+            raise UserError(f"{self.dest}: an archive's name ends in .zip")
+        options = BuildOptions(
+            conversion=ConversionOptions(
+                self.resolution, self.crop, self.filter, self.channels, self.background, self.upscale
+            ),
+            labels=self.labels,
+            order=self.order,
+            skip_bad=self.skip_bad,
+            workers=self.workers,
+            overwrite=self.overwrite,
+        )
+        source = open_source(self.src)
+        try:
+            with _progress("converting") as progress:
+                report = build_dataset(source, self.dest, options, progress)
+        finally:
+            source.close()
+        _warn_about(report)
+        if self.json:
+            _print_json(_build_document(self.dest, report))
+        else:
+            print(f"wrote {self.dest}: {_summary(report.index)}")
+        return 0
+
+
+@dataclass
+class DatasetCheck:
+    """Decode every image of an archive and compare it with the index."""
+
+    path: tyro.conf.Positional[str]
+    """An archive, or: emoji."""
+    json: bool = False
+    """Print one JSON document instead of a report."""
+
+    def run(self) -> int:
+        """Check; report on stdout, progress on stderr. Returns 0, or 2 when anything is wrong."""
+        with _progress("checking") as progress:
+            report = check_dataset(self.path, progress)
+        if self.json:
+            _print_json(_check_document(self.path, report))
+        else:
+            _print_check(self.path, report)
+        return 2 if report.problems else 0
+
+
+@contextlib.contextmanager
+def _progress(verb: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, gone when done."""
+    console = rich.console.Console(stderr=True)
+    columns = (*rich.progress.Progress.get_default_columns(), rich.progress.MofNCompleteColumn())
+    with rich.progress.Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(verb, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _warn_about(report: BuildReport) -> None:
+    if report.ignored:
+        endings = ", ".join(f"{count} {ending}" for ending, count in sorted(report.ignored.items()))
+        number = sum(report.ignored.values())
+        print(f"passed over {number} files that are not images: {endings}", file=sys.stderr)
+    if report.unknown_labels:
+        shown = ", ".join(report.unknown_labels[:MAX_LISTED])
+        print(f"{len(report.unknown_labels)} labels name no image of the source: {shown}", file=sys.stderr)
+    if report.skipped:
+        print(f"skipped {len(report.skipped)} bad files:", file=sys.stderr)
+        for file in report.skipped:
+            print(f"  {file.name}: {file.reason}", file=sys.stderr)
+
+
+def _summary(index: Index) -> str:
+    recipe = index.recipe
+    labels = f", label_dim {index.label_dim}" if index.label_dim else ", no labels"
+    skipped = f", {recipe.num_skipped} bad files skipped" if recipe.num_skipped else ""
+    return (
+        f"{recipe.num_images} images, {recipe.resolution}x{recipe.resolution} px, "
+        f"{recipe.channels} channel{'s' * (recipe.channels > 1)}{labels}{skipped}"
+    )
+
+
+def _index_document(index: Index) -> dict[str, Any]:
+    return {
+        "num_images": index.recipe.num_images,
+        "resolution": index.recipe.resolution,
+        "channels": index.recipe.channels,
+        "label_dim": index.label_dim,
+        "classes": None if index.classes is None else list(index.classes),
+        "recipe": dataclasses.asdict(index.recipe),
+    }
+
+
+def _build_document(dest: Path, report: BuildReport) -> dict[str, Any]:
+    return {
+        "path": str(dest),
+        **_index_document(report.index),
+        "skipped": [dataclasses.asdict(file) for file in report.skipped],
+        "ignored": dict(sorted(report.ignored.items())),
+        "unknown_labels": list(report.unknown_labels),
+    }
+
+
+def _check_document(path: str, report: CheckReport) -> dict[str, Any]:
+    return {
+        "path": path,
+        "ok": not report.problems,
+        "problems": list(report.problems),
+        **_index_document(report.index),
+        "class_counts": {str(label): count for label, count in report.class_counts.items()},
+        "duplicates": [list(group) for group in report.duplicates],
+    }
+
+
+def _print_check(path: str, report: CheckReport) -> None:
+    index = report.index
+    print(f"{path}: {_summary(index)}")
+    for label, count in report.class_counts.items():
+        print(f"  class {label}{f' {index.classes[label]}' if index.classes else ''}: {count} images")
+    for field, value in dataclasses.asdict(index.recipe).items():
+        print(f"  {field}: {value}")
+    print(f"  duplicates: {len(report.duplicates)} groups of images with equal pixels")
+    for group in report.duplicates[:MAX_LISTED]:
+        print(f"    {' = '.join(group)}")
+    for problem in report.problems[:MAX_LISTED]:
+        print(f"  problem: {problem}")
+    if len(report.problems) > MAX_LISTED:
+        print(f"  … and {len(report.problems) - MAX_LISTED} more problems")
+    print(f"{len(report.problems)} problems" if report.problems else "no problems")
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    json.dump(document, sys.stdout, ensure_ascii=False)
+    print()

@@ -1,0 +1,83 @@
+"""What verbs print: one JSON document or tables on stdout; progress goes to stderr."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from styleloom.config.experiment import Experiment
+from styleloom.config.networks import DiscriminatorConfig, GeneratorConfig
+from styleloom.config.serialize import flatten
+
+PLAIN_WIDTH = 200
+"""Columns of tables that do not go to a terminal: enough to leave every row on one line."""
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """Write `document` to stdout as the one JSON document of this command."""
+    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+def console() -> Console:
+    """A console on stdout, for results."""
+    return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+
+
+def progress_console() -> Console:
+    """A console on stderr, for everything that is not a result."""
+    return Console(stderr=True)
+
+
+def text(value: Any) -> str:
+    """A configuration's value as overrides write it: `1,3,3,1`, `none`."""
+    if value is None:
+        return "none"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def experiment_table(experiment: Experiment) -> Table:
+    """Every field of `experiment` under the dotted name that overrides use, with its value."""
+    table = Table("field", "value", title=escape(f"{experiment.name}: {experiment.source}"), title_justify="left")
+    for name, value in flatten(experiment).items():
+        if name not in ("name", "source"):
+            table.add_row(name, escape(text(value)))
+    return table
+
+
+def parameter_counts(experiment: Experiment) -> tuple[int, int]:
+    """Trainable parameters of the generator and of the discriminator, counted without allocating them."""
+    return _generator_parameters(experiment.generator), _discriminator_parameters(experiment.discriminator)
+
+
+# Presets share networks, so that each is built once. torch is imported late: it takes a second.
+
+
+@functools.cache
+def _generator_parameters(config: GeneratorConfig) -> int:
+    import torch
+
+    from styleloom.networks.build import build_generator
+
+    with torch.device("meta"):
+        return _trainable(build_generator(config))
+
+
+@functools.cache
+def _discriminator_parameters(config: DiscriminatorConfig) -> int:
+    import torch
+
+    from styleloom.networks.build import build_discriminator
+
+    with torch.device("meta"):
+        return _trainable(build_discriminator(config))
+
+
+def _trainable(network: Any) -> int:
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

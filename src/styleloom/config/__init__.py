@@ -1,0 +1,44 @@
+"""Experiments as data: frozen dataclasses, JSON, typed overrides."""
+
+from styleloom.config.experiment import (
+    Adam,
+    Augmentation,
+    ByResolution,
+    Experiment,
+    Growth,
+    PathLength,
+    R1,
+    RunOptions,
+)
+from styleloom.config.networks import (
+    DiscriminatorConfig,
+    FeatureMaps,
+    GeneratorConfig,
+    Mapping,
+    MinibatchStd,
+    StyleGAN2Discriminator,
+    StyleGAN2Generator,
+)
+from styleloom.config.overrides import apply_overrides
+from styleloom.config.serialize import from_json, to_json
+
+__all__ = [
+    "R1",
+    "Adam",
+    "Augmentation",
+    "ByResolution",
+    "DiscriminatorConfig",
+    "Experiment",
+    "FeatureMaps",
+    "GeneratorConfig",
+    "Growth",
+    "Mapping",
+    "MinibatchStd",
+    "PathLength",
+    "RunOptions",
+    "StyleGAN2Discriminator",
+    "StyleGAN2Generator",
+    "apply_overrides",
+    "from_json",
+    "to_json",
+]

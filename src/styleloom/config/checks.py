@@ -1,0 +1,35 @@
+"""Checks that configuration classes share: a wrong field fails at construction, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from styleloom.errors import UserError, nearest
+
+
+def one_of(field: str, value: Any, valid: Collection[Any]) -> None:
+    """Raise UserError unless `value` is among `valid`."""
+    if value not in valid:
+        hint = nearest(str(value), [str(v) for v in valid])
+        raise UserError(f"{field}: {value!r} is not valid, {hint}choose from {', '.join(map(str, valid))}")
+
+
+def at_least(field: str, value: float | None, low: float) -> None:
+    """Raise UserError unless `value` is None or a number >= `low`."""
+    if value is not None and not value >= low:
+        raise UserError(f"{field}: {value!r} is not valid, it must be at least {low}")
+
+
+def within(field: str, value: float, low: float, high: float) -> None:
+    """Raise UserError unless `low` <= `value` <= `high`."""
+    if not low <= value <= high:
+        raise UserError(f"{field}: {value!r} is not valid, it must lie in [{low}, {high}]")
+
+
+def power_of_two(field: str, value: int, low: int) -> None:
+    """Raise UserError unless `value` is a power of two >= `low`; the message names the nearest valid ones."""
+    if value < low or value & (value - 1):
+        below = max(low, 1 << max(value, 1).bit_length() - 1)
+        names = f"{below} or {2 * below}" if value > low else str(low)
+        raise UserError(f"{field}: {value} is not a power of two of at least {low}; the nearest: {names}")

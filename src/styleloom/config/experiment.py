@@ -1,0 +1,251 @@
+"""One experiment: networks, losses, schedules, data treatment and run options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+from styleloom.config.checks import at_least, one_of, within
+from styleloom.config.networks import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    StyleGAN2Discriminator,
+    StyleGAN2Generator,
+)
+from styleloom.errors import UserError
+
+Loss: TypeAlias = Literal["nonsaturating", "saturating", "wgan"]
+LOSSES: tuple[Loss, ...] = ("nonsaturating", "saturating", "wgan")
+
+Precision: TypeAlias = Literal["auto", "fp32", "bf16", "tf32"]
+PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "bf16", "tf32")
+
+
+@dataclass(frozen=True)
+class ByResolution:
+    """A number that may depend on the resolution in training: `at[resolution]`, else `base`."""
+
+    base: float
+    at: tuple[tuple[int, float], ...] = ()
+
+    def __call__(self, resolution: int) -> float:
+        """The value at `resolution` px."""
+        return dict(self.at).get(resolution, self.base)
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam's constants, before the correction for lazy regularization (ProGAN appendix A.1)."""
+
+    beta1: float = 0.0
+    beta2: float = 0.99
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        within("adam.beta1", self.beta1, 0, 1)
+        within("adam.beta2", self.beta2, 0, 1)
+
+
+@dataclass(frozen=True)
+class R1:
+    """Zero-centred gradient penalty on reals: gamma/2 ||grad D(x)||^2 (Mescheder et al. 2018).
+
+    Args:
+        gamma: weight; 0 leaves the penalty out.
+        every: steps between evaluations; 1 adds it to the main loss of every step, more is lazy
+            regularization (StyleGAN2 section 3.1).
+    """
+
+    gamma: float = 10.0
+    every: int = 16
+
+    def __post_init__(self) -> None:
+        at_least("d_regularizer.gamma", self.gamma, 0)
+        at_least("d_regularizer.every", self.every, 1)
+
+
+@dataclass(frozen=True)
+class PathLength:
+    """Path length regularization (StyleGAN2 section 3.2, equation 4).
+
+    Args:
+        weight: of the penalty; 0 leaves it out while the optimizer keeps its lazy correction, as the
+            authors' code does in configuration C.
+        decay: of the running mean a.
+        batch_shrink: the penalty is evaluated on 1/batch_shrink of the batch.
+        every: steps between evaluations: 4 in the authors' code, 8 in the paper; 1 is not lazy.
+    """
+
+    weight: float = 2.0
+    decay: float = 0.01
+    batch_shrink: int = 2
+    every: int = 4
+
+    def __post_init__(self) -> None:
+        at_least("g_regularizer.weight", self.weight, 0)
+        within("g_regularizer.decay", self.decay, 0, 1)
+        at_least("g_regularizer.batch_shrink", self.batch_shrink, 1)
+        at_least("g_regularizer.every", self.every, 1)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Progressive growing (ProGAN section 2): "none", or "progressive" with these phases.
+
+    Args:
+        mode: whether the networks grow.
+        initial_resolution: px.
+        stabilize_kimg, fade_kimg: thousands of real images shown in each phase of a level.
+    """
+
+    mode: Literal["none", "progressive"] = "none"
+    initial_resolution: int = 8
+    stabilize_kimg: float = 600.0
+    fade_kimg: float = 600.0
+
+    def __post_init__(self) -> None:
+        one_of("growth.mode", self.mode, ("none", "progressive"))
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How real images are treated: `mirror` flips each horizontally with probability 1/2."""
+
+    mirror: Literal["none", "horizontal"] = "none"
+
+    def __post_init__(self) -> None:
+        one_of("augmentation.mirror", self.mirror, ("none", "horizontal"))
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run writes, and when.
+
+    Args:
+        tick_kimg: thousands of images between lines of stats.jsonl.
+        sample_every, snapshot_every, state_every: ticks between sample grids, generator snapshots and
+            complete training states.
+        keep_snapshots, keep_states: how many of the latest stay; 0 keeps all. The best snapshot by the
+            run's own SWD is kept besides when `swd_images` > 0.
+        swd_images: images on each side of the sliced Wasserstein distance at each snapshot; 0 for none.
+        sample_truncation: psi of the sample grids.
+        max_skipped: consecutive updates skipped for a non-finite gradient before the run stops.
+    """
+
+    tick_kimg: ByResolution = ByResolution(
+        4, ((8, 28), (16, 24), (32, 20), (64, 16), (128, 12), (256, 8), (512, 6), (1024, 4))
+    )
+    sample_every: int = 10
+    snapshot_every: int = 50
+    state_every: int = 10
+    keep_snapshots: int = 5
+    keep_states: int = 2
+    swd_images: int = 0
+    sample_truncation: float = 1.0
+    max_skipped: int = 50
+
+    def __post_init__(self) -> None:
+        for name in ("sample_every", "snapshot_every", "state_every", "max_skipped"):
+            at_least(f"run.{name}", getattr(self, name), 1)
+        for name in ("keep_snapshots", "keep_states", "swd_images"):
+            at_least(f"run.{name}", getattr(self, name), 0)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that determines a training run, except data and device.
+
+    Args:
+        name: preset name.
+        source: paper and table row.
+        generator, discriminator: networks.
+        loss: named adversarial loss.
+        d_regularizer, g_regularizer: R1 and path length.
+        style_mixing: probability of mixing two latents (StyleGAN section 3.1).
+        adam: optimizer constants of both networks.
+        learning_rate: of both networks, by resolution.
+        batch: total batch by resolution.
+        micro_batch: images through the networks at once; gradients of batch / micro_batch passes add up.
+            0 means the whole batch.
+        total_kimg: thousands of real images to show.
+        ema_half_life_kimg: half-life of the averaged generator.
+        growth: progressive growing.
+        augmentation: of reals.
+        precision: of the convolution trunk; "auto" picks what the device does best.
+        compile: "first-order" compiles the phases without second derivatives with torch.compile.
+        seed: of every random generator.
+        run: outputs.
+    """
+
+    name: str = "stylegan2-f"
+    source: str = ""
+    generator: GeneratorConfig = field(default_factory=StyleGAN2Generator)
+    discriminator: DiscriminatorConfig = field(default_factory=StyleGAN2Discriminator)
+    loss: Loss = "nonsaturating"
+    d_regularizer: R1 = R1()
+    g_regularizer: PathLength = PathLength()
+    style_mixing: float = 0.9
+    adam: Adam = Adam()
+    learning_rate: ByResolution = ByResolution(0.002)
+    batch: ByResolution = ByResolution(32)
+    micro_batch: int = 0
+    total_kimg: float = 25000.0
+    ema_half_life_kimg: float = 10.0
+    growth: Growth = Growth()
+    augmentation: Augmentation = Augmentation()
+    precision: Precision = "auto"
+    compile: Literal["none", "first-order"] = "none"
+    seed: int = 0
+    run: RunOptions = RunOptions()
+
+    def __post_init__(self) -> None:
+        one_of("loss", self.loss, LOSSES)
+        one_of("precision", self.precision, PRECISIONS)
+        one_of("compile", self.compile, ("none", "first-order"))
+        within("style_mixing", self.style_mixing, 0, 1)
+        at_least("micro_batch", self.micro_batch, 0)
+        at_least("total_kimg", self.total_kimg, 0)
+        for name in ("resolution", "channels", "label_dim"):
+            ours, theirs = getattr(self.generator, name), getattr(self.discriminator, name)
+            if ours != theirs:
+                raise UserError(f"generator.{name} is {ours} and discriminator.{name} is {theirs}: must agree")
+        if self.growth.mode != "none":
+            raise UserError("growth.mode: 'progressive' is not supported by these networks; valid: none")
+        for resolution, batch in ((None, self.batch.base), *self.batch.at):
+            self._check_batch("batch" if resolution is None else f"batch at {resolution}", batch)
+
+    def _check_batch(self, name: str, batch: float) -> None:
+        if batch < 1 or batch != int(batch):
+            raise UserError(f"{name}: {batch!r} is not valid, it must be a whole number of at least 1")
+        micro = self.micro_batch or int(batch)
+        if batch % micro:
+            divisors = ", ".join(str(d) for d in range(1, int(batch) + 1) if batch % d == 0)
+            raise UserError(f"micro_batch: {micro} does not divide {name} {int(batch)}; valid: {divisors}")
+        group = self.discriminator.minibatch_std.group_size
+        if group > 1 and micro > group and micro % group:
+            raise UserError(
+                f"{name} {int(batch)} in passes of {micro} is not divisible into groups of {group} for "
+                f"minibatch standard deviation; valid: multiples of {group}"
+            )
+        if micro < group and micro != batch:
+            raise UserError(
+                f"micro_batch: {micro} is smaller than discriminator.minibatch_std.group_size {group}, "
+                f"which would change the statistics; valid: multiples of {group} that divide {int(batch)}"
+            )
+
+    @property
+    def resolution(self) -> int:
+        """Side of the images, px."""
+        return self.generator.resolution
+
+    def with_data(
+        self, resolution: int | None = None, channels: int | None = None, label_dim: int | None = None
+    ) -> Experiment:
+        """The same experiment for images of another shape; None leaves a field as it is."""
+        shape = {"resolution": resolution, "channels": channels, "label_dim": label_dim}
+        given = {name: value for name, value in shape.items() if value is not None}
+        return replace(
+            self,
+            generator=replace(self.generator, **given),
+            discriminator=replace(self.discriminator, **given),
+        )

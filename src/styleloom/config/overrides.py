@@ -1,0 +1,150 @@
+"""Typed overrides of an experiment: `field=value`, as the command line takes them."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+from styleloom.config.experiment import ByResolution, Experiment
+from styleloom.config.serialize import (
+    Json,
+    field_types,
+    flatten,
+    from_json,
+    invalid,
+    optional,
+    resolution_key,
+    role_of,
+    to_json,
+)
+from styleloom.errors import UserError, nearest
+
+SHARED = ("resolution", "channels", "label_dim")
+"""Fields of both networks, which the top level sets together."""
+
+ROLES = ("generator", "discriminator")
+
+
+def apply_overrides(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
+    """`experiment` with each `field=value` of `overrides` set, the later ones winning.
+
+    Fields are dotted (`generator.features.base=8192`), values are read as the field's type: numbers, one of
+    a field's choices, `none`, or items separated by commas (`generator.resample_filter=1,2,1`). A number by
+    resolution takes one number for all resolutions (`batch=64`) or one row (`batch.at.64=16`).
+    `resolution`, `channels` and `label_dim` at the top set both networks. The experiment is checked once, when
+    all are set.
+
+    Raises:
+        UserError: an override is malformed, names no field, or the value is not valid.
+    """
+    tree = to_json(experiment)
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        path = path.strip()
+        if not equals or not path:
+            raise UserError(f"override {override!r}: write FIELD=VALUE, for example batch=64")
+        for target in [f"{role}.{path}" for role in ROLES] if path in SHARED else [path]:
+            _set(tree, experiment, target, text.strip(), given=path)
+    return from_json(tree)
+
+
+def field_names(experiment: Experiment) -> list[str]:
+    """Every dotted name that an override of `experiment` may set."""
+    settable = [name for name in flatten(experiment) if not name.endswith(".family")]
+    return [*SHARED, *settable, *_tables(experiment, "")]
+
+
+def _tables(config: Any, path: str) -> Iterator[str]:
+    for name in field_types(type(config)):
+        value = getattr(config, name)
+        if isinstance(value, ByResolution):
+            yield f"{path}{name}"
+        elif dataclasses.is_dataclass(value):
+            yield from _tables(value, f"{path}{name}.")
+
+
+def _set(tree: dict[str, Any], experiment: Experiment, path: str, text: str, given: str) -> None:
+    """Set the field `path` of `tree` to what `text` says; errors call it `given`."""
+    *parents, last = path.split(".")
+    config: Any = experiment
+    for depth, name in enumerate(parents):
+        if name not in field_types(type(config)):
+            raise _unknown(experiment, path, config, parents[:depth])
+        if isinstance(config, ByResolution):
+            _set_row(tree, parents[:depth], name, ".".join((*parents[depth + 1 :], last)), text)
+            return
+        inner = getattr(config, name)
+        if not dataclasses.is_dataclass(inner):
+            raise UserError(f"{path}: {'.'.join(parents[: depth + 1])} is a value and has no fields")
+        config, tree = inner, tree[name]
+    annotations = field_types(type(config))
+    if last not in annotations:
+        raise _unknown(experiment, path, config, parents)
+    if isinstance(config, ByResolution) and last == "at":
+        raise UserError(f"{path}: name a resolution, for example {path}.64={text or 16}")
+    tree[last] = parse(annotations[last], text, given)
+
+
+def _set_row(tree: dict[str, Any], table: Sequence[str], name: str, side: str, text: str) -> None:
+    """Set one row of a number by resolution; rows stay in order of resolution."""
+    path = ".".join((*table, name))
+    if name != "at":
+        raise UserError(f"{path}.{side}: {path} is a number and has no fields")
+    rows = {**tree["at"], str(resolution_key(path, side)): parse(float, text, f"{path}.{side}")}
+    tree["at"] = dict(sorted(rows.items(), key=lambda row: int(row[0])))
+
+
+def parse(annotation: Any, text: str, path: str) -> Json:
+    """`text` as JSON for a field of type `annotation`.
+
+    Raises:
+        UserError: it is not of that type; the message starts with `path`.
+    """
+    inner, may_be_none = optional(annotation)
+    if may_be_none and text.lower() in ("none", "null"):
+        return None
+    if inner is ByResolution:
+        return {"base": _number(annotation, text, path), "at": {}}
+    if dataclasses.is_dataclass(inner) or role_of(inner):
+        raise UserError(f"{path}: a group of fields, set them one by one: {', '.join(field_types(inner))}")
+    origin = typing.get_origin(inner)
+    if origin is tuple:
+        items = [item.strip() for item in text.strip("()[]").split(",") if item.strip()]
+        return [parse(typing.get_args(inner)[0], item, path) for item in items]
+    if origin is Literal:
+        return text
+    if inner is str:
+        return text
+    return _number(annotation, text, path)
+
+
+def _number(annotation: Any, text: str, path: str) -> int | float:
+    """Whole numbers stay whole in fields of either type, so that a batch of 64 prints as 64."""
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        number = float(text)
+    except ValueError:
+        raise invalid(path, text, annotation) from None
+    if optional(annotation)[0] is not int:
+        return number
+    if not number.is_integer():  # 8.192e3 is whole, infinity is not
+        raise invalid(path, text, annotation)
+    return int(number)
+
+
+def _unknown(experiment: Experiment, path: str, level: Any, parents: Sequence[str]) -> UserError:
+    """The error for a name that is no field: the nearest one that is, and the fields of its level."""
+    names = field_names(experiment)
+    last = path.rpartition(".")[2]
+    same_last = [name for name in names if name.rpartition(".")[2] == last]
+    hint = f"did you mean {same_last[0]!r}? " if len(same_last) == 1 else nearest(path, same_last or names)
+    if not hint and same_last:
+        hint = f"did you mean {' or '.join(map(repr, same_last))}? "
+    fields = [*field_types(type(level)), *(() if parents else SHARED)]
+    where = ".".join(parents) or "experiment"
+    return UserError(f"{path}: no such field, {hint}fields of {where}: {', '.join(fields)}")

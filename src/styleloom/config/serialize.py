@@ -1,0 +1,273 @@
+"""Configurations as JSON, and the differences between two of them.
+
+The class of every field is read from its annotation, so that a new field needs no line here. `from_json`
+checks types and names; each class then checks its own values at construction.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias, Union
+
+from styleloom.config.checks import one_of, power_of_two
+from styleloom.config.experiment import ByResolution, Experiment
+from styleloom.config.networks import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    StyleGAN2Discriminator,
+    StyleGAN2Generator,
+)
+from styleloom.errors import UserError, nearest
+
+Role: TypeAlias = Literal["generator", "discriminator"]
+
+
+class Family(NamedTuple):
+    """The configuration classes of one family of networks."""
+
+    generator: type
+    discriminator: type
+
+
+FAMILIES: dict[str, Family] = {
+    StyleGAN2Generator.family: Family(StyleGAN2Generator, StyleGAN2Discriminator),
+}
+"""The one place that knows which class a family's name stands for."""
+
+Json: TypeAlias = Any
+"""What the json module reads and writes: dict, list, str, int, float, bool, None."""
+
+
+# ---- to JSON
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """`config`, any configuration dataclass, as a JSON object; network configurations carry their family."""
+    encoded = _encode(config)
+    assert isinstance(encoded, dict), f"{type(config).__name__} is not a configuration"
+    return encoded
+
+
+def _encode(value: Any) -> Json:
+    if isinstance(value, ByResolution):
+        return {"base": value.base, "at": {str(resolution): number for resolution, number in value.at}}
+    if dataclasses.is_dataclass(value):
+        fields = {field.name: _encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        names = [name for name, family in FAMILIES.items() if type(value) in family]
+        return {"family": names[0], **fields} if names else fields
+    if isinstance(value, tuple):
+        return [_encode(item) for item in value]
+    return value
+
+
+# ---- from JSON
+
+
+def from_json(data: Mapping[str, Any]) -> Experiment:
+    """The experiment that `to_json` wrote as `data`. A missing field, as in older files, takes its default.
+
+    Raises:
+        UserError: a field is unknown, of the wrong type or not valid; the message names it.
+    """
+    return _decode(Experiment, data, "")
+
+
+def network_from_json(data: Mapping[str, Any], role: Role) -> GeneratorConfig | DiscriminatorConfig:
+    """The network configuration that `to_json` wrote as `data`, of the class that its family names.
+
+    Raises:
+        UserError: as in `from_json`, and for an unknown family.
+    """
+    return _decode(_network_class(data, role, None), data, role)
+
+
+def _decode(annotation: Any, data: Json, path: str, default: Any = None) -> Any:
+    """`data` as a value of type `annotation`; `default` is what the field would hold otherwise."""
+    inner, may_be_none = optional(annotation)
+    if data is None and may_be_none:
+        return None
+    role = role_of(inner)
+    if role is not None:
+        inner = _network_class(_mapping(data, path), role, default)
+    if dataclasses.is_dataclass(inner):
+        decode = _by_resolution if inner is ByResolution else _dataclass
+        return decode(inner, _mapping(data, path), path, default)
+    origin = typing.get_origin(inner)
+    if origin is Literal:
+        one_of(path, data, typing.get_args(inner))
+        return data
+    if origin is tuple:
+        if not isinstance(data, (list, tuple)):
+            raise invalid(path, data, annotation)
+        return tuple(_decode(typing.get_args(inner)[0], item, path) for item in data)
+    return _scalar(annotation, inner, data, path)
+
+
+def _scalar(annotation: Any, inner: Any, data: Json, path: str) -> Json:
+    accepted = {int: (int,), float: (int, float), str: (str,)}[inner]
+    if not isinstance(data, accepted) or isinstance(data, bool):
+        raise invalid(path, data, annotation)
+    if inner is float and not -sys.float_info.max <= data <= sys.float_info.max:
+        raise invalid(path, data, annotation)
+    return data
+
+
+def _dataclass(cls: type, data: Mapping[str, Any], path: str, default: Any) -> Any:
+    annotations = field_types(cls)
+    known = ("family", *annotations) if role_of(cls) else tuple(annotations)
+    for name in data:
+        if name not in known:
+            raise unknown(f"{path}.{name}".lstrip("."), known)
+    values = {}
+    for field in dataclasses.fields(cls):
+        fallback = getattr(default, field.name) if type(default) is cls else _default(field)
+        if field.name in data:
+            at = f"{path}.{field.name}".lstrip(".")
+            values[field.name] = _decode(annotations[field.name], data[field.name], at, fallback)
+        elif fallback is dataclasses.MISSING:
+            raise UserError(f"{path}.{field.name}: missing, it must be {describe(annotations[field.name])}")
+        else:
+            values[field.name] = fallback
+    try:
+        return cls(**values)
+    except UserError as error:
+        raise UserError(_qualified(str(error), path, annotations)) from error
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _qualified(message: str, path: str, names: Mapping[str, Any]) -> str:
+    """`message` of a class's own check with the full name of its field: classes do not know where they sit."""
+    named, colon, rest = message.partition(": ")
+    name = named.rpartition(".")[2]
+    return f"{path}.{name}{colon}{rest}" if path and name in names else message
+
+
+def _by_resolution(cls: type[ByResolution], data: Mapping[str, Any], path: str, default: Any) -> ByResolution:
+    for name in data:
+        if name not in ("base", "at"):
+            raise unknown(f"{path}.{name}", ("base", "at"))
+    if "base" not in data:
+        raise UserError(f"{path}.base: missing, it must be a number")
+    base = _decode(float, data["base"], f"{path}.base")
+    table = _mapping(data.get("at", {}), f"{path}.at")
+    return cls(base, tuple(_entry(f"{path}.at", side, number) for side, number in table.items()))
+
+
+def _entry(path: str, side: str, number: Json) -> tuple[int, float]:
+    return resolution_key(path, side), _decode(float, number, f"{path}.{side}")
+
+
+def resolution_key(path: str, text: str) -> int:
+    """The resolution, px, that a table at `path` is keyed by: a power of two of at least 4."""
+    if not str(text).isdecimal():
+        raise UserError(f"{path}.{text}: {text!r} is not a resolution, it must be a power of two of at least 4")
+    power_of_two(f"{path}.{text}", int(text), 4)
+    return int(text)
+
+
+def _network_class(data: Mapping[str, Any], role: Role, default: Any) -> type:
+    """The class for `data`'s family; without one, as in a partial file, that of the default."""
+    if "family" not in data and default is not None:
+        return type(default)
+    if "family" not in data:
+        raise UserError(f"{role}.family: missing, choose from {', '.join(FAMILIES)}")
+    one_of(f"{role}.family", data["family"], tuple(FAMILIES))
+    return getattr(FAMILIES[data["family"]], role)
+
+
+def _mapping(data: Json, path: str) -> Mapping[str, Any]:
+    if not isinstance(data, Mapping):
+        raise UserError(f"{path or 'experiment'}: {data!r} is not valid, it must be an object with fields")
+    return data
+
+
+# ---- annotations
+
+
+def field_types(cls: Any) -> dict[str, Any]:
+    """The annotation of every field of the dataclass `cls`, in order."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def optional(annotation: Any) -> tuple[Any, bool]:
+    """`annotation` without None, and whether None was allowed."""
+    if typing.get_origin(annotation) not in (Union, types.UnionType):
+        return annotation, False
+    members = typing.get_args(annotation)
+    rest = tuple(member for member in members if member is not type(None))
+    return (rest[0] if len(rest) == 1 else Union[rest]), len(rest) < len(members)  # noqa: UP007
+
+
+def role_of(annotation: Any) -> Role | None:
+    """Whether `annotation` is a generator's or a discriminator's configuration, or neither."""
+    members = set(typing.get_args(annotation) or (annotation,))
+    if members <= {family.generator for family in FAMILIES.values()}:
+        return "generator"
+    if members <= {family.discriminator for family in FAMILIES.values()}:
+        return "discriminator"
+    return None
+
+
+def describe(annotation: Any) -> str:
+    """What a value of type `annotation` must be, in words."""
+    inner, may_be_none = optional(annotation)
+    suffix = " or none" if may_be_none else ""
+    if typing.get_origin(inner) is Literal:
+        return f"one of {', '.join(map(str, typing.get_args(inner)))}{suffix}"
+    if typing.get_origin(inner) is tuple:
+        return f"a list, each item {describe(typing.get_args(inner)[0])}{suffix}"
+    if inner is ByResolution:
+        return "a number"
+    if dataclasses.is_dataclass(inner) or role_of(inner):
+        return "an object with fields"
+    return {int: "a whole number", float: "a finite number", str: "text"}[inner] + suffix
+
+
+def invalid(path: str, value: Any, annotation: Any) -> UserError:
+    """The error for a value of the wrong type."""
+    return UserError(f"{path}: {value!r} is not valid, it must be {describe(annotation)}")
+
+
+def unknown(path: str, fields: Sequence[str]) -> UserError:
+    """The error for a name that is not among the fields of its parent."""
+    parent, _, name = path.rpartition(".")
+    return UserError(
+        f"{path}: no such field, {nearest(name, fields)}fields of {parent or 'experiment'}: {', '.join(fields)}"
+    )
+
+
+# ---- differences
+
+
+def flatten(config: Any) -> dict[str, Any]:
+    """Every value of `config` under its dotted name, in order: `generator.features.base`, `batch.at.64`."""
+    return dict(_leaves(to_json(config), ""))
+
+
+def _leaves(tree: Json, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(tree, dict):
+        for name, value in tree.items():
+            yield from _leaves(value, f"{path}.{name}".lstrip("."))
+    else:
+        yield path, tuple(tree) if isinstance(tree, list) else tree
+
+
+def differences(a: Any, b: Any) -> dict[str, tuple[Any, Any]]:
+    """The fields in which two configurations differ, by dotted name: (value in `a`, value in `b`).
+
+    Where only one of them has a field, because their networks are of different families or their tables by
+    resolution have different rows, the other's value is None.
+    """
+    ours, theirs = flatten(a), flatten(b)
+    pairs = {name: (ours.get(name), theirs.get(name)) for name in (*ours, *theirs)}
+    return {name: (old, new) for name, (old, new) in pairs.items() if old != new}

@@ -1,0 +1,208 @@
+"""The stored form of a data set: one uncompressed zip of PNGs with a JSON index."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import struct
+import threading
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from styleloom.data.index import Index, parse_index
+from styleloom.data.sources import INDEX_NAME
+from styleloom.errors import UserError
+
+PixelArray: TypeAlias = NDArray[np.uint8]
+"""One image, uint8 [C, H, W]."""
+
+# Local header of a zip entry; its last two fields are the lengths of name and extra field.
+_LOCAL_HEADER = struct.Struct("<26x2H")
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def encode_png(pixels: PixelArray) -> bytes:
+    """uint8 [C, H, W] with C of 1, 3 or 4 to a PNG file."""
+    rows = pixels[0] if pixels.shape[0] == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    image = Image.fromarray(rows)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+def decode_png(data: bytes, resolution: int, channels: int) -> PixelArray:
+    """A PNG file to uint8 [C, H, W]. Raises ValueError when it is damaged or of another size or mode."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            found, expected = (*image.size, image.mode), (resolution, resolution, _MODES[channels])
+            if found != expected:
+                raise ValueError(
+                    f"{found[0]}x{found[1]} px {found[2]}, but the index says "
+                    f"{expected[0]}x{expected[1]} px {expected[2]}"
+                )
+            pixels = np.asarray(image)
+    except ValueError:
+        raise
+    except Exception as error:  # what a PNG decoder raises on damaged bytes is not enumerable
+        raise ValueError(f"not a readable PNG ({error})") from error
+    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+class ArchiveWriter:
+    """Writes an archive entry by entry; equal input gives equal bytes (fixed times and attributes).
+
+    Use inside `styleloom.atomic.atomic_path`, so that an archive without an index never carries its final
+    name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._zip = zipfile.ZipFile(path, "w", zipfile.ZIP_STORED)
+        self._pixels = hashlib.sha256()
+        self.files: list[str] = []
+        self.sources: list[str] = []
+
+    def __enter__(self) -> ArchiveWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._zip.close()
+
+    def add(self, png: bytes, pixels: PixelArray, source: str) -> None:
+        """Append one image: its file, the pixels that the file decodes to, its name in the source."""
+        file = f"{len(self.files):08d}.png"
+        self._store(file, png)
+        self._pixels.update(pixels.tobytes())
+        self.files.append(file)
+        self.sources.append(source)
+
+    def finish(self, make_index: Callable[[str, tuple[str, ...], tuple[str, ...]], Index]) -> Index:
+        """Store the index made from pixels_sha256, files and sources; return it."""
+        index = make_index(self._pixels.hexdigest(), tuple(self.files), tuple(self.sources))
+        self._store(INDEX_NAME, index.to_json())
+        return index
+
+    def _store(self, name: str, content: bytes) -> None:
+        entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+        entry.create_system = 3  # Unix, whatever wrote it: the field would differ between systems
+        entry.external_attr = 0o644 << 16
+        self._zip.writestr(entry, content)
+
+
+class ArchiveReader:
+    """Random access to the images of an archive, from any number of threads and processes.
+
+    The zip's directory is read once; each thread of each process then has its own file handle, so no lock is
+    held while reading and a forked process does not move its parent's file position. Can be pickled.
+
+    Raises UserError, naming the archive: missing path, not a zip, no index, index damaged, an image that the
+    index lists missing from the zip, or compressed entries.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offsets: list[tuple[int, int, int]] = []  # per image: header offset, size, CRC
+        content = self._read_directory()
+        self.index = parse_index(str(path), content)
+        self.index_sha256 = hashlib.sha256(content).hexdigest()
+        self._list_images()
+        self._local = threading.local()
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in self.__dict__.items() if name != "_local"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self._local = threading.local()
+
+    def _read_directory(self) -> bytes:
+        """Open the zip once: the bytes of the index, and where every entry is."""
+        if self.path.is_dir():
+            raise UserError(
+                f"{self.path} is a folder; make an archive first: "
+                f"styleloom dataset build {self.path} DEST.zip --resolution RESOLUTION"
+            )
+        if not self.path.exists():
+            raise UserError(f"no such data set: {self.path}")
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                self._entries = {entry.filename: entry for entry in archive.infolist()}
+                if INDEX_NAME not in self._entries:
+                    raise UserError(
+                        f"{self.path}: no {INDEX_NAME} in it, so not a styleloom archive; make one with: "
+                        f"styleloom dataset build {self.path} DEST.zip --resolution RESOLUTION"
+                    )
+                return archive.read(INDEX_NAME)
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, zlib.error) as error:
+            raise UserError(f"{self.path}: not a readable zip ({error})") from error
+
+    def _list_images(self) -> None:
+        missing = [file for file in self.index.files if file not in self._entries]
+        if missing:
+            raise UserError(
+                f"{self.path}: {len(missing)} images of the index are not in the zip, first {missing[0]}"
+            )
+        for file in self.index.files:
+            entry = self._entries[file]
+            if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 0x1:
+                raise UserError(f"{self.path}: {file} is compressed or encrypted; archives store it plainly")
+            self._offsets.append((entry.header_offset, entry.file_size, entry.CRC))
+        del self._entries
+
+    def read(self, position: int) -> bytes:
+        """The PNG file of the image at `position`. Raises UserError naming archive and file."""
+        offset, size, crc = self._offsets[position]
+        file = f"{self.path}: {self.index.files[position]}"
+        try:
+            opened = self._handle().file
+            opened.seek(offset)
+            name_length, extra_length = _LOCAL_HEADER.unpack(opened.read(_LOCAL_HEADER.size))
+            opened.seek(name_length + extra_length, os.SEEK_CUR)
+            data = opened.read(size)
+        except (OSError, struct.error) as error:
+            raise UserError(f"{file} cannot be read: {error}") from error
+        if len(data) != size or zlib.crc32(data) != crc:
+            raise UserError(f"{file} is damaged (checksum)")
+        return data
+
+    def image(self, position: int) -> PixelArray:
+        """uint8 [C, H, W]. Raises UserError naming archive and file."""
+        recipe = self.index.recipe
+        data = self.read(position)
+        try:
+            return decode_png(data, recipe.resolution, recipe.channels)
+        except ValueError as error:
+            raise UserError(f"{self.path}: {self.index.files[position]}: {error}") from error
+
+    def _handle(self) -> _Handle:
+        """This thread's own handle; opened anew in a forked process."""
+        handle: _Handle | None = getattr(self._local, "handle", None)
+        if handle is None or handle.pid != os.getpid():
+            handle = self._local.handle = _Handle(self.path)
+        return handle
+
+    def close(self) -> None:
+        """Close the handles of all threads; a later read opens new ones."""
+        self._local = threading.local()
+
+
+class _Handle:
+    """A file that closes when its owner, one thread, ends or lets go of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.pid = os.getpid()
+        self.file: BinaryIO = open(path, "rb")  # noqa: SIM115 - closed by __del__
+
+    def __del__(self) -> None:
+        if hasattr(self, "file"):  # not there when opening failed
+            self.file.close()

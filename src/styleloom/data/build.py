@@ -1,0 +1,237 @@
+"""Making an archive from a source of images."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import warnings
+import zipfile
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+
+from styleloom.atomic import atomic_path
+from styleloom.data.archive import ArchiveReader, ArchiveWriter, PixelArray, encode_png
+from styleloom.data.conversion import BadImageError, ConversionOptions, convert
+from styleloom.data.index import Index, Recipe, source_hash, tool_version
+from styleloom.data.labels import Labels, labels_from_file, labels_from_folders, match_labels
+from styleloom.data.sources import Source
+from styleloom.errors import UserError
+
+Order: TypeAlias = Literal["shuffled", "source"]
+
+SHUFFLE_SEED = 123
+MAX_LISTED = 50
+"""How many bad files an error message lists before it gives a count of the rest."""
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How to make an archive.
+
+    Args:
+        conversion: what to do with each image.
+        labels: None; `folders`; `keep` (those of a source that is itself an archive); or a CSV / JSON file.
+        order: `shuffled`, once with seed 123 as the StyleGAN tools do; or `source`, the source's own order.
+        skip_bad: leave bad files out and report them, instead of refusing.
+        workers: threads; 0 for one per core.
+        overwrite: replace an existing destination.
+    """
+
+    conversion: ConversionOptions
+    labels: str | None = None
+    order: Order = "shuffled"
+    skip_bad: bool = False
+    workers: int = 0
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.order not in get_args(Order):
+            raise UserError(f"order {self.order!r}: valid: {', '.join(get_args(Order))}")
+        if self.workers < 0:
+            raise UserError(f"workers {self.workers}: valid: 0 (one per core) or more")
+
+
+@dataclass(frozen=True)
+class BadFile:
+    """A file of the source that cannot be used, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What was made.
+
+    Args:
+        index: the index stored.
+        skipped: bad files left out.
+        ignored: how many files without an image ending were passed over, by ending.
+        unknown_labels: names in the label file that the source does not have.
+    """
+
+    index: Index
+    skipped: tuple[BadFile, ...] = ()
+    ignored: Counter[str] = field(default_factory=Counter)
+    unknown_labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Converted:
+    name: str
+    digest: bytes  # sha256 of the file; zeros when it could not be read
+    result: tuple[bytes, PixelArray] | BadFile
+
+
+def build_dataset(
+    source: Source,
+    dest: Path | str,
+    options: BuildOptions,
+    progress: Callable[[int, int], None] | None = None,
+    encode: Callable[[PixelArray], bytes] = encode_png,
+) -> BuildReport:
+    """Convert every image of `source` and store them at `dest`, whole or not at all.
+
+    The same source, options and library versions give the same bytes. `progress` is told (done, total) after
+    every image; `encode` turns pixels into a PNG file. Raises UserError: `dest` exists; labels missing; all
+    bad files in one message (unless `options.skip_bad`); nothing left to store.
+    """
+    dest = Path(dest)
+    if dest.exists() and not options.overwrite:
+        raise UserError(f"{dest} exists; choose another name or overwrite it with --overwrite")
+    labels = _labels(source, options)
+    names = list(source.names)
+    if options.order == "shuffled":
+        names.sort()  # so that the order in which a zip or folder lists its files has no say
+        np.random.RandomState(SHUFFLE_SEED).shuffle(names)
+    bad: list[BadFile] = []
+    digests: dict[str, bytes] = {}
+    with atomic_path(dest) as partial, ArchiveWriter(partial) as writer, contextlib.ExitStack() as stack:
+        # Closed explicitly, so that an interruption stops the threads before the partial file is removed.
+        items = stack.enter_context(contextlib.closing(_converted(source, names, options, encode)))
+        for done, item in enumerate(items, start=1):
+            digests[item.name] = item.digest
+            if isinstance(item.result, BadFile):
+                bad.append(item.result)
+            elif options.skip_bad or not bad:  # after a failure only the other failures matter
+                writer.add(*item.result, item.name)
+            if progress is not None:
+                progress(done, len(names))
+        bad.sort(key=lambda file: file.name)
+        if bad and not options.skip_bad:
+            raise UserError(describe_bad(bad, len(names)))
+        if not writer.files:
+            raise UserError(f"{describe_bad(bad, len(names))}\nno image is left to store")
+        index = writer.finish(
+            lambda pixels, files, sources: _index(
+                source, options, labels, digests, len(bad), (pixels, files, sources)
+            )
+        )
+    unknown = labels.unknown if labels else ()
+    return BuildReport(index, tuple(bad), source.ignored, unknown)
+
+
+def describe_bad(bad: Sequence[BadFile], total: int) -> str:
+    """All bad files with their reasons, one a line; beyond `MAX_LISTED` a count."""
+    lines = [f"{len(bad)} of {total} images are bad; mend or remove them, or leave them out with --skip-bad:"]
+    lines += [f"  {file.name}: {file.reason}" for file in bad[:MAX_LISTED]]
+    if len(bad) > MAX_LISTED:
+        lines.append(f"  … and {len(bad) - MAX_LISTED} more")
+    return "\n".join(lines)
+
+
+def _converted(
+    source: Source, names: Sequence[str], options: BuildOptions, encode: Callable[[PixelArray], bytes]
+) -> Generator[_Converted, None, None]:
+    """Convert on several threads, yielding in the order of `names` and holding few images at a time.
+
+    Threads, not processes: Pillow and zlib release the interpreter lock while they decode, resize and
+    compress, and nothing has to be copied between processes.
+    """
+    workers = options.workers or os.cpu_count() or 1
+    pending: deque[Future[_Converted]] = deque()
+    with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
+        # Set once around all threads (filters are process-wide): whatever Pillow warns of makes a file bad.
+        warnings.filterwarnings("error", module="PIL")
+        try:
+            for name in names:
+                pending.append(pool.submit(_convert_one, source, name, options.conversion, encode))
+                if len(pending) > 4 * workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _convert_one(
+    source: Source, name: str, options: ConversionOptions, encode: Callable[[PixelArray], bytes]
+) -> _Converted:
+    try:
+        data = source.read(name)
+    except (OSError, zipfile.BadZipFile) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        return _Converted(name, bytes(32), BadFile(name, f"cannot be read: {reason}"))
+    digest = hashlib.sha256(data).digest()
+    try:
+        pixels = convert(data, options)
+    except BadImageError as error:
+        return _Converted(name, digest, BadFile(name, str(error)))
+    return _Converted(name, digest, (encode(pixels), pixels))
+
+
+def _labels(source: Source, options: BuildOptions) -> Labels | None:
+    if options.labels is None:
+        return None
+    if options.labels == "folders":
+        return labels_from_folders(source.names)
+    if options.labels != "keep":
+        return labels_from_file(Path(options.labels), source.names)
+    if source.archive is None:
+        raise UserError("labels keep: takes the labels of a styleloom archive, and the source is a folder")
+    kept = ArchiveReader(source.archive).index
+    if kept.labels is None:
+        raise UserError(f"labels keep: {source.archive} has no labels")
+    values = [list(label) if isinstance(label, tuple) else label for label in kept.labels]
+    matched = match_labels(str(source.archive), list(zip(kept.files, values, strict=True)), source.names)
+    # Classes without any image keep their place.
+    return Labels(matched.by_name, kept.classes, kept.label_dim, matched.unknown)
+
+
+def _index(
+    source: Source,
+    options: BuildOptions,
+    labels: Labels | None,
+    digests: dict[str, bytes],
+    num_skipped: int,
+    stored: tuple[str, tuple[str, ...], tuple[str, ...]],
+) -> Index:
+    pixels_sha256, files, sources = stored
+    conversion = options.conversion
+    recipe = Recipe(
+        source=source.name,
+        source_sha256=source_hash(digests),
+        resolution=conversion.resolution,
+        crop=conversion.crop,
+        filter=conversion.filter,
+        channels=conversion.channels,
+        background=conversion.background,
+        upscale=conversion.upscale,
+        order=options.order,
+        labels="none" if options.labels is None else Path(options.labels).name,
+        num_images=len(files),
+        num_skipped=num_skipped,
+        tool_version=tool_version(),
+    )
+    if labels is None:
+        return Index(recipe, pixels_sha256, files, sources)
+    values = tuple(labels.by_name[name] for name in sources)
+    return Index(recipe, pixels_sha256, files, sources, labels.label_dim, labels.classes, values)

@@ -1,0 +1,234 @@
+"""Any image file to one square uint8 array: decode, mode, crop, resize.
+
+The rules, in order:
+
+1. *Decode* PNG, JPEG, WebP, BMP or TIFF, told by content. Of several frames the first counts. More than
+   `MAX_PIXELS` pixels is refused before decoding. Colour profiles are ignored.
+2. *Turn* as the EXIF orientation says.
+3. *Eight bits*: 1-bit becomes 0 / 255; 16-bit grey v becomes round(v / 257) (0..65535 onto 0..255); Pillow
+   keeps the high byte of 16-bit colour; CMYK becomes RGB by Pillow's formula; a palette is looked up.
+   Floating-point pixels are refused, for they have no agreed range.
+4. *Channels*: 4 is RGBA (opaque where the file has no transparency). For 1 and 3, transparency is composited
+   on the background *before* resizing, so no halo appears; 1 is the luma of ITU-R 601 (0.299, 0.587, 0.114).
+5. *Crop*, then *resize* with Pillow's filter, which widens with the scale (so it averages, without aliasing).
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
+
+from styleloom.errors import UserError, nearest
+
+Crop: TypeAlias = Literal["center", "none", "pad", "lsun-car"]
+Filter: TypeAlias = Literal["lanczos", "box", "bilinear", "bicubic"]
+
+MAX_PIXELS = 2**26
+"""Largest image accepted: 67,108,864 px, e.g. 8192x8192. Beyond it a file counts as a decompression bomb."""
+
+MIN_RESOLUTION = 4
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+_RESAMPLING = {
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+_CAR_WIDTH, _CAR_HEIGHT = 512, 384
+
+
+class BadImageError(Exception):
+    """One image cannot be used; the message is the reason, in words for the person who owns the file."""
+
+
+def validate_resolution(resolution: int) -> None:
+    """Raise UserError, naming the nearest valid values, unless `resolution` is a power of two >= 4."""
+    if resolution >= MIN_RESOLUTION and resolution & (resolution - 1) == 0:
+        return
+    below = max(MIN_RESOLUTION, 2 ** (max(resolution, 1).bit_length() - 1))
+    near = str(below) if resolution < MIN_RESOLUTION else f"{below} and {below * 2}"
+    raise UserError(f"resolution {resolution} is not a power of two >= {MIN_RESOLUTION}; nearest: {near}")
+
+
+@dataclass(frozen=True)
+class ConversionOptions:
+    """How every image of a data set is made.
+
+    Args:
+        resolution: side of the result, px: a power of two >= 4.
+        crop: `center`, the largest central square; `none`, only square images are accepted; `pad`, the whole
+            image with black bars; `lsun-car`, 512x384 with black bars on 512x512 as StyleGAN prepared LSUN
+            Car.
+        filter: resampling filter for the resize.
+        channels: 1 (grey), 3 (RGB) or 4 (RGBA).
+        background: colour under transparent pixels for 1 and 3 channels; any name or #rrggbb Pillow knows.
+        upscale: accept images smaller than `resolution` and enlarge them.
+
+    Raises UserError for values outside these and for contradictions.
+    """
+
+    resolution: int
+    crop: Crop = "center"
+    filter: Filter = "lanczos"
+    channels: int = 3
+    background: str = "white"
+    upscale: bool = False
+
+    def __post_init__(self) -> None:
+        validate_resolution(self.resolution)
+        for field, value, valid in (("crop", self.crop, Crop), ("filter", self.filter, Filter)):
+            if value not in get_args(valid):
+                hint = nearest(value, get_args(valid))
+                raise UserError(f"{field} {value!r}: {hint}valid: {', '.join(get_args(valid))}")
+        if self.channels not in (1, 3, 4):
+            raise UserError(f"channels {self.channels}: valid: 1 (grey), 3 (RGB), 4 (RGBA)")
+        try:
+            ImageColor.getrgb(self.background)
+        except ValueError as error:
+            raise UserError(f"background {self.background!r}: not a colour; e.g. white or #ffffff") from error
+        if self.crop == "lsun-car" and self.resolution != _CAR_WIDTH:
+            raise UserError(f"crop lsun-car makes 512x512 px; resolution {self.resolution} contradicts it")
+        if self.crop == "lsun-car" and self.upscale:
+            raise UserError("crop lsun-car drops small images by definition; upscale contradicts it")
+
+
+def convert(data: bytes, options: ConversionOptions) -> NDArray[np.uint8]:
+    """One encoded image to uint8 [C, H, W] with H = W = `options.resolution`.
+
+    Raises BadImageError with the reason when the file cannot be used.
+    """
+    image = decode(data)
+    # What decoders and resizers raise on hostile bytes is not enumerable; all of it means "this file is bad".
+    try:
+        image = _to_channels(_to_eight_bits(image), options)
+        image = _crop_and_resize(image, options)
+    except BadImageError:
+        raise
+    except Exception as error:
+        raise BadImageError(f"cannot be converted: {_words(error)}") from error
+    pixels = np.asarray(image)
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def decode(data: bytes) -> Image.Image:
+    """The first frame of an encoded image, fully read and turned upright. Raises BadImageError."""
+    if not data:
+        raise BadImageError("empty file (0 bytes)")
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.width * image.height > MAX_PIXELS:
+            raise BadImageError(_bomb(f"{image.width}x{image.height} px"))
+        image.load()
+        return ImageOps.exif_transpose(image)
+    except BadImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise BadImageError(f"not an image ({', '.join(FORMATS)})") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadImageError(_bomb(_words(error))) from error
+    except Exception as error:  # see convert
+        raise BadImageError(f"truncated or damaged: {_words(error)}") from error
+
+
+def _bomb(size: str) -> str:
+    return f"too many pixels (decompression bomb?): {size}, at most {MAX_PIXELS} px are accepted"
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Any mode to L, LA, RGB or RGBA; transparency by colour key or palette becomes an alpha channel."""
+    mode = image.mode
+    if mode.startswith("I"):
+        return _from_wide_grey(image)
+    if mode in ("L", "LA", "RGB", "RGBA", "1", "P", "PA"):
+        alpha = image.has_transparency_data
+        if mode in ("P", "PA"):
+            return image.convert("RGBA" if alpha else "RGB")
+        if mode in ("1", "L", "LA"):
+            return image.convert("LA" if alpha else "L")
+        return image.convert("RGBA" if alpha else "RGB")
+    targets = {"CMYK": "RGB", "YCbCr": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA"}
+    if mode not in targets:
+        raise BadImageError(f"pixel mode {mode} is not supported (no fixed range of values)")
+    return image.convert(targets[mode])
+
+
+def _from_wide_grey(image: Image.Image) -> Image.Image:
+    """16-bit grey to L by round(v / 257), or to LA where a colour key makes one value transparent."""
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise BadImageError(f"grey values {values.min()}..{values.max()} are outside 16 bits (0..65535)")
+    grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    key = image.info.get("transparency")
+    if key is None:
+        return grey
+    alpha = Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))
+    return Image.merge("LA", (grey, alpha))
+
+
+def _to_channels(image: Image.Image, options: ConversionOptions) -> Image.Image:
+    if options.channels == 4:
+        return image.convert("RGBA")
+    if image.mode in ("LA", "RGBA"):
+        background = (*ImageColor.getrgb(options.background)[:3], 255)
+        canvas = Image.new("RGBA", image.size, background)
+        canvas.alpha_composite(image.convert("RGBA"))
+        image = canvas.convert("RGB")
+    return image.convert("L" if options.channels == 1 else "RGB")
+
+
+def _crop_and_resize(image: Image.Image, options: ConversionOptions) -> Image.Image:
+    width, height = image.size
+    side = options.resolution
+    if options.crop == "lsun-car":
+        return _lsun_car(image, options)
+    if options.crop == "none" and width != height:
+        raise BadImageError(f"not square: {width}x{height} px; choose crop center or pad")
+    kept = max(width, height) if options.crop == "pad" else min(width, height)
+    if kept < side and not options.upscale:
+        raise BadImageError(f"too small: {width}x{height} px, need at least {_needed(options)}")
+    resampling = _RESAMPLING[options.filter]
+    if options.crop == "pad":
+        # Python rounds halves to even; at least one row survives however flat the image is.
+        scaled = (max(1, round(width * side / kept)), max(1, round(height * side / kept)))
+        return _on_black(image.resize(scaled, resampling), side)
+    left, top = (width - kept) // 2, (height - kept) // 2
+    return image.crop((left, top, left + kept, top + kept)).resize((side, side), resampling)
+
+
+def _needed(options: ConversionOptions) -> str:
+    if options.crop == "pad":
+        return f"{options.resolution} px on the longer side"
+    return f"{options.resolution}x{options.resolution}"
+
+
+def _lsun_car(image: Image.Image, options: ConversionOptions) -> Image.Image:
+    """StyleGAN's LSUN Car recipe, literally: rows count in the original, so wide images are squeezed."""
+    width, height = image.size
+    rows = round(_CAR_WIDTH * height / width)
+    if width < _CAR_WIDTH or rows < _CAR_HEIGHT:
+        raise BadImageError(
+            f"too small: {width}x{height} px, lsun-car needs at least 512 px of width and "
+            f"round(512 * height / width) >= 384 (here {rows})"
+        )
+    top, bottom = (height - rows) // 2, (height + rows) // 2
+    cropped = image.crop((0, top, width, bottom))
+    return _on_black(cropped.resize((_CAR_WIDTH, _CAR_HEIGHT), _RESAMPLING[options.filter]), _CAR_WIDTH)
+
+
+def _on_black(image: Image.Image, side: int) -> Image.Image:
+    """Paste in the middle of an opaque black square."""
+    black = (0, 0, 0, 255) if image.mode == "RGBA" else 0
+    canvas = Image.new(image.mode, (side, side), black)
+    canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return canvas

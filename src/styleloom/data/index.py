@@ -1,0 +1,185 @@
+"""The index of an archive: how the images were made, what they are called, and their labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from styleloom.data.conversion import validate_resolution
+from styleloom.data.labels import Label
+from styleloom.errors import UserError
+
+FORMAT = "styleloom-dataset"
+VERSION = 1
+
+
+def tool_version() -> str:
+    """Version of the installed styleloom, or ``"not installed"`` when run from a source tree."""
+    try:
+        return metadata.version("styleloom")
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an archive was made. Mirroring is no part of it: that happens on loading.
+
+    Args:
+        source: last part of the source's path, or the name of an embedded set.
+        source_sha256: over the sorted names and contents of the source's images (see `source_hash`).
+        resolution: px.
+        crop, filter, channels, background, upscale: see `ConversionOptions`.
+        order: `shuffled` (once, seed 123) or `source`.
+        labels: `none`, `folders`, `keep`, or the name of the label file.
+        num_images: images stored.
+        num_skipped: bad files left out with --skip-bad.
+        tool_version: the styleloom that wrote the archive.
+    """
+
+    source: str
+    source_sha256: str
+    resolution: int
+    crop: str
+    filter: str
+    channels: int
+    background: str
+    upscale: bool
+    order: str
+    labels: str
+    num_images: int
+    num_skipped: int
+    tool_version: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """All that an archive says about its images, in stored order.
+
+    Args:
+        recipe: how they were made.
+        pixels_sha256: over the decoded pixels (uint8, [C, H, W]) of all images in stored order.
+        files: name of each image inside the archive.
+        sources: name that each image had in the source.
+        label_dim: number of classes or length of the label vectors; 0 without labels.
+        classes: name of each class, where classes have names.
+        labels: class index or vector of each image; None without labels.
+    """
+
+    recipe: Recipe
+    pixels_sha256: str
+    files: tuple[str, ...]
+    sources: tuple[str, ...]
+    label_dim: int = 0
+    classes: tuple[str, ...] | None = None
+    labels: tuple[Label, ...] | None = None
+
+    def to_json(self) -> bytes:
+        """Canonical UTF-8 JSON: equal indexes give equal bytes."""
+        content = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
+        return json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def source_hash(digests: dict[str, bytes]) -> str:
+    """sha256 over the sorted names and contents of a source.
+
+    `digests` maps each name to the sha256 digest of its file, or to 32 zero bytes for a file that could not
+    be read. Hashed is, for each name in sorted order, the name in UTF-8, a zero byte, and the digest.
+    """
+    total = hashlib.sha256()
+    for name in sorted(digests):
+        total.update(name.encode("utf-8", "surrogateescape") + b"\0" + digests[name])
+    return total.hexdigest()
+
+
+def parse_index(origin: str, content: bytes) -> Index:
+    """Read and check an index; `origin` is named in errors.
+
+    Raises UserError when it is damaged, of another format or version, empty, or contradicts itself.
+    """
+    try:
+        fields = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{origin}: the index is damaged: {error}") from error
+    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+        raise UserError(f"{origin}: the index is not styleloom's; make one with: styleloom dataset build")
+    if fields.get("version") != VERSION:
+        raise UserError(f"{origin}: index version {fields.get('version')!r}; this styleloom reads {VERSION}")
+    try:
+        index = _from_fields(fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{origin}: the index is damaged: {type(error).__name__} {error}") from error
+    if not index.files:
+        raise UserError(f"{origin}: the data set is empty")
+    _check(origin, index)
+    return index
+
+
+def _from_fields(fields: dict[str, Any]) -> Index:
+    recipe = dict(fields["recipe"])
+    kinds = {field.name: field.type for field in dataclasses.fields(Recipe)}
+    if set(recipe) != set(kinds):
+        raise ValueError(f"recipe fields {sorted(set(recipe) ^ set(kinds))} are missing or unknown")
+    wrong = [name for name, kind in kinds.items() if type(recipe[name]).__name__ != kind]
+    if wrong:
+        raise ValueError(f"recipe field {wrong[0]} = {recipe[wrong[0]]!r} is not {kinds[wrong[0]]}")
+    labels, classes = fields["labels"], fields["classes"]
+    return Index(
+        recipe=Recipe(**recipe),
+        pixels_sha256=str(fields["pixels_sha256"]),
+        files=_strings(fields["files"]),
+        sources=_strings(fields["sources"]),
+        label_dim=int(fields["label_dim"]),
+        classes=None if classes is None else _strings(classes),
+        labels=None if labels is None else tuple(_label(label) for label in labels),
+    )
+
+
+def _strings(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError("expected a list of names")
+    return tuple(values)
+
+
+def _label(value: Any) -> Label:
+    if isinstance(value, list):
+        return tuple(float(number) for number in value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"label {value!r} is neither a class index nor a vector")
+    return value
+
+
+def _check(origin: str, index: Index) -> None:
+    """What the parts of an index say about each other must agree."""
+    recipe, number = index.recipe, len(index.files)
+    try:
+        validate_resolution(recipe.resolution)
+    except UserError as error:
+        raise UserError(f"{origin}: {error}") from None
+    problems = []
+    if recipe.channels not in (1, 3, 4):
+        problems.append(f"channels {recipe.channels} (valid: 1, 3, 4)")
+    if not number == len(index.sources) == recipe.num_images:
+        problems.append(f"{number} files, {len(index.sources)} source names, num_images {recipe.num_images}")
+    if len(set(index.files)) != number:
+        problems.append("a file is listed twice")
+    if (index.labels is None) != (index.label_dim == 0) or index.label_dim < 0:
+        problems.append(f"label_dim {index.label_dim} with{'out' * (index.labels is None)} labels")
+    if index.classes is not None and len(index.classes) != index.label_dim:
+        problems.append(f"{len(index.classes)} class names, label_dim {index.label_dim}")
+    if index.labels is not None:
+        if len(index.labels) != number:
+            problems.append(f"{len(index.labels)} labels for {number} images")
+        vectors = {isinstance(label, tuple) for label in index.labels}
+        if len(vectors) > 1 or not all(_fits(label, index.label_dim) for label in index.labels):
+            problems.append(f"a label does not fit label_dim {index.label_dim}")
+    if problems:
+        raise UserError(f"{origin}: the index contradicts itself: {'; '.join(problems)}")
+
+
+def _fits(label: Label, label_dim: int) -> bool:
+    return len(label) == label_dim if isinstance(label, tuple) else 0 <= label < label_dim

@@ -1,0 +1,80 @@
+"""Real images on their way to the discriminator: range, mirror, pyramid, fade.
+
+ProGAN's order: stored uint8 level -> [-1, 1] -> mirror -> fade -> network. MSG-GAN's:
+mirror -> pyramid, so that all levels show the same image.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from styleloom.types import Pyramid
+
+
+def to_signed(images_u8: Tensor) -> Tensor:
+    """uint8 [...] in 0..255 to float32 in [-1, 1]: x / 127.5 - 1. Raises TypeError for another dtype."""
+    if images_u8.dtype != torch.uint8:
+        raise TypeError(f"images_u8 has dtype {images_u8.dtype}, expected uint8")
+    return images_u8.to(torch.float32) / 127.5 - 1
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Float [...] in [-1, 1] (not necessarily clipped) to uint8: trunc(clamp(127.5 x + 128, 0, 255)).
+
+    The conversion behind every FID of the StyleGAN papers. It inverts `to_signed` exactly. Raises TypeError
+    for integer images.
+    """
+    if not images.is_floating_point():
+        raise TypeError(f"images have dtype {images.dtype}, expected floating point")
+    # In float32: half precision cannot tell 128 + small from 128.
+    return (images.to(torch.float32) * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+
+
+def mirror(images: Tensor, coins: Tensor) -> Tensor:
+    """Flip left and right those of [N, C, H, W] whose coin (bool [N]) is True."""
+    return torch.where(coins[:, None, None, None], images.flip(3), images)
+
+
+def box_downsample(images: Tensor, factor: int = 2) -> Tensor:
+    """Mean of each factor x factor block: [N, C, H, W] to [N, C, H / factor, W / factor].
+
+    Float stays float. uint8 stays uint8, averaged on float and rounded (halves to even): a level of ProGAN's
+    stored pyramid. Raises ValueError when `factor` does not divide the size.
+    """
+    if factor < 1 or images.shape[-2] % factor or images.shape[-1] % factor:
+        raise ValueError(f"factor {factor} does not divide images of {tuple(images.shape[-2:])} px")
+    if factor == 1:
+        return images
+    if images.dtype == torch.uint8:
+        return F.avg_pool2d(images.to(torch.float32), factor).round().to(torch.uint8)
+    return F.avg_pool2d(images, factor)
+
+
+def pyramid(images: Tensor, levels: int) -> Pyramid:
+    """`levels` images, low to high, by repeated 2x2 averages; the last is `images` itself (MSG-GAN).
+
+    Raises ValueError when `levels` is below 1 or the size cannot be halved that often.
+    """
+    if levels < 1:
+        raise ValueError(f"levels {levels}: valid: 1 or more")
+    result = [images]
+    for _ in range(levels - 1):
+        result.append(box_downsample(result[-1]))
+    return tuple(reversed(result))
+
+
+def fade(images: Tensor, alpha: float) -> Tensor:
+    """Blend float [N, C, H, W] with its own next lower level, as the growing networks see it (ProGAN Fig. 2).
+
+    alpha x + (1 - alpha) up2(down2(x)), with nearest-neighbour up2 and 2x2-mean down2. `alpha` is that of
+    `GrowthState`: 1 returns `images` unchanged, 0 returns the lower level alone. The papers' code writes the
+    same with a = lod - floor(lod) = 1 - alpha. Raises ValueError for `alpha` outside [0, 1].
+    """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha {alpha}: valid: 0 to 1")
+    if alpha == 1:
+        return images
+    low = F.interpolate(box_downsample(images), scale_factor=2, mode="nearest")
+    return torch.lerp(low, images, alpha)

@@ -1,0 +1,64 @@
+"""The mapping network f: Z -> W (StyleGAN section 2), with the label inputs of its authors' codes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from styleloom.config.networks import Mapping
+from styleloom.layers.equalized import EqualizedDense
+from styleloom.layers.pixel_norm import pixel_norm
+
+
+class MappingNetwork(nn.Module):
+    """z [N, Z] and label [N, K] to w [N, W].
+
+    Args:
+        config: depth, width, learning-rate multiplier, label input.
+        z_dim, w_dim, label_dim: sizes; z_dim 0 maps the label alone.
+        label_features: size of the label's embedding.
+    """
+
+    def __init__(
+        self,
+        config: Mapping,
+        z_dim: int,
+        w_dim: int,
+        label_dim: int,
+        weight_gain: float = 1.0,
+        act_gain: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.z_dim, self.label_dim = z_dim, label_dim
+        self.label_weight: nn.Parameter | None = None
+        self.label_embedding: EqualizedDense | None = None
+        num_in = z_dim
+        if label_dim and config.labels == "concat":
+            self.label_weight = nn.Parameter(torch.randn(label_dim, z_dim))
+            num_in += z_dim
+        elif label_dim:
+            self.label_embedding = EqualizedDense(label_dim, w_dim)
+            num_in += w_dim
+        widths = [num_in, *[config.width] * (config.layers - 1), w_dim] if config.layers else [num_in]
+        self.layers = nn.ModuleList(
+            EqualizedDense(a, b, config.activation, weight_gain, config.lr_multiplier, act_gain)
+            for a, b in zip(widths, widths[1:], strict=False)
+        )
+
+    def forward(self, z: Tensor | None, label: Tensor | None = None) -> Tensor:
+        """z [N, Z] ~ N(0, 1), label [N, K] (one-hot or soft) -> w [N, W]."""
+        parts = [z] if z is not None and self.z_dim else []
+        if self.label_weight is not None and label is not None:
+            parts.append(label @ self.label_weight)
+        if self.label_embedding is not None and label is not None:
+            # Each part on its own sphere, as the authors' PyTorch port has it.
+            parts = [pixel_norm(p) for p in parts] if self.config.normalize_z else parts
+            parts.append(pixel_norm(self.label_embedding(label)))
+            x = torch.cat(parts, 1)
+        else:
+            x = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+            x = pixel_norm(x) if self.config.normalize_z else x
+        for layer in self.layers:
+            x = layer(x)
+        return x

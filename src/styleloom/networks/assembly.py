@@ -1,0 +1,132 @@
+"""What every network has around its paper's layers: precision, the running average of w, truncation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from styleloom.errors import UserError
+from styleloom.layers.mapping import MappingNetwork
+from styleloom.types import GrowthState, Images, Noise
+
+Truncation: TypeAlias = float | Sequence[float]
+"""psi for all layers, or one psi per layer."""
+
+
+class Trunk(nn.Module):
+    """Base of synthesis networks and discriminators: the arithmetic of the convolutions.
+
+    Weights, styles, demodulation, statistics and RGB stay float32; activations between convolutions have
+    `trunk_dtype`. Four-dimensional weights are kept channels-last, which the convolutions prefer.
+    """
+
+    trunk_dtype: torch.dtype = torch.float32
+
+    def prefer_channels_last(self) -> None:
+        """Store convolution weights channels-last; values do not change."""
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+    def enter(self, x: Tensor) -> Tensor:
+        """Bring images or a constant into the trunk's type and layout."""
+        return x.to(self.trunk_dtype).contiguous(memory_format=torch.channels_last)
+
+
+class SynthesisTrunk(Trunk):
+    """w to images."""
+
+    num_noises: int
+    noise_sides: tuple[int, ...]
+
+    def forward(self, ws: Tensor, growth: GrowthState | None, noise: Noise) -> Images:
+        raise NotImplementedError
+
+
+class StyleGenerator(nn.Module):
+    """Mapping network, synthesis network and the running average of w (StyleGAN section 2).
+
+    Args:
+        mapping_network: z to w.
+        synthesis_network: ws to images.
+        resolution: px.
+        num_ws: style inputs.
+        w_dim: size of w.
+        w_avg_beta: decay of the running average.
+    """
+
+    w_avg: Tensor
+
+    def __init__(
+        self,
+        mapping_network: MappingNetwork,
+        synthesis_network: SynthesisTrunk,
+        resolution: int,
+        num_ws: int,
+        w_dim: int,
+        w_avg_beta: float,
+    ) -> None:
+        super().__init__()
+        self.mapping_network = mapping_network
+        self.synthesis_network = synthesis_network
+        self.resolution = resolution
+        self.num_ws = num_ws
+        self.z_dim = mapping_network.z_dim
+        self.label_dim = mapping_network.label_dim
+        self.w_avg_beta = w_avg_beta
+        self.register_buffer("w_avg", torch.zeros(w_dim))
+
+    def mapping(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """z [N, Z] ~ N(0, 1), label [N, K] -> ws [N, L, W], one w for all layers, not truncated."""
+        if self.label_dim and (label is None or label.shape[1] != self.label_dim):
+            raise UserError(f"label: this generator needs labels of {self.label_dim} classes")
+        w = self.mapping_network(z, label)
+        return w[:, None].expand(-1, self.num_ws, -1)
+
+    def synthesis(self, ws: Tensor, growth: GrowthState | None = None, noise: Noise = "random") -> Images:
+        """ws [N, L, W] -> images [N, C, R, R], about [-1, 1]."""
+        return self.synthesis_network(ws, growth, noise)
+
+    def forward(
+        self,
+        z: Tensor,
+        label: Tensor | None = None,
+        truncation: Truncation = 1.0,
+        truncation_layers: int | None = None,
+        noise: Noise = "random",
+        growth: GrowthState | None = None,
+    ) -> Images:
+        """Latents to images: mapping, truncation, synthesis."""
+        ws = self.truncate(self.mapping(z, label), truncation, truncation_layers)
+        return self.synthesis(ws, growth, noise)
+
+    @torch.no_grad()
+    def update_w_avg(self, w_mean: Tensor) -> None:
+        """One training-mode mapping pass: move the average towards the batch mean [W] of w."""
+        self.w_avg.lerp_(w_mean.detach().to(self.w_avg.dtype), 1 - self.w_avg_beta)
+
+    def truncate(self, ws: Tensor, psi: Truncation, layers: int | None = None) -> Tensor:
+        """w' = w_avg + psi (w - w_avg) (StyleGAN appendix B).
+
+        Args:
+            ws: [N, L, W].
+            psi: one value, or one per layer.
+            layers: truncate the first `layers` layers only; None for all.
+        """
+        if isinstance(psi, Sequence):
+            if len(psi) != self.num_ws:
+                raise UserError(f"truncation: {len(psi)} values given, this generator has {self.num_ws} layers")
+            values = list(psi)
+        else:
+            values = [psi] * self.num_ws
+        if layers is not None:
+            if not 0 <= layers <= self.num_ws:
+                raise UserError(f"truncation layers: {layers} is not within 0..{self.num_ws}")
+            values = values[:layers] + [1.0] * (self.num_ws - layers)
+        if all(value == 1 for value in values):
+            return ws
+        factors = torch.tensor(values, dtype=ws.dtype, device=ws.device)[:, None]
+        return self.w_avg + factors * (ws - self.w_avg)

@@ -1,0 +1,256 @@
+"""StyleGAN2 (Karras et al. 2020): weight demodulation and the architectures of Fig. 7.
+
+The reader will find equations 1-3 in `ops.modulated_conv`, the layer of Fig. 2d in `StyledConv`, the three
+ways in which features meet RGB (Fig. 7) in `SynthesisNetwork.forward` and `Discriminator.forward`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from styleloom.config import networks as config
+from styleloom.errors import UserError
+from styleloom.layers.equalized import EqualizedConv, EqualizedDense
+from styleloom.layers.mapping import MappingNetwork
+from styleloom.layers.minibatch_std import minibatch_std
+from styleloom.layers.noise import NoiseInput
+from styleloom.networks.assembly import StyleGenerator, SynthesisTrunk, Trunk
+from styleloom.ops.bias_act import RULES
+from styleloom.ops.conv_layer import Resample
+from styleloom.ops.modulated_conv import modulated_layer
+from styleloom.ops.upfirdn import downsample2d, upsample2d
+from styleloom.types import GrowthState, Images, Noise, NoiseMode
+
+RESNET_GAIN = math.sqrt(0.5)
+"""Both branches of a residual block add up at unit variance (section 4.1)."""
+
+
+class StyledConv(nn.Module):
+    """Modulated convolution, noise, bias, leaky ReLU (Fig. 2d); or toRGB, without noise and activation.
+
+    Args:
+        num_in, num_out, w_dim: channels and style size.
+        kernel: side of the kernel.
+        noise_side: px of the noise map; None for no noise input.
+        demodulate: equation 3; off in toRGB.
+        act, resample, taps, clamp: as in `EqualizedConv`.
+    """
+
+    def __init__(
+        self,
+        num_in: int,
+        num_out: int,
+        w_dim: int,
+        kernel: int,
+        act: config.Activation,
+        taps: tuple[float, ...],
+        noise_side: int | None = None,
+        resample: Resample = "none",
+        demodulate: bool = True,
+        clamp: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.affine = EqualizedDense(w_dim, num_in)
+        self.weight = nn.Parameter(torch.randn(num_out, num_in, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(num_out))
+        self.noise = NoiseInput(noise_side) if noise_side else None
+        self.scale = 1 / math.sqrt(num_in * kernel**2)
+        self.act: config.Activation = act
+        self.resample: Resample = resample
+        self.taps = taps
+        self.demodulate = demodulate
+        self.clamp = clamp
+
+    def forward(self, x: Tensor, w: Tensor, noise: NoiseMode | Tensor = "none", gain: float = 1.0) -> Tensor:
+        """x [N, I, H, W], w [N, W] -> [N, O, H', W'] times `gain`."""
+        return modulated_layer(
+            x,
+            self.weight,
+            self.affine(w) + 1,
+            self.bias,
+            self.scale,
+            self.demodulate,
+            None if self.noise is None else self.noise(len(x), noise),
+            self.resample,
+            self.taps,
+            self.act,
+            RULES[self.act].gain * gain,
+            None if self.clamp is None else self.clamp * gain,
+        )
+
+
+class SynthesisBlock(nn.Module):
+    """The layers of one resolution: up-convolution (but at 4x4), convolution, perhaps toRGB and skip."""
+
+    def __init__(self, cfg: config.StyleGAN2Generator, side: int) -> None:
+        super().__init__()
+        num_in, num_out = cfg.features.at_side(side // 2), cfg.features.at_side(side)
+        taps, act, clamp = cfg.resample_filter, cfg.activation, cfg.clamp
+        first, last = side == 4, side == cfg.resolution
+        self.conv_up = None
+        self.skip = None
+        if not first:
+            self.conv_up = StyledConv(num_in, num_out, cfg.w_dim, 3, act, taps, side, "up", clamp=clamp)
+            if cfg.architecture == "resnet":
+                self.skip = EqualizedConv(num_in, num_out, 1, "linear", "up", taps, bias=False)
+        self.conv = StyledConv(num_out, num_out, cfg.w_dim, 3, act, taps, side, clamp=clamp)
+        self.to_rgb = None
+        if last or cfg.architecture == "skip":
+            self.to_rgb = StyledConv(
+                num_out, cfg.channels, cfg.w_dim, 1, "linear", taps, demodulate=False, clamp=clamp
+            )
+
+    def forward(self, x: Tensor, ws: Sequence[Tensor], noises: Sequence[NoiseMode | Tensor]) -> Tensor:
+        """Features of the lower resolution to features of this one."""
+        if self.conv_up is None:
+            return self.conv(x, ws[0], noises[0])
+        if self.skip is None:
+            return self.conv(self.conv_up(x, ws[0], noises[0]), ws[1], noises[1])
+        y = self.skip(x, gain=RESNET_GAIN)
+        return self.conv(self.conv_up(x, ws[0], noises[0]), ws[1], noises[1], gain=RESNET_GAIN) + y
+
+
+class SynthesisNetwork(SynthesisTrunk):
+    """g: ws to an image, from a learned constant (Fig. 2d and 7).
+
+    Layer indices of w: the 4x4 convolution has 0; at side 2^r the up-convolution has 2r-5, the convolution
+    2r-4 and toRGB 2r-3, which the next block's up-convolution shares.
+    """
+
+    def __init__(self, cfg: config.StyleGAN2Generator) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.const = nn.Parameter(torch.randn(1, cfg.features.at_side(4), 4, 4))
+        self.blocks = nn.ModuleList(SynthesisBlock(cfg, side) for side in cfg.sides)
+        self.noise_sides = tuple(side for side in cfg.sides for _ in range(1 if side == 4 else 2))
+        self.num_noises = len(self.noise_sides)
+        self.prefer_channels_last()
+
+    def forward(self, ws: Tensor, growth: GrowthState | None, noise: Noise) -> Images:
+        """ws [N, L, W] -> images [N, C, R, R]."""
+        noises = [noise] * self.num_noises if isinstance(noise, str) else list(noise)
+        if len(noises) != self.num_noises:
+            raise UserError(f"noise: {len(noises)} maps given, this network takes {self.num_noises}")
+        layers = ws.unbind(1)
+        x = self.enter(self.const.expand(len(ws), -1, -1, -1))
+        y: Tensor | None = None
+        index = 0
+        for block in self.blocks:
+            assert isinstance(block, SynthesisBlock)
+            count = 1 if block.conv_up is None else 2
+            x = block(x, layers[index : index + count], noises[index : index + count])
+            index += count
+            if self.cfg.architecture == "skip" and y is not None:
+                y = upsample2d(y, self.cfg.resample_filter)
+            if block.to_rgb is not None:
+                rgb = block.to_rgb(x, layers[index]).float()
+                y = rgb if y is None else y + rgb
+        assert y is not None
+        return y
+
+
+class DiscriminatorBlock(nn.Module):
+    """The layers of one resolution above 4x4: convolution, down-convolution, perhaps fromRGB and skip."""
+
+    def __init__(self, cfg: config.StyleGAN2Discriminator, side: int) -> None:
+        super().__init__()
+        here, below = cfg.features.at_side(side), cfg.features.at_side(side // 2)
+        taps, act, clamp = cfg.resample_filter, cfg.activation, cfg.clamp
+        self.from_rgb = None
+        if side == cfg.resolution or cfg.architecture == "skip":
+            self.from_rgb = EqualizedConv(cfg.channels, here, 1, act, clamp=clamp)
+        self.conv = EqualizedConv(here, here, 3, act, clamp=clamp)
+        self.conv_down = EqualizedConv(here, below, 3, act, "down", taps, clamp=clamp)
+        self.skip = None
+        if cfg.architecture == "resnet":
+            self.skip = EqualizedConv(here, below, 1, "linear", "down", taps, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features [N, I, H, W] -> [N, O, H/2, W/2]."""
+        if self.skip is None:
+            return self.conv_down(self.conv(x))
+        y = self.skip(x, gain=RESNET_GAIN)
+        return self.conv_down(self.conv(x), gain=RESNET_GAIN) + y
+
+
+class DiscriminatorTail(nn.Module):
+    """4x4: minibatch standard deviation, convolution, two dense layers."""
+
+    def __init__(self, cfg: config.StyleGAN2Discriminator) -> None:
+        super().__init__()
+        self.std = cfg.minibatch_std
+        maps, hidden = cfg.features.at_side(4), cfg.features.at_side(2)
+        extra = self.std.features if self.std.group_size > 1 else 0
+        self.from_rgb = None
+        if cfg.architecture == "skip":
+            self.from_rgb = EqualizedConv(cfg.channels, maps, 1, cfg.activation, clamp=cfg.clamp)
+        self.conv = EqualizedConv(maps + extra, maps, 3, cfg.activation, clamp=cfg.clamp)
+        self.dense = EqualizedDense(maps * 16, hidden, cfg.activation)
+        selected = max(cfg.label_dim, 1)
+        self.out = EqualizedDense(hidden, cfg.projection.width if cfg.projects else selected)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features [N, C, 4, 4] -> outputs [N, K], float32."""
+        if self.std.group_size > 1:
+            x = torch.cat([x, minibatch_std(x, self.std.group_size, self.std.features)], 1)
+        x = self.conv(x)
+        return self.out(self.dense(x.float().flatten(1)))
+
+
+class Discriminator(Trunk):
+    """Images to one logit each (Fig. 7, lower half)."""
+
+    def __init__(self, cfg: config.StyleGAN2Discriminator) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.blocks = nn.ModuleList(DiscriminatorBlock(cfg, side) for side in cfg.sides if side > 4)
+        self.tail = DiscriminatorTail(cfg)
+        self.projection = None
+        if cfg.projects:
+            self.projection = MappingNetwork(cfg.projection, 0, cfg.projection.width, cfg.label_dim)
+        self.prefer_channels_last()
+
+    def forward(
+        self, images: Images, label: Tensor | None = None, growth: GrowthState | None = None
+    ) -> Tensor:
+        """Images [N, C, R, R] in [-1, 1], label [N, K] -> logits [N]."""
+        if not isinstance(images, Tensor):
+            raise UserError("this discriminator takes images of one resolution, not a pyramid")
+        skip = self.cfg.architecture == "skip"
+        y = images
+        x: Tensor | None = None
+        for block in self.blocks:
+            assert isinstance(block, DiscriminatorBlock)
+            if block.from_rgb is not None:
+                t = block.from_rgb(self.enter(y))
+                x = t if x is None else x + t
+            assert x is not None
+            x = block(x)
+            if skip:
+                y = downsample2d(y, self.cfg.resample_filter)
+        assert x is not None
+        if self.tail.from_rgb is not None:
+            x = x + self.tail.from_rgb(self.enter(y))
+        return self._select(self.tail(x), label)
+
+    def _select(self, outputs: Tensor, label: Tensor | None) -> Tensor:
+        """One logit per image: the label's output, or its projection (REFERENCE B.1)."""
+        if not self.cfg.label_dim:
+            return outputs[:, 0]
+        if label is None or label.shape[1] != self.cfg.label_dim:
+            raise UserError(f"label: this discriminator needs labels of {self.cfg.label_dim} classes")
+        if self.projection is not None:
+            direction = self.projection(None, label)
+            return (outputs * direction).sum(1) / math.sqrt(direction.shape[1])
+        return (outputs * label).sum(1)
+
+
+def build_generator(cfg: config.StyleGAN2Generator) -> StyleGenerator:
+    """The generator of `cfg`, with fresh weights from the global random generator."""
+    mapping = MappingNetwork(cfg.mapping, cfg.z_dim, cfg.w_dim, cfg.label_dim)
+    synthesis = SynthesisNetwork(cfg)
+    return StyleGenerator(mapping, synthesis, cfg.resolution, cfg.num_ws, cfg.w_dim, cfg.w_avg_beta)

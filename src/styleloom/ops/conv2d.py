@@ -1,0 +1,106 @@
+"""Convolution whose derivatives are again convolutions, to any order.
+
+PyTorch differentiates a convolution twice by rewriting the weight gradient as a convolution with a kernel
+as large as the image, which is slow wherever R1 or path length regularization need it. Here the three
+bilinear maps (output, input gradient, weight gradient) are autograd functions that differentiate into
+each other, so that every order runs on the library's own kernels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def conv2d_reference(x: Tensor, w: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
+    """Slow reference of `conv2d`: PyTorch's own derivative rules."""
+    return F.conv2d(x, w, stride=stride, padding=padding)
+
+
+def conv2d(x: Tensor, w: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
+    """Cross-correlation of x [N, I, H, W] with w [O, I, kh, kw] -> [N, O, H', W']."""
+    return _Conv.apply(x, w, stride, padding)  # type: ignore[no-any-return]
+
+
+def conv_transpose2d_reference(x: Tensor, w: Tensor, stride: int = 1) -> Tensor:
+    """Slow reference of `conv_transpose2d`."""
+    return F.conv_transpose2d(x, w, stride=stride)
+
+
+def conv_transpose2d(x: Tensor, w: Tensor, stride: int = 1) -> Tensor:
+    """Transposed convolution of x [N, I, H, W] with w [I, O, kh, kw] -> [N, O, s(H-1)+kh, s(W-1)+kw].
+
+    Computed as the input gradient of a strided convolution, which on the CPU in bfloat16 is 2-3 times
+    faster than the library's transposed convolution and equal elsewhere.
+    """
+    n, _, height, width = x.shape
+    kh, kw = w.shape[2:]
+    shape = (n, w.shape[1], stride * (height - 1) + kh, stride * (width - 1) + kw)
+    return _InputGrad.apply(x, w, shape, stride, 0)  # type: ignore[no-any-return]
+
+
+def _backward(g: Tensor, x: Tensor, w: Tensor, stride: int, padding: int, mask: list[bool]) -> Any:
+    return torch.ops.aten.convolution_backward(
+        g, x, w, None, [stride, stride], [padding, padding], [1, 1], False, [0, 0], 1, mask
+    )
+
+
+class _Conv(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, stride: int, padding: int) -> Tensor:
+        ctx.save_for_backward(x, w)
+        ctx.stride, ctx.padding = stride, padding
+        return F.conv2d(x, w, stride=stride, padding=padding)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
+        x, w = ctx.saved_tensors
+        need_x, need_w = ctx.needs_input_grad[:2]
+        gx = _InputGrad.apply(g, w, x.shape, ctx.stride, ctx.padding) if need_x else None
+        gw = _WeightGrad.apply(g, x, w.shape, ctx.stride, ctx.padding) if need_w else None
+        return gx, gw, None, None
+
+
+class _InputGrad(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, w: Tensor, shape: torch.Size, stride: int, padding: int) -> Tensor:
+        ctx.save_for_backward(g, w)
+        ctx.stride, ctx.padding = stride, padding
+        return _backward(g, _placeholder(shape, g), w, stride, padding, [True, False, False])[0]
+
+    @staticmethod
+    def backward(ctx: Any, ggx: Tensor) -> Any:  # type: ignore[override]
+        g, w = ctx.saved_tensors
+        need_g, need_w = ctx.needs_input_grad[:2]
+        gg = _Conv.apply(ggx, w, ctx.stride, ctx.padding) if need_g else None
+        gw = _WeightGrad.apply(g, ggx, w.shape, ctx.stride, ctx.padding) if need_w else None
+        return gg, gw, None, None, None
+
+
+class _WeightGrad(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, x: Tensor, shape: torch.Size, stride: int, padding: int) -> Tensor:
+        ctx.save_for_backward(g, x)
+        ctx.stride, ctx.padding = stride, padding
+        return _backward(g, x, _placeholder(shape, x), stride, padding, [False, True, False])[1]
+
+    @staticmethod
+    def backward(ctx: Any, ggw: Tensor) -> Any:  # type: ignore[override]
+        g, x = ctx.saved_tensors
+        need_g, need_x = ctx.needs_input_grad[:2]
+        gg = _Conv.apply(x, ggw, ctx.stride, ctx.padding) if need_g else None
+        gx = _InputGrad.apply(g, ggw, x.shape, ctx.stride, ctx.padding) if need_x else None
+        return gg, gx, None, None, None
+
+
+def _placeholder(shape: torch.Size | tuple[int, ...], like: Tensor) -> Tensor:
+    """A tensor whose shape and layout alone count, laid out like its partner."""
+    channels_last = like.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return torch.empty(tuple(shape), dtype=like.dtype, device=like.device, memory_format=layout)
+
+
+__all__ = ["conv2d", "conv2d_reference", "conv_transpose2d", "conv_transpose2d_reference"]

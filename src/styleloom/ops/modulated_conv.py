@@ -1,0 +1,97 @@
+"""Modulated convolution with demodulation (StyleGAN2 section 2.2, equations 1-3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from styleloom.config.networks import Activation
+from styleloom.ops.bias_act import RULES, bias_act
+from styleloom.ops.conv_layer import Resample, convolve, convolve_reference
+from styleloom.ops.upfirdn import Taps
+
+EPSILON = 1e-8
+
+
+def modulated_layer(
+    x: Tensor,
+    w: Tensor,
+    style: Tensor,
+    bias: Tensor,
+    scale: float,
+    demodulate: bool,
+    noise: Tensor | None,
+    resample: Resample,
+    taps: Taps,
+    act: Activation,
+    gain: float,
+    clamp: float | None,
+) -> Tensor:
+    """`clamp(gain act(modulated_conv(x) + noise + bias))`.
+
+    Equation 1 scales the weights by the style, w' = s_i w; equation 3 divides each output feature by the
+    norm of its scaled weights. Both are equal to scaling inputs by s and outputs by
+    d_j = rsqrt(sum_{i,k} (s_i w_{ijk})^2 + eps) around one convolution with shared weights, and d needs no
+    per-sample weights either: d_j^-2 = s^2 @ sum_k w^2.
+
+    Args:
+        x: [N, I, H, W]; its type is that of the arithmetic.
+        w: [O, I, k, k], float32.
+        style: [N, I], float32, with the mean of 1 already added.
+        bias: [O].
+        scale: run-time coefficient of the equalized learning rate.
+        demodulate: apply equation 3; off in toRGB.
+        noise: [N or 1, 1, H', W'], already scaled by the layer's strength; None for none.
+        resample, taps: change of resolution by 2 and its filter.
+        act, gain, clamp: as in `bias_act`.
+    """
+    coefficient = _coefficient(w, style, scale, demodulate)  # [N, O] or [1, O]
+    y = convolve(x * style.to(x.dtype)[:, :, None, None], w.to(x.dtype), resample, taps)
+    rule = RULES[act]
+    inner, outer = (gain, 1.0) if rule.homogeneous else (1.0, gain)
+    y = torch.addcmul(
+        (bias * inner).to(y.dtype)[:, None, None], y, (coefficient * inner).to(y.dtype)[:, :, None, None]
+    )
+    if noise is not None:
+        y = y + (noise * inner).to(y.dtype)
+    y = rule.function(y, rule.alpha)
+    y = y * outer if outer != 1 else y
+    return y if clamp is None else y.clamp(-clamp, clamp)
+
+
+def _coefficient(w: Tensor, style: Tensor, scale: float, demodulate: bool) -> Tensor:
+    """Output scale of the shared convolution: run-time coefficient times demodulation."""
+    if not demodulate:
+        return style.new_full((1, w.shape[0]), scale)
+    energy = w.square().sum((2, 3))  # [O, I]
+    return torch.rsqrt(style.square() @ energy.t() + EPSILON / scale**2)
+
+
+def modulated_layer_reference(
+    x: Tensor,
+    w: Tensor,
+    style: Tensor,
+    bias: Tensor,
+    scale: float,
+    demodulate: bool,
+    noise: Tensor | None,
+    resample: Resample,
+    taps: Taps,
+    act: Activation,
+    gain: float,
+    clamp: float | None,
+) -> Tensor:
+    """Slow reference of `modulated_layer`: weights of every sample, one convolution each."""
+    per_sample = w * scale * style[:, None, :, None, None]  # eq. 1: [N, O, I, k, k]
+    if demodulate:
+        norm = per_sample.square().sum((2, 3, 4), keepdim=True) + EPSILON
+        per_sample = per_sample * torch.rsqrt(norm)  # eq. 3
+    y = torch.cat(
+        [
+            convolve_reference(image[None], weights.to(x.dtype), resample, taps)
+            for image, weights in zip(x, per_sample, strict=True)
+        ]
+    )
+    if noise is not None:
+        y = y + noise.to(y.dtype)
+    return bias_act(y, bias, act, gain=gain, clamp=clamp)

@@ -1,0 +1,57 @@
+"""Convolutions that also change the resolution (StyleGAN2 section 4.1, REFERENCE A.5 "Resampling kernel").
+
+The padding is applied once, before filter and convolution, never between them: padding twice would shift
+features by half a pixel.
+"""
+
+from __future__ import annotations
+
+from styleloom.ops.conv2d import conv2d, conv2d_reference, conv_transpose2d
+from styleloom.ops.upfirdn import Taps, fir_kernel, tap_count, upfirdn2d, upfirdn2d_reference
+from torch import Tensor
+
+
+def upsample_conv2d(x: Tensor, w: Tensor, taps: Taps, factor: int = 2, gain: float = 1.0) -> Tensor:
+    """Upsample by `factor`, then cross-correlate: [N, I, H, W], [O, I, k, k] -> [N, O, fH, fW].
+
+    A transposed convolution followed by the filter. The kernel is flipped because a transposed
+    convolution scatters it.
+    """
+    k = w.shape[2]
+    p = tap_count(taps) - factor - (k - 1)
+    before, after = (p + 1) // 2 + factor - 1, p // 2 + 1
+    y = conv_transpose2d(x, w.flip(2, 3).transpose(0, 1), stride=factor)
+    return upfirdn2d(y, fir_kernel(taps, gain * factor**2), (1, 1), (1, 1), (before, after, before, after))
+
+
+def upsample_conv2d_reference(
+    x: Tensor, w: Tensor, taps: Taps, factor: int = 2, gain: float = 1.0
+) -> Tensor:
+    """Slow reference of `upsample_conv2d`: zero insertion, filter, dense convolution at full size."""
+    k = w.shape[2]
+    p = tap_count(taps) + k - 1 - factor
+    before, after = (p + 1) // 2 + factor - 1, p // 2
+    kernel = fir_kernel(taps, gain * factor**2)
+    # The convolution shortens the sides by k - 1: the one padding in front covers both.
+    y = upfirdn2d_reference(x, kernel, (factor, factor), (1, 1), (before, after, before, after))
+    return conv2d_reference(y, w)
+
+
+def downsample_conv2d(x: Tensor, w: Tensor, taps: Taps, factor: int = 2, gain: float = 1.0) -> Tensor:
+    """Filter, then cross-correlate with stride: [N, I, H, W], [O, I, k, k] -> [N, O, H/f, W/f]."""
+    k = w.shape[2]
+    p = tap_count(taps) - factor + k - 1
+    before, after = (p + 1) // 2, p // 2
+    y = upfirdn2d(x, fir_kernel(taps, gain), (1, 1), (1, 1), (before, after, before, after))
+    return conv2d(y, w, stride=factor)
+
+
+def downsample_conv2d_reference(
+    x: Tensor, w: Tensor, taps: Taps, factor: int = 2, gain: float = 1.0
+) -> Tensor:
+    """Slow reference of `downsample_conv2d`: full-size convolution, then every `factor`-th pixel."""
+    k = w.shape[2]
+    p = tap_count(taps) - factor + k - 1
+    before, after = (p + 1) // 2, p // 2
+    y = upfirdn2d_reference(x, fir_kernel(taps, gain), (1, 1), (1, 1), (before, after, before, after))
+    return conv2d_reference(y, w)[:, :, ::factor, ::factor]
