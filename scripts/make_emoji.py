@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 
 import zopfli.png  # pyright: ignore[reportMissingImports] - needed by this script alone
 
-from styleloom.data.archive import PixelArray, encode_png
+from styleloom.data.archive import PixelArray, decode_png, encode_png
 from styleloom.data.build import BuildOptions, build_dataset
 from styleloom.data.conversion import ConversionOptions
 
@@ -61,7 +61,13 @@ class EmojiTarball:
 
 def encode_small(pixels: PixelArray) -> bytes:
     """A PNG as small as zopfli can make it: 3 % less than zlib's best."""
-    return zopfli.png.optimize(encode_png(pixels), keep_color_type=True, num_iterations=15)
+    plain = encode_png(pixels)
+    small = zopfli.png.optimize(plain, num_iterations=15)
+    try:
+        decode_png(small, pixels.shape[1], pixels.shape[0])
+    except ValueError:  # it chose a palette or grey, which an RGB archive does not hold
+        return plain
+    return small
 
 
 def show_progress(done: int, total: int) -> None:

@@ -41,7 +41,7 @@ VERBS: dict[str, Verb] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0, 1 on a failure, 2 on an error of the user, 130 on Ctrl-C.
+    """Run one command; its exit status: 0, 1 on a failure, 2 on an error of the user, 130 when interrupted.
 
     Args:
         argv: words after `styleloom`; those of the process by default.
@@ -88,7 +88,8 @@ def _dispatch(argv: list[str]) -> int:
     name = " ".join(argv[: 2 if group else 1])
     if name not in VERBS:
         valid = group or VERBS
-        raise UserError(f"verb: {name!r} does not exist, {nearest(name, valid)}choose from {', '.join(valid)}")
+        hint = nearest(name, valid)
+        raise UserError(f"verb: {name!r} does not exist, {hint}choose from {', '.join(valid)}")
     return _run(name, argv[len(name.split()) :])
 
 

@@ -35,7 +35,7 @@ class DatasetBuild:
     resolution: int
     """Side of the stored images in px: a power of two >= 4."""
     crop: Crop = "center"
-    """center: largest central square. none: only square images. pad: black bars. lsun-car: StyleGAN's recipe."""
+    """center: largest central square. none: square images only. pad: black bars. lsun-car: as StyleGAN."""
     filter: Filter = "lanczos"
     """Resampling filter."""
     channels: int = 3

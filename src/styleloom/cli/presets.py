@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 from rich.markup import escape
@@ -15,12 +15,15 @@ from styleloom.config.experiment import Experiment
 from styleloom.config.serialize import differences, to_json
 from styleloom.errors import UserError
 
+TABLE_WIDTH = 140
+"""Columns that the list needs to be a table; on a narrower terminal each preset takes two lines."""
+
 
 @dataclass(frozen=True)
 class Presets:
     """List the presets; show one (presets NAME); or compare two (presets diff A B)."""
 
-    names: tyro.conf.Positional[tuple[str, ...]] = ()
+    names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[NAME | diff A B]")] = ()
     """Nothing, the name of a preset, or: diff A B."""
 
     resolution: int | None = None
@@ -54,13 +57,18 @@ class Presets:
         if self.json:
             print_json({"presets": rows})
             return
+        out = console()
+        if out.width < TABLE_WIDTH:
+            for row in rows:
+                out.print(_two_lines(row), markup=False, highlight=False, soft_wrap=True)
+            return
         table = Table("name", "source", "px", "G parameters", "D parameters", "kimg", "loss", "gamma")
-        table.columns[0].no_wrap = True
-        for column in (2, 3, 4, 5, 7):
-            table.columns[column].justify = "right"
+        for column in table.columns:
+            column.no_wrap = column.header != "source"
+            column.justify = "left" if column.header in ("name", "source", "loss") else "right"
         for row in rows:
-            table.add_row(*(escape(f"{value:,}" if isinstance(value, int) else str(value)) for value in row.values()))
-        console().print(table)
+            table.add_row(*(escape(cell(name, value)) for name, value in row.items()))
+        out.print(table)
 
     def _show(self, experiment: Experiment) -> None:
         if self.json:
@@ -70,7 +78,9 @@ class Presets:
         table.add_section()
         for network, count in zip(("generator", "discriminator"), parameter_counts(experiment), strict=True):
             table.add_row(f"{network} parameters", f"{count:,}")
-        console().print(table)
+        out = console()
+        out.print(f"{experiment.name}: {experiment.source}", markup=False, highlight=False, soft_wrap=True)
+        out.print(table)
 
     def _diff(self, a: Experiment, b: Experiment) -> None:
         changed = differences(a, b)
@@ -84,6 +94,17 @@ class Presets:
         for name, (old, new) in changed.items():
             table.add_row(name, escape(text(old)), escape(text(new)))
         console().print(table if changed else f"{a.name} and {b.name} are the same experiment")
+
+
+def _two_lines(row: dict[str, Any]) -> str:
+    networks = f"G {row['generator_parameters']:,} and D {row['discriminator_parameters']:,} parameters"
+    training = f"{row['total_kimg']} kimg, {row['loss']}, gamma {row['gamma']}"
+    return f"{row['name']}: {row['source']}\n    {row['resolution']} px, {networks}, {training}"
+
+
+def cell(name: str, value: Any) -> str:
+    """`value` for the table: counts of parameters with separators."""
+    return f"{value:,}" if name.endswith("_parameters") else str(value)
 
 
 def summary(experiment: Experiment) -> dict[str, Any]:

@@ -36,15 +36,15 @@ def progress_console() -> Console:
 
 
 def text(value: Any) -> str:
-    """A configuration's value as overrides write it: `1,3,3,1`, `none`."""
-    if value is None:
-        return "none"
+    """A configuration's value as overrides write it: `1,3,3,1`, `none`, `true`."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def experiment_table(experiment: Experiment) -> Table:
     """Every field of `experiment` under the dotted name that overrides use, with its value."""
-    table = Table("field", "value", title=escape(f"{experiment.name}: {experiment.source}"), title_justify="left")
+    table = Table("field", "value")
     for name, value in flatten(experiment).items():
         if name not in ("name", "source"):
             table.add_row(name, escape(text(value)))
@@ -63,21 +63,17 @@ def parameter_counts(experiment: Experiment) -> tuple[int, int]:
 def _generator_parameters(config: GeneratorConfig) -> int:
     import torch
 
-    from styleloom.networks.build import build_generator
+    from styleloom.networks.build import build_generator, count_parameters
 
     with torch.device("meta"):
-        return _trainable(build_generator(config))
+        return count_parameters(build_generator(config))
 
 
 @functools.cache
 def _discriminator_parameters(config: DiscriminatorConfig) -> int:
     import torch
 
-    from styleloom.networks.build import build_discriminator
+    from styleloom.networks.build import build_discriminator, count_parameters
 
     with torch.device("meta"):
-        return _trainable(build_discriminator(config))
-
-
-def _trainable(network: Any) -> int:
-    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+        return count_parameters(build_discriminator(config))

@@ -1,13 +1,13 @@
 """Experiments as data: frozen dataclasses, JSON, typed overrides."""
 
 from styleloom.config.experiment import (
+    R1,
     Adam,
-    Augmentation,
+    DataOptions,
     ByResolution,
     Experiment,
     Growth,
     PathLength,
-    R1,
     RunOptions,
 )
 from styleloom.config.networks import (
@@ -25,7 +25,7 @@ from styleloom.config.serialize import from_json, to_json
 __all__ = [
     "R1",
     "Adam",
-    "Augmentation",
+    "DataOptions",
     "ByResolution",
     "DiscriminatorConfig",
     "Experiment",

@@ -108,13 +108,21 @@ class Growth:
 
 
 @dataclass(frozen=True)
-class Augmentation:
-    """How real images are treated: `mirror` flips each horizontally with probability 1/2."""
+class DataOptions:
+    """How real images are treated.
+
+    Args:
+        mirror: "horizontal" flips each with probability 1/2.
+        held_out: the last images in stored order that training never sees; the run's own SWD compares
+            with them. With 0 it compares with the training images.
+    """
 
     mirror: Literal["none", "horizontal"] = "none"
+    held_out: int = 0
 
     def __post_init__(self) -> None:
-        one_of("augmentation.mirror", self.mirror, ("none", "horizontal"))
+        one_of("data.mirror", self.mirror, ("none", "horizontal"))
+        at_least("data.held_out", self.held_out, 0)
 
 
 @dataclass(frozen=True)
@@ -170,7 +178,7 @@ class Experiment:
         total_kimg: thousands of real images to show.
         ema_half_life_kimg: half-life of the averaged generator.
         growth: progressive growing.
-        augmentation: of reals.
+        data: of reals.
         precision: of the convolution trunk; "auto" picks what the device does best.
         compile: "first-order" compiles the phases without second derivatives with torch.compile.
         seed: of every random generator.
@@ -192,7 +200,7 @@ class Experiment:
     total_kimg: float = 25000.0
     ema_half_life_kimg: float = 10.0
     growth: Growth = Growth()
-    augmentation: Augmentation = Augmentation()
+    data: DataOptions = DataOptions()
     precision: Precision = "auto"
     compile: Literal["none", "first-order"] = "none"
     seed: int = 0
@@ -208,7 +216,9 @@ class Experiment:
         for name in ("resolution", "channels", "label_dim"):
             ours, theirs = getattr(self.generator, name), getattr(self.discriminator, name)
             if ours != theirs:
-                raise UserError(f"generator.{name} is {ours} and discriminator.{name} is {theirs}: must agree")
+                raise UserError(
+                    f"generator.{name} is {ours} and discriminator.{name} is {theirs}: must agree"
+                )
         if self.growth.mode != "none":
             raise UserError("growth.mode: 'progressive' is not supported by these networks; valid: none")
         for resolution, batch in ((None, self.batch.base), *self.batch.at):

@@ -11,7 +11,7 @@ import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias, Union
+from typing import Any, Literal, NamedTuple, TypeAlias, Union, overload
 
 from styleloom.config.checks import one_of, power_of_two
 from styleloom.config.experiment import ByResolution, Experiment
@@ -76,13 +76,21 @@ def from_json(data: Mapping[str, Any]) -> Experiment:
     return _decode(Experiment, data, "")
 
 
+@overload
+def network_from_json(data: Mapping[str, Any], role: Literal["generator"]) -> GeneratorConfig: ...
+
+
+@overload
+def network_from_json(data: Mapping[str, Any], role: Literal["discriminator"]) -> DiscriminatorConfig: ...
+
+
 def network_from_json(data: Mapping[str, Any], role: Role) -> GeneratorConfig | DiscriminatorConfig:
     """The network configuration that `to_json` wrote as `data`, of the class that its family names.
 
     Raises:
         UserError: as in `from_json`, and for an unknown family.
     """
-    return _decode(_network_class(data, role, None), data, role)
+    return _decode(_network_class(_mapping(data, role), role, None), data, role)
 
 
 def _decode(annotation: Any, data: Json, path: str, default: Any = None) -> Any:
@@ -93,9 +101,10 @@ def _decode(annotation: Any, data: Json, path: str, default: Any = None) -> Any:
     role = role_of(inner)
     if role is not None:
         inner = _network_class(_mapping(data, path), role, default)
-    if dataclasses.is_dataclass(inner):
-        decode = _by_resolution if inner is ByResolution else _dataclass
-        return decode(inner, _mapping(data, path), path, default)
+    if inner is ByResolution:
+        return _by_resolution(_mapping(data, path), path)
+    if isinstance(inner, type) and dataclasses.is_dataclass(inner):
+        return _dataclass(inner, _mapping(data, path), path, default)
     origin = typing.get_origin(inner)
     if origin is Literal:
         one_of(path, data, typing.get_args(inner))
@@ -108,8 +117,8 @@ def _decode(annotation: Any, data: Json, path: str, default: Any = None) -> Any:
 
 
 def _scalar(annotation: Any, inner: Any, data: Json, path: str) -> Json:
-    accepted = {int: (int,), float: (int, float), str: (str,)}[inner]
-    if not isinstance(data, accepted) or isinstance(data, bool):
+    accepted = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}[inner]
+    if not isinstance(data, accepted) or (isinstance(data, bool) and inner is not bool):
         raise invalid(path, data, annotation)
     if inner is float and not -sys.float_info.max <= data <= sys.float_info.max:
         raise invalid(path, data, annotation)
@@ -145,13 +154,13 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def _qualified(message: str, path: str, names: Mapping[str, Any]) -> str:
-    """`message` of a class's own check with the full name of its field: classes do not know where they sit."""
+    """`message` of a class's own check, with the full name of the field, which the class does not know."""
     named, colon, rest = message.partition(": ")
     name = named.rpartition(".")[2]
     return f"{path}.{name}{colon}{rest}" if path and name in names else message
 
 
-def _by_resolution(cls: type[ByResolution], data: Mapping[str, Any], path: str, default: Any) -> ByResolution:
+def _by_resolution(data: Mapping[str, Any], path: str) -> ByResolution:
     for name in data:
         if name not in ("base", "at"):
             raise unknown(f"{path}.{name}", ("base", "at"))
@@ -159,7 +168,7 @@ def _by_resolution(cls: type[ByResolution], data: Mapping[str, Any], path: str, 
         raise UserError(f"{path}.base: missing, it must be a number")
     base = _decode(float, data["base"], f"{path}.base")
     table = _mapping(data.get("at", {}), f"{path}.at")
-    return cls(base, tuple(_entry(f"{path}.at", side, number) for side, number in table.items()))
+    return ByResolution(base, tuple(_entry(f"{path}.at", side, number) for side, number in table.items()))
 
 
 def _entry(path: str, side: str, number: Json) -> tuple[int, float]:
@@ -169,7 +178,7 @@ def _entry(path: str, side: str, number: Json) -> tuple[int, float]:
 def resolution_key(path: str, text: str) -> int:
     """The resolution, px, that a table at `path` is keyed by: a power of two of at least 4."""
     if not str(text).isdecimal():
-        raise UserError(f"{path}.{text}: {text!r} is not a resolution, it must be a power of two of at least 4")
+        raise UserError(f"{path}.{text}: {text!r} is not a resolution; valid: powers of two of at least 4")
     power_of_two(f"{path}.{text}", int(text), 4)
     return int(text)
 
@@ -230,7 +239,8 @@ def describe(annotation: Any) -> str:
         return "a number"
     if dataclasses.is_dataclass(inner) or role_of(inner):
         return "an object with fields"
-    return {int: "a whole number", float: "a finite number", str: "text"}[inner] + suffix
+    words = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
+    return words[inner] + suffix
 
 
 def invalid(path: str, value: Any, annotation: Any) -> UserError:
@@ -241,9 +251,8 @@ def invalid(path: str, value: Any, annotation: Any) -> UserError:
 def unknown(path: str, fields: Sequence[str]) -> UserError:
     """The error for a name that is not among the fields of its parent."""
     parent, _, name = path.rpartition(".")
-    return UserError(
-        f"{path}: no such field, {nearest(name, fields)}fields of {parent or 'experiment'}: {', '.join(fields)}"
-    )
+    where = parent or "experiment"
+    return UserError(f"{path}: no such field, {nearest(name, fields)}fields of {where}: {', '.join(fields)}")
 
 
 # ---- differences

@@ -20,15 +20,13 @@ from styleloom.atomic import atomic_path
 from styleloom.data.archive import ArchiveReader, ArchiveWriter, PixelArray, encode_png
 from styleloom.data.conversion import BadImageError, ConversionOptions, convert
 from styleloom.data.index import Index, Recipe, source_hash, tool_version
-from styleloom.data.labels import Labels, labels_from_file, labels_from_folders, match_labels
+from styleloom.data.labels import MAX_LISTED, Labels, labels_from_file, labels_from_folders, match_labels
 from styleloom.data.sources import Source
 from styleloom.errors import UserError
 
 Order: TypeAlias = Literal["shuffled", "source"]
 
 SHUFFLE_SEED = 123
-MAX_LISTED = 50
-"""How many bad files an error message lists before it gives a count of the rest."""
 
 
 @dataclass(frozen=True)

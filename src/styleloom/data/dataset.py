@@ -173,9 +173,7 @@ class ImageDataset:
         """
         size = len(self) * self.channels * self.resolution**2
         if self._pixels is None and size <= budget_bytes:
-            pixels = self.images(np.arange(len(self)))
-            pixels.setflags(write=False)
-            self._pixels = pixels
+            self._pixels = self.images(np.arange(len(self)))
         return self._pixels is not None
 
     @property

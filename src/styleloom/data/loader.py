@@ -135,12 +135,14 @@ class Loader:
             raise RuntimeError("the loader is closed")
         positions = self._position + self._offset + self._world * np.arange(batch_size, dtype=np.int64)
         indices = self._indices(positions)
-        pixels = self.dataset.images(indices) if self._pool is None else self._take(batch_size)
+        pixels = self._take(indices) if self._pool is not None else self.dataset.images(indices)
         images = torch.from_numpy(pixels)
         if self.mirror:
             images = reals.mirror(images, torch.from_numpy(mirror_coins(self.seed, positions)))
         labels = torch.from_numpy(self.dataset.labels(indices))
         self._position += batch_size * self._world
+        if self._pool is not None and self._ready is None:
+            self._scheduled = self._position + self._offset
         return Batch(images, labels, torch.from_numpy(indices))
 
     def close(self) -> None:
@@ -168,8 +170,9 @@ class Loader:
             indices[here] = permutation(self.seed, int(epoch), size)[places[here]]
         return indices
 
-    def _take(self, number: int) -> PixelArray:
-        """`number` images from the workers, in order."""
+    def _take(self, indices: NDArray[np.int64]) -> PixelArray:
+        """The images at `indices`, which are the next ones, from the workers."""
+        number = len(indices)
         parts: list[PixelArray] = [] if self._ready is None else [self._ready]
         try:
             while sum(map(len, parts)) < number:
@@ -177,6 +180,10 @@ class Loader:
                 parts.append(self._ahead[0].result())
                 self._ahead.popleft()
             self._schedule()
+        except UserError:
+            # The damaged image may belong to a later batch; decoding this one alone tells.
+            self._forget()
+            return self.dataset.images(indices)
         except BaseException:
             self._forget()
             raise

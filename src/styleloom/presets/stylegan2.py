@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from styleloom.config.experiment import Adam, Augmentation, ByResolution, Experiment, PathLength, R1
+from styleloom.config.experiment import R1, Adam, DataOptions, ByResolution, Experiment, PathLength
 from styleloom.config.networks import (
     ARCHITECTURES,
     Architecture,
@@ -39,7 +39,7 @@ E_FFHQ = Experiment(
     batch=ByResolution(32),
     total_kimg=25_000,
     ema_half_life_kimg=10,
-    augmentation=Augmentation(mirror="horizontal"),
+    data=DataOptions(mirror="horizontal"),
 )
 
 # Table 1, row F: twice the feature maps at 64 x 64 px and above, and gamma 10.
@@ -68,7 +68,7 @@ def _lsun(config: Experiment, category: str, resolution: int, total_kimg: float,
         name=f"{config.name}-{category}",
         source=f"{PAPER}, {place}, LSUN {category.capitalize()}",
         total_kimg=total_kimg,
-        augmentation=Augmentation(mirror="none"),
+        data=DataOptions(mirror="none"),
     )
 
 

@@ -1,0 +1,1 @@
+"""Training: the algorithm in `trainer`, its parts beside it."""

@@ -1,0 +1,38 @@
+"""Progressive growing as a function of images seen (ProGAN section 2, REFERENCE B.2)."""
+
+from __future__ import annotations
+
+import math
+
+from styleloom.config.experiment import Growth
+from styleloom.types import GrowthState
+
+
+def lod_at(images_seen: float, growth: Growth, resolution: int) -> float:
+    """The papers' level of detail: 0 at full resolution, one more for each halving.
+
+    Each level is trained for `stabilize_kimg`, then the next one fades in over `fade_kimg`.
+    """
+    if growth.mode == "none":
+        return 0.0
+    kimg = images_seen / 1000
+    phase_kimg = growth.stabilize_kimg + growth.fade_kimg
+    phase = math.floor(kimg / phase_kimg) if phase_kimg > 0 else 0
+    within = kimg - phase * phase_kimg
+    lod = math.log2(resolution) - math.log2(growth.initial_resolution) - phase
+    if growth.fade_kimg > 0:
+        lod -= max(within - growth.stabilize_kimg, 0.0) / growth.fade_kimg
+    return max(lod, 0.0)
+
+
+def resolution_at(lod: float, resolution: int) -> int:
+    """Resolution for table look-ups: the new one counts as soon as its fade begins."""
+    return resolution >> math.floor(lod)
+
+
+def growth_at(images_seen: float, growth: Growth, resolution: int) -> GrowthState | None:
+    """What the networks are told; None when they do not grow."""
+    if growth.mode == "none":
+        return None
+    lod = lod_at(images_seen, growth, resolution)
+    return GrowthState(int(math.log2(resolution)) - 2 - math.floor(lod), 1 - (lod - math.floor(lod)))

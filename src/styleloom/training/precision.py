@@ -1,0 +1,66 @@
+"""What arithmetic the convolution trunk uses, and on which device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from styleloom.config.experiment import PRECISIONS, Precision
+from styleloom.errors import UserError, nearest
+from styleloom.networks.assembly import Trunk
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def resolve_device(name: str) -> torch.device:
+    """"auto" is CUDA, else Apple's MPS, else the CPU. Raises UserError for a device that is not there."""
+    kind = name.split(":")[0]
+    if kind not in DEVICES:
+        raise UserError(f"device: {name!r} is not valid, {nearest(name, DEVICES)}choose from {', '.join(DEVICES)}")
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(k for k, there in available.items() if there))
+    if not available[kind]:
+        there = ", ".join(k for k, yes in available.items() if yes)
+        raise UserError(f"device: {name!r} is not available on this machine; available: {there}")
+    return torch.device(name)
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 natively (AVX-512 BF16 or AMX)."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def resolve_precision(precision: Precision, device: torch.device) -> Precision:
+    """"auto" to what suits the device, by measurement: see results/precision.md.
+
+    CPU: bf16 where the processor has it natively, else fp32. CUDA: tf32. Others: fp32.
+    """
+    if precision not in PRECISIONS:
+        raise UserError(f"precision: {precision!r} is not valid, choose from {', '.join(PRECISIONS)}")
+    if precision == "tf32" and device.type != "cuda":
+        raise UserError(f"precision: tf32 needs a CUDA device, this is {device.type}; valid: auto, fp32, bf16")
+    if precision != "auto":
+        return precision
+    if device.type == "cpu":
+        return "bf16" if cpu_has_bf16() else "fp32"
+    return "tf32" if device.type == "cuda" else "fp32"
+
+
+def set_precision(precision: Precision, device: torch.device, *networks: nn.Module) -> None:
+    """Apply a resolved precision to networks and to the process's TF32 switches."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    for network in networks:
+        for module in network.modules():
+            if isinstance(module, Trunk):
+                module.trunk_dtype = dtype
+    if device.type == "cuda":
+        allowed = precision in ("tf32", "bf16")
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        torch.backends.cudnn.allow_tf32 = allowed

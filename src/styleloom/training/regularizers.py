@@ -1,0 +1,95 @@
+"""Penalties on gradients, for one tensor or a pyramid (REFERENCE B.1, B.4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from styleloom.types import Discriminator, Images, Pyramid
+
+
+def scales(images: Images) -> Pyramid:
+    """The scales of `images`: a pyramid as it is, one tensor as a pyramid of one."""
+    return (images,) if isinstance(images, Tensor) else images
+
+
+def like(images: Images, tensors: Sequence[Tensor]) -> Images:
+    """`tensors`, in the form that `images` has."""
+    return tensors[0] if isinstance(images, Tensor) else tuple(tensors)
+
+
+def square_norms(gradients: Sequence[Tensor]) -> Tensor:
+    """Sum of squares over C, H, W of each scale: K x [N, C, H, W] -> [K, N]."""
+    return torch.stack([g.float().square().sum((1, 2, 3)) for g in gradients])
+
+
+def zero_centred_penalty(
+    discriminator: Discriminator, images: Images, gamma: float, label: Tensor | None = None
+) -> Tensor:
+    """gamma/2 ||grad_x D(x)||^2 per sample, the mean over scales: [N].
+
+    R1 on reals, R2 on fakes (Mescheder et al. 2018). On a pyramid the scales count equally
+    (MSG-GAN's code: mean over scales).
+    """
+    inputs = [x.detach().requires_grad_() for x in scales(images)]
+    logits = discriminator(like(images, inputs), label)
+    gradients = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
+    return square_norms(gradients).mean(0) * (gamma / 2)
+
+
+def gradient_penalty(
+    discriminator: Discriminator,
+    reals: Images,
+    fakes: Images,
+    u: Tensor,
+    weight: float = 10.0,
+    target: float = 1.0,
+    label: Tensor | None = None,
+) -> Tensor:
+    """WGAN-GP: weight/target^2 (||grad D(x^)||_2 - target)^2 at x^ = real + u (fake - real), per sample: [N].
+
+    Args:
+        u: interpolation factors [N], shared by all scales of a pyramid; the penalty is the mean over scales.
+    """
+    factor = u.reshape(-1, 1, 1, 1)
+    pairs = zip(scales(reals), scales(fakes), strict=True)
+    inputs = [torch.lerp(r, f, factor).detach().requires_grad_() for r, f in pairs]
+    logits = discriminator(like(reals, inputs), label)
+    gradients = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
+    norms = square_norms(gradients).sqrt()
+    return (norms - target).square().mean(0) * (weight / target**2)
+
+
+def path_lengths(images: Images, ws: Tensor, y: Images) -> Tensor:
+    """||J_w^T y||_2 per sample (StyleGAN2 equation 4): [N].
+
+    Args:
+        images: g(ws), with a graph to `ws`.
+        ws: [N, L, W].
+        y: N(0, 1) images of the same shapes. They are divided by sqrt(H W) here; the channel count does
+            not enter.
+
+    Returns:
+        Square root of the mean over layers of the squared norm over W.
+    """
+    pairs = zip(scales(images), scales(y), strict=True)
+    total = torch.stack([(x * n).sum() / math.sqrt(x.shape[2] * x.shape[3]) for x, n in pairs]).sum()
+    (gradient,) = torch.autograd.grad(total, ws, create_graph=True)
+    return gradient.square().sum(2).mean(1).sqrt()
+
+
+def path_length_penalty(
+    lengths: Tensor, mean: Tensor, decay: float, weight: float
+) -> tuple[Tensor, Tensor]:
+    """weight (l - a)^2 per sample with the running mean a, which this batch has already entered.
+
+    Gradients also flow through the batch's share of a, as in the authors' code.
+
+    Returns:
+        The penalty [N] and the new, detached mean (scalar).
+    """
+    updated = mean + decay * (lengths.mean() - mean)
+    return (lengths - updated).square() * weight, updated.detach()

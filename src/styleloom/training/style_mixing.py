@@ -1,0 +1,29 @@
+"""Style mixing regularization (StyleGAN section 3.1, REFERENCE B.2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+UNIT = 4
+"""Samples that share one coin and one cut: the authors' minibatch per GPU."""
+
+
+def draw_cutoffs(batch: int, num_ws: int, probability: float, generator: torch.Generator) -> Tensor:
+    """Layer index below which each sample keeps its first latent: [N] in 1..num_ws; num_ws is unmixed.
+
+    A coin and a uniform cut in 1..num_ws-1 are drawn for each `UNIT` of samples. Members of a unit are
+    strided through the batch, i, i + M, ..., like the groups of minibatch standard deviation.
+    """
+    units = max(batch // UNIT, 1)
+    coins = torch.rand(units, generator=generator)
+    cuts = torch.randint(1, max(num_ws, 2), (units,), generator=generator)
+    cutoffs = torch.where(coins < probability, cuts, num_ws)
+    return cutoffs.repeat(-(-batch // units))[:batch]
+
+
+def mix(ws: Tensor, ws2: Tensor, cutoffs: Tensor) -> Tensor:
+    """Layers below the cutoff from `ws`, the others from `ws2`: [N, L, W], [N] -> [N, L, W]."""
+    layer = torch.arange(ws.shape[1], device=ws.device)
+    first = layer < cutoffs.to(ws.device)[:, None]  # [N, L]
+    return torch.where(first[:, :, None], ws, ws2)

@@ -1,0 +1,301 @@
+"""The training algorithm (StyleGAN2 appendix B; REFERENCE B). One step:
+
+    G main -> every k steps G path length -> average of G -> D main -> every k steps D R1
+
+each phase over micro-batches whose gradients add up. Everything drawn at random comes from three sources
+that a state records: torch's global generators (weights, noise maps, y), `draws` (latents, style mixing)
+and the loader's position. A Trainer therefore owns torch's global random state while it runs.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from styleloom.allocator import keep_large_blocks
+from styleloom.config import Experiment, to_json
+from styleloom.data import reals
+from styleloom.data.dataset import ImageDataset
+from styleloom.data.loader import Loader
+from styleloom.errors import UserError
+from styleloom.networks.build import build_discriminator, build_generator
+from styleloom.snapshot import load_weights
+from styleloom.training import phases
+from styleloom.training.ema import ema_beta, update_ema
+from styleloom.training.growth import growth_at, lod_at, resolution_at
+from styleloom.training.optim import adam, lazy_factor
+from styleloom.training.phases import Bound, Latents, Stats
+from styleloom.training.precision import resolve_device, resolve_precision, set_precision
+from styleloom.training.style_mixing import draw_cutoffs
+
+ADVICE = (
+    "the gradients stay infinite or NaN: lower the learning rate (--set learning_rate=...), raise gamma "
+    "(--set d_regularizer.gamma=...), or train in --precision fp32; then resume from an earlier state"
+)
+
+
+class Trainer:
+    """Networks, optimizers, data and counters of one training.
+
+    Args:
+        experiment: what to train. Its "auto" precision is resolved here, for good.
+        dataset: images of the experiment's resolution and channels.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        workers: threads that decode images ahead.
+    """
+
+    def __init__(
+        self, experiment: Experiment, dataset: ImageDataset, device: str = "auto", workers: int = 1
+    ) -> None:
+        check_data(experiment, dataset)
+        keep_large_blocks()
+        self.device = resolve_device(device)
+        self.experiment = replace(
+            experiment, precision=resolve_precision(experiment.precision, self.device)
+        )
+        self.dataset = dataset
+        held_out = experiment.data.held_out
+        self.train_set, self.evaluation_set = dataset.split(held_out) if held_out else (dataset, dataset)
+        self.train_set.preload()
+        mirror = experiment.data.mirror == "horizontal"
+        self.loader = Loader(self.train_set, seed=experiment.seed, mirror=mirror, workers=workers)
+
+        torch.manual_seed(experiment.seed)
+        self.draws = torch.Generator().manual_seed(experiment.seed + 1)
+        self.g = build_generator(experiment.generator).to(self.device)
+        self.d = build_discriminator(experiment.discriminator).to(self.device)
+        set_precision(self.experiment.precision, self.device, self.g, self.d)
+        self.ema = copy.deepcopy(self.g).eval().requires_grad_(False)
+        self._synthesis: nn.Module = self.g.synthesis_network
+        self._logits: nn.Module = self.d
+        if experiment.compile == "first-order":
+            self._synthesis = torch.compile(self.g.synthesis_network)  # type: ignore[assignment]
+            self._logits = torch.compile(self.d)  # type: ignore[assignment]
+        self.opt_g = self._optimizer(self.g, experiment.g_regularizer.every)
+        self.opt_d = self._optimizer(self.d, experiment.d_regularizer.every)
+
+        self.step_count = 0
+        self.images_seen = 0
+        self.path_mean = torch.zeros((), device=self.device)
+        self.skipped = {"g": 0, "d": 0}
+        self.skipped_in_a_row = 0
+
+    def _optimizer(self, network: nn.Module, every: int) -> torch.optim.Optimizer:
+        rate = self.experiment.learning_rate(self.current_resolution(0))
+        return adam(network.parameters(), rate, self.experiment.adam, every)
+
+    def current_resolution(self, images_seen: int) -> int:
+        """Resolution for schedule tables, px."""
+        lod = lod_at(images_seen, self.experiment.growth, self.experiment.resolution)
+        return resolution_at(lod, self.experiment.resolution)
+
+    # One step -----------------------------------------------------------------------------------------
+
+    def step(self) -> Stats:
+        """One update of each network. Returns the statistics of every phase that ran."""
+        experiment = self.experiment
+        resolution = self.current_resolution(self.images_seen)
+        batch = int(experiment.batch(resolution))
+        growth = growth_at(self.images_seen, experiment.growth, experiment.resolution)
+        bound = Bound(self.g, self.d, growth, self._synthesis, self._logits)
+        self._set_learning_rates(experiment.learning_rate(resolution))
+        parts = batch // (experiment.micro_batch or batch)
+        stats: Stats = {}
+
+        self._only(self.g)
+        latents = self._latents(batch)
+        stats |= self._phase(
+            parts, lambda k: phases.generator_main(bound, experiment, latents.part(k, parts), batch)
+        )
+        stats |= self._update(self.opt_g, self.g, "g")
+        if experiment.g_regularizer.weight > 0 and self.step_count % experiment.g_regularizer.every == 0:
+            stats |= self._path_length(bound, batch, parts)
+        update_ema(self.ema, self.g, ema_beta(batch, experiment.ema_half_life_kimg))
+
+        self._only(self.d)
+        images, labels = self._reals(batch)
+        latents = self._latents(batch, labels)
+        stats |= self._phase(
+            parts,
+            lambda k: phases.discriminator_main(
+                bound, experiment, latents.part(k, parts), images[k::parts], labels[k::parts], batch
+            ),
+        )
+        stats |= self._update(self.opt_d, self.d, "d")
+        r1 = experiment.d_regularizer
+        if r1.every > 1 and r1.gamma > 0 and self.step_count % r1.every == 0:
+            stats |= self._phase(
+                parts,
+                lambda k: phases.discriminator_r1(
+                    bound, experiment, images[k::parts], labels[k::parts], batch
+                ),
+            )
+            stats |= self._update(self.opt_d, self.d, "d", "_r1")
+
+        self.step_count += 1
+        self.images_seen += batch
+        return stats
+
+    def _path_length(self, bound: Bound, batch: int, parts: int) -> Stats:
+        """Each micro-batch enters the running mean as a GPU of the authors' does; then they are averaged."""
+        size = max(batch // self.experiment.g_regularizer.batch_shrink, 1)
+        latents, mean = self._latents(size), self.path_mean
+        parts = min(parts, size)
+        stats = self._phase(
+            parts,
+            lambda k: phases.generator_path_length(
+                bound, self.experiment, latents.part(k, parts), size, mean
+            ),
+        )
+        self.path_mean = stats["path_mean"]
+        return stats | self._update(self.opt_g, self.g, "g", "_path")
+
+    def _phase(self, parts: int, run: Callable[[int], Stats]) -> Stats:
+        """Run a phase over its micro-batches; the mean of their statistics."""
+        results = [run(k) for k in range(parts)]
+        stats = {name: torch.stack([r[name] for r in results]).mean(0) for name in results[0]}
+        if "w_mean" in stats:
+            self.g.update_w_avg(stats.pop("w_mean"))
+        return stats
+
+    def _update(self, optimizer: torch.optim.Optimizer, network: nn.Module, name: str, suffix: str = "") -> Stats:
+        """One optimizer step, left out when a gradient is not finite."""
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        if bool(torch.isfinite(norm)):
+            optimizer.step()
+            self.skipped_in_a_row = 0
+        else:
+            self.skipped[name] += 1
+            self.skipped_in_a_row += 1
+        optimizer.zero_grad(set_to_none=True)
+        if self.skipped_in_a_row > self.experiment.run.max_skipped:
+            raise UserError(f"{self.skipped_in_a_row} updates in a row were skipped: {ADVICE}")
+        return {f"grad_norm_{name}{suffix}": norm}
+
+    def _only(self, network: nn.Module) -> None:
+        """Let gradients reach this network alone."""
+        self.g.requires_grad_(network is self.g)
+        self.d.requires_grad_(network is self.d)
+
+    def _set_learning_rates(self, rate: float) -> None:
+        for optimizer, every in (
+            (self.opt_g, self.experiment.g_regularizer.every),
+            (self.opt_d, self.experiment.d_regularizer.every),
+        ):
+            optimizer.param_groups[0]["lr"] = rate * lazy_factor(every)
+
+    # Random input --------------------------------------------------------------------------------------
+
+    def _latents(self, count: int, labels: Tensor | None = None) -> Latents:
+        """Latents of `count` fakes; labels of random training images unless given."""
+        cfg = self.experiment.generator
+        z, z2 = torch.randn(2, count, cfg.z_dim, generator=self.draws).to(self.device)
+        cutoffs = draw_cutoffs(count, cfg.num_ws, self.experiment.style_mixing, self.draws)
+        if labels is None:
+            chosen = torch.randint(len(self.train_set), (count,), generator=self.draws)
+            found = self.train_set.labels(chosen.numpy()) if cfg.label_dim else torch.zeros(count, 0)
+            labels = torch.as_tensor(found)
+        return Latents(z, z2, cutoffs, labels.to(self.device))
+
+    def _reals(self, batch: int) -> tuple[Tensor, Tensor]:
+        loaded = self.loader.next(batch)
+        return reals.to_signed(loaded.images.to(self.device)), loaded.labels.to(self.device)
+
+    # State ------------------------------------------------------------------------------------------------
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that the next step depends on: tensors, and a JSON document."""
+        tensors = {f"{k}.{name}": t for k, net in self._networks() for name, t in net.state_dict().items()}
+        for key, optimizer, network in self._optimizers():
+            for name, parameter in network.named_parameters():
+                for field, value in optimizer.state.get(parameter, {}).items():
+                    tensors[f"{key}.{field}.{name}"] = value
+        tensors["path_mean"] = self.path_mean
+        tensors["rng.torch"] = torch.get_rng_state()
+        tensors["rng.draws"] = self.draws.get_state()
+        if self.device.type == "cuda":
+            tensors["rng.cuda"] = torch.cuda.get_rng_state(self.device)
+        if self.device.type == "mps":
+            tensors["rng.mps"] = torch.mps.get_rng_state()
+        counters = {
+            "step": self.step_count,
+            "images_seen": self.images_seen,
+            "loader_position": self.loader.position,
+            "skipped": dict(self.skipped),
+            "skipped_in_a_row": self.skipped_in_a_row,
+            "device": self.device.type,
+        }
+        document = {"experiment": to_json(self.experiment), "counters": counters, "data": self.data_record()}
+        return tensors, document
+
+    def load_state(self, tensors: dict[str, Tensor], document: dict[str, Any]) -> None:
+        """Continue from `state()`: the same steps follow, bit for bit on the same device and thread count."""
+        for key, network in self._networks():
+            own = {n[len(key) + 1 :]: t for n, t in tensors.items() if n.startswith(f"{key}.")}
+            load_weights(network, own, f"state, {key}")
+        for key, optimizer, network in self._optimizers():
+            for name, parameter in network.named_parameters():
+                fields = ("step", "exp_avg", "exp_avg_sq")
+                found = {f: tensors[f"{key}.{f}.{name}"] for f in fields if f"{key}.{f}.{name}" in tensors}
+                if found:
+                    optimizer.state[parameter] = {f: _placed(f, t, parameter) for f, t in found.items()}
+        self.path_mean = tensors["path_mean"].to(self.device)
+        torch.set_rng_state(tensors["rng.torch"])
+        self.draws.set_state(tensors["rng.draws"])
+        if self.device.type == "cuda" and "rng.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
+        if self.device.type == "mps" and "rng.mps" in tensors:
+            torch.mps.set_rng_state(tensors["rng.mps"])
+        counters = document["counters"]
+        self.step_count, self.images_seen = counters["step"], counters["images_seen"]
+        self.skipped, self.skipped_in_a_row = dict(counters["skipped"]), counters["skipped_in_a_row"]
+        self.loader.close()
+        self.loader = Loader(
+            self.train_set,
+            seed=self.experiment.seed,
+            mirror=self.loader.mirror,
+            workers=self.loader.workers,
+            position=counters["loader_position"],
+        )
+
+    def data_record(self) -> dict[str, Any]:
+        """What identifies the data."""
+        return {"name": self.dataset.name, "fingerprint": self.dataset.fingerprint, "count": len(self.dataset)}
+
+    def _networks(self) -> Iterator[tuple[str, nn.Module]]:
+        yield from (("g", self.g), ("d", self.d), ("ema", self.ema))
+
+    def _optimizers(self) -> Iterator[tuple[str, torch.optim.Optimizer, nn.Module]]:
+        yield from (("adam_g", self.opt_g, self.g), ("adam_d", self.opt_d, self.d))
+
+    def close(self) -> None:
+        """Stop the loader's threads."""
+        self.loader.close()
+
+
+def _placed(field: str, value: Tensor, parameter: nn.Parameter) -> Tensor:
+    """An optimizer's tensor where and how the optimizer had it: moments laid out like the parameter."""
+    if field == "step":
+        return value.to(parameter.device) if parameter.device.type == "cuda" else value
+    return torch.empty_like(parameter, requires_grad=False).copy_(value)
+
+
+def check_data(experiment: Experiment, dataset: ImageDataset) -> None:
+    """Raise UserError unless the images are of the experiment's shape and there are enough of them."""
+    for name in ("resolution", "channels", "label_dim"):
+        wanted, found = getattr(experiment.generator, name), getattr(dataset, name)
+        if wanted != found:
+            raise UserError(
+                f"{dataset.name}: has {name} {found}, the experiment {wanted}; "
+                f"train with --set {name}={found} or build another data set"
+            )
+    if len(dataset) <= experiment.data.held_out:
+        raise UserError(
+            f"data.held_out: {experiment.data.held_out} leaves nothing of {len(dataset)} images to train on"
+        )

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from styleloom.data import reals
+
+BYTES = torch.arange(256, dtype=torch.uint8)
+
+
+def random_u8(*shape: int) -> torch.Tensor:
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_to_signed_maps_0_255_onto_minus_one_one() -> None:
+    signed = reals.to_signed(BYTES)
+    assert signed.dtype == torch.float32
+    assert signed[0] == -1
+    assert signed[255] == 1
+    np.testing.assert_allclose(signed, np.arange(256) / 127.5 - 1, atol=1e-7)
+    with pytest.raises(TypeError, match="uint8"):
+        reals.to_signed(BYTES.float())
+
+
+def test_to_uint8_truncates_and_clamps() -> None:
+    values = torch.tensor([-9.0, -1.0, -1 / 255, 0.0, 0.5, 1.0, 9.0])
+    expected = [0, 0, 127, 128, 191, 255, 255]  # trunc(127.5 x + 128)
+    assert reals.to_uint8(values).tolist() == expected
+    assert torch.equal(reals.to_uint8(reals.to_signed(BYTES)), BYTES)
+    assert torch.equal(reals.to_uint8(values.double()), reals.to_uint8(values))
+    with pytest.raises(TypeError, match="floating"):
+        reals.to_uint8(BYTES)
+
+
+def test_mirror_flips_exactly_the_chosen() -> None:
+    images = random_u8(4, 3, 5, 6)
+    flipped = reals.mirror(images, torch.tensor([True, False, True, False]))
+    assert flipped.dtype == torch.uint8
+    for i, chosen in enumerate([True, False, True, False]):
+        np.testing.assert_array_equal(flipped[i], images[i].numpy()[:, :, ::-1] if chosen else images[i])
+
+
+@given(st.sampled_from([1, 2, 4, 8]))
+def test_box_downsample(factor: int) -> None:
+    images = random_u8(2, 3, 16, 16)
+    blocks = images.numpy().astype(np.float64).reshape(2, 3, 16 // factor, factor, 16 // factor, factor)
+    small = reals.box_downsample(images, factor)
+    assert small.dtype == torch.uint8
+    np.testing.assert_array_equal(small, np.rint(blocks.mean((3, 5))))  # halves to even
+    np.testing.assert_allclose(reals.box_downsample(images.double(), factor), blocks.mean((3, 5)))
+
+
+def test_box_downsample_rounds_halves_to_even() -> None:
+    halves = torch.tensor([[[[0, 1], [0, 1]]], [[[1, 2], [1, 2]]]], dtype=torch.uint8)
+    assert reals.box_downsample(halves).flatten().tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("factor", [0, 3, 32])
+def test_box_downsample_refuses_what_does_not_divide(factor: int) -> None:
+    with pytest.raises(ValueError, match="does not divide"):
+        reals.box_downsample(torch.zeros(1, 1, 16, 16), factor)
+
+
+def test_pyramid_is_low_to_high_repeated_means() -> None:
+    images = torch.rand(2, 3, 32, 32, dtype=torch.float64)
+    levels = reals.pyramid(images, 4)
+    assert [level.shape[-1] for level in levels] == [4, 8, 16, 32]
+    assert levels[-1] is images
+    for level in levels:
+        size = level.shape[-1]
+        expected = images.reshape(2, 3, size, 32 // size, size, 32 // size).mean((3, 5))
+        torch.testing.assert_close(level, expected)
+    with pytest.raises(ValueError, match="levels 0"):
+        reals.pyramid(images, 0)
+    with pytest.raises(ValueError, match="does not divide"):
+        reals.pyramid(images, 7)
+
+
+@given(st.floats(0, 1))
+def test_fade_blends_with_the_next_lower_level(alpha: float) -> None:
+    images = torch.rand(2, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    low = images.numpy().reshape(2, 3, 4, 2, 4, 2).mean((3, 5)).repeat(2, 2).repeat(2, 3)
+    lod_fraction = 1 - alpha  # the papers' a
+    expected = (1 - lod_fraction) * images.numpy() + lod_fraction * low
+    np.testing.assert_allclose(reals.fade(images, alpha), expected, atol=1e-12)
+
+
+def test_fade_ends() -> None:
+    images = torch.rand(1, 3, 8, 8)
+    assert reals.fade(images, 1.0) is images
+    low = reals.fade(images, 0.0)
+    assert torch.equal(low[:, :, ::2, ::2], low[:, :, 1::2, 1::2])  # blocks are flat
+    for alpha in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="alpha"):
+            reals.fade(images, alpha)
