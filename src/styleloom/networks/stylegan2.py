@@ -187,7 +187,7 @@ class DiscriminatorTail(nn.Module):
         extra = self.std.features if self.std.group_size > 1 else 0
         self.from_rgb = None
         if cfg.architecture == "skip":
-            self.from_rgb = EqualizedConv(cfg.channels, maps, 1, cfg.activation, clamp=cfg.clamp)
+            self.from_rgb = EqualizedConv(cfg.channels, maps, 1, cfg.activation)
         self.conv = EqualizedConv(maps + extra, maps, 3, cfg.activation, clamp=cfg.clamp)
         self.dense = EqualizedDense(maps * 16, hidden, cfg.activation)
         selected = max(cfg.label_dim, 1)

@@ -59,11 +59,11 @@ class Trainer:
             experiment, precision=resolve_precision(experiment.precision, self.device)
         )
         self.dataset = dataset
+        dataset.preload()
         held_out = experiment.data.held_out
         self.train_set, self.evaluation_set = dataset.split(held_out) if held_out else (dataset, dataset)
-        self.train_set.preload()
-        mirror = experiment.data.mirror == "horizontal"
-        self.loader = Loader(self.train_set, seed=experiment.seed, mirror=mirror, workers=workers)
+        self.workers = workers
+        self.loader = self._open_loader(0)
 
         torch.manual_seed(experiment.seed)
         self.draws = torch.Generator().manual_seed(experiment.seed + 1)
@@ -203,6 +203,10 @@ class Trainer:
             labels = torch.as_tensor(found)
         return Latents(z, z2, cutoffs, labels.to(self.device))
 
+    def _open_loader(self, position: int) -> Loader:
+        mirror = self.experiment.data.mirror == "horizontal"
+        return Loader(self.train_set, self.experiment.seed, mirror, self.workers, position)
+
     def _reals(self, batch: int) -> tuple[Tensor, Tensor]:
         loaded = self.loader.next(batch)
         return reals.to_signed(loaded.images.to(self.device)), loaded.labels.to(self.device)
@@ -256,13 +260,7 @@ class Trainer:
         self.step_count, self.images_seen = counters["step"], counters["images_seen"]
         self.skipped, self.skipped_in_a_row = dict(counters["skipped"]), counters["skipped_in_a_row"]
         self.loader.close()
-        self.loader = Loader(
-            self.train_set,
-            seed=self.experiment.seed,
-            mirror=self.loader.mirror,
-            workers=self.loader.workers,
-            position=counters["loader_position"],
-        )
+        self.loader = self._open_loader(counters["loader_position"])
 
     def data_record(self) -> dict[str, Any]:
         """What identifies the data."""

@@ -1,0 +1,40 @@
+"""TensorBoard events of a run; they need the `tensorboard` extra."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+
+class EventWriter:
+    """Writes every number of a tick; without the extra it writes nothing: stats.jsonl has the same."""
+
+    def __init__(self, path: Path, first_step: int) -> None:
+        self._writer: Any = None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecations inside tensorboard and protobuf
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                return
+            self._writer = SummaryWriter(str(path / "events"), purge_step=first_step or None)
+
+    def write(self, line: dict[str, Any], images_seen: int) -> None:
+        """One tick, over images seen."""
+        if self._writer is None:
+            return
+        for name, value in line.items():
+            if isinstance(value, int | float) and name not in ("tick", "step", "images_seen"):
+                self._writer.add_scalar(name, value, images_seen)
+        self._writer.flush()
+
+    def __enter__(self) -> EventWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.close()

@@ -1,0 +1,280 @@
+"""The loop around `Trainer.step`: ticks, pictures, snapshots, states, interruption and resume."""
+
+from __future__ import annotations
+
+import math
+import resource
+import signal
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from styleloom.config import Experiment, from_json
+from styleloom.data.dataset import ImageDataset
+from styleloom.data.reals import to_uint8
+from styleloom.errors import UserError
+from styleloom.metrics.swd import SWD, sliced_wasserstein
+from styleloom.networks.assembly import StyleGenerator
+from styleloom.sampling import Sampler, grid
+from styleloom.training.events import EventWriter
+from styleloom.training.phases import Stats
+from styleloom.training.run_dir import RunDirectory, check_changes
+from styleloom.training.trainer import Trainer
+
+SHEET_PX = (1536, 1024)
+"""Width and height that a sample grid may fill; at least 4 x 2 images."""
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class StopRequest:
+    """Turns Ctrl-C and SIGTERM into a request to save and end; a second Ctrl-C interrupts at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._previous[number] = signal.signal(number, self._handle)
+            except ValueError:  # not the main thread: the caller's own handlers stay
+                break
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True
+
+
+def start(
+    path: Path | str,
+    experiment: Experiment,
+    dataset: ImageDataset,
+    device: str = "auto",
+    workers: int = 1,
+) -> tuple[Trainer, RunDirectory]:
+    """A new run with its first state, so that it can be resumed from the first moment."""
+    trainer = Trainer(experiment, dataset, device, workers)
+    run = RunDirectory.create(path, trainer.experiment, trainer.data_record())
+    columns, rows = sheet_shape(trainer.experiment.resolution)
+    first = trainer.dataset.images(torch.arange(min(columns * rows, len(dataset))).numpy())
+    run.save_image("reals", grid(torch.from_numpy(first), columns))
+    save_state(trainer, run)
+    return trainer, run
+
+
+def resume(
+    path: Path | str,
+    dataset: ImageDataset,
+    requested: Experiment | None = None,
+    allowed: list[str] | None = None,
+    device: str = "auto",
+    workers: int = 1,
+) -> tuple[Trainer, RunDirectory]:
+    """Continue a run from its latest complete state.
+
+    Args:
+        path: of the run.
+        dataset: the same images as before.
+        requested: the experiment to continue with; by default what experiment.json says. Differences from
+            the state's are refused unless `allowed` names them ("data" allows other images).
+        allowed: dotted names of fields that may differ.
+    """
+    run, allowed = RunDirectory(path), allowed or []
+    written, _ = run.read_experiment()
+    tensors, document = run.load_state()
+    recorded = from_json(document["experiment"])
+    check_changes(recorded, requested or written, allowed)
+    trainer = Trainer(requested or written, dataset, device, workers)
+    data = trainer.data_record()
+    if data["fingerprint"] != document["data"]["fingerprint"] and "data" not in allowed:
+        raise UserError(
+            f"data: the run was trained on {document['data']['name']} ({document['data']['count']} images), "
+            f"{data['name']} has other content; to continue with it add --allow-change data"
+        )
+    if trainer.device.type != document["counters"]["device"]:
+        was = document["counters"]["device"]
+        print(f"note: the run was on {was}, it continues on {trainer.device.type}: not bit for bit", file=sys.stderr)
+    trainer.load_state(tensors, document)
+    run.rewind_stats(trainer.step_count)
+    run.write_experiment(trainer.experiment, data)
+    return trainer, run
+
+
+def save_state(trainer: Trainer, run: RunDirectory) -> None:
+    """Write everything that exact resume needs."""
+    tensors, document = trainer.state()
+    run.save_state(trainer.step_count, tensors, document, trainer.experiment.run.keep_states)
+
+
+def fit(
+    trainer: Trainer, run: RunDirectory, report: Report | None = None, max_minutes: float = math.inf
+) -> bool:
+    """Train until the experiment's `total_kimg`, a stop request or `max_minutes`.
+
+    Whatever the reason, a complete state and a snapshot are saved at the end.
+
+    Args:
+        report: called after every step with {"images_seen", "images_per_sec"}, after every tick with the
+            line of stats.jsonl besides.
+
+    Returns:
+        Whether the experiment is complete.
+    """
+    loop = _Loop(trainer, run, report or (lambda line: None))
+    total = trainer.experiment.total_kimg * 1000
+    deadline = time.monotonic() + max_minutes * 60
+    with StopRequest() as stop, EventWriter(run.path, trainer.step_count) as events:
+        if trainer.step_count == 0:
+            loop.pictures()
+        while trainer.images_seen < total:
+            try:
+                loop.step()
+            except UserError:
+                save_state(trainer, run)
+                raise
+            done = trainer.images_seen >= total
+            last = done or stop.requested or time.monotonic() > deadline
+            if last or loop.tick_due():
+                events.write(loop.tick(last), trainer.images_seen)
+            if last:
+                return done
+    return True
+
+
+class _Loop:
+    """Clock and accumulated statistics between ticks."""
+
+    def __init__(self, trainer: Trainer, run: RunDirectory, report: Report) -> None:
+        self.trainer, self.run, self.report = trainer, run, report
+        self.sums: dict[str, list[Tensor]] = defaultdict(list)
+        lines = run.read_stats()
+        self.ticks = lines[-1]["tick"] + 1 if lines else 0
+        self.best = min((line["swd"] for line in lines if line.get("swd") is not None), default=math.inf)
+        self.seconds_before = lines[-1]["sec_total"] if lines else 0.0
+        self.began = time.monotonic()
+        self._reset()
+
+    def _reset(self) -> None:
+        self.tick_began, self.tick_images = time.monotonic(), self.trainer.images_seen
+        self.sums.clear()
+
+    def step(self) -> None:
+        stats: Stats = self.trainer.step()
+        for name, value in stats.items():
+            self.sums[name].append(value)
+        self.report({"images_seen": self.trainer.images_seen, "images_per_sec": self.images_per_sec()})
+
+    def images_per_sec(self) -> float:
+        elapsed = time.monotonic() - self.tick_began
+        return (self.trainer.images_seen - self.tick_images) / max(elapsed, 1e-9)
+
+    def tick_due(self) -> bool:
+        """Ticks fall where images_seen crosses a multiple of tick_kimg, wherever the run was interrupted."""
+        trainer, options = self.trainer, self.trainer.experiment.run
+        resolution = trainer.current_resolution(trainer.images_seen)
+        every = options.tick_kimg(resolution) * 1000
+        batch = trainer.experiment.batch(resolution)
+        return trainer.images_seen // every > (trainer.images_seen - batch) // every
+
+    def tick(self, last: bool) -> dict[str, Any]:
+        """Record statistics; save pictures, snapshot and state when they are due."""
+        trainer, run, options = self.trainer, self.run, self.trainer.experiment.run
+        line: dict[str, Any] = {
+            "tick": self.ticks,
+            "step": trainer.step_count,
+            "images_seen": trainer.images_seen,
+            "kimg": trainer.images_seen / 1000,
+            "images_per_sec": self.images_per_sec(),
+            "sec_total": self.seconds_before + time.monotonic() - self.began,
+            "memory_gib": peak_memory_gib(trainer.device),
+            "skipped_g": trainer.skipped["g"],
+            "skipped_d": trainer.skipped["d"],
+        }
+        for name, values in sorted(self.sums.items()):
+            line[name] = _finite(torch.stack([v.float() for v in values]).mean().item())
+        if last or (self.ticks + 1) % options.sample_every == 0:
+            self.pictures()
+        if last or (self.ticks + 1) % options.snapshot_every == 0:
+            line["swd"] = self.snapshot()
+        run.append_stats(line)
+        if last or (self.ticks + 1) % options.state_every == 0:
+            save_state(trainer, run)
+        self.report(line)
+        self.ticks += 1
+        self._reset()
+        return line
+
+    def pictures(self) -> None:
+        """Grids at fixed latents, of the raw and of the averaged generator."""
+        trainer = self.trainer
+        columns, rows = sheet_shape(trainer.experiment.resolution)
+        name = f"{trainer.images_seen // 1000:06d}"
+        psi = trainer.experiment.run.sample_truncation
+        for kind, generator in (("raw", trainer.g), ("ema", trainer.ema)):
+            images = samples(generator, trainer.experiment, columns * rows, psi)
+            self.run.save_image(f"fakes-{kind}-{name}", grid(images, columns))
+
+    def snapshot(self) -> float | None:
+        """Save the averaged generator; with `swd_images`, measure it and keep the best."""
+        trainer, options = self.trainer, self.trainer.experiment.run
+        info: dict[str, Any] = {"images_seen": trainer.images_seen, "data": trainer.data_record()}
+        value = None
+        if options.swd_images:
+            value = run_swd(trainer, options.swd_images).average
+            info["swd"] = value
+        if value is not None and value < self.best:
+            self.best = value
+            self.run.save_best(trainer.ema, trainer.experiment, info)
+        self.run.save_snapshot(trainer.ema, trainer.experiment, info, options.keep_snapshots)
+        return value
+
+
+def sheet_shape(resolution: int) -> tuple[int, int]:
+    """Columns and rows of a sample grid."""
+    return max(SHEET_PX[0] // resolution, 4), max(SHEET_PX[1] // resolution, 2)
+
+
+def samples(generator: StyleGenerator, experiment: Experiment, count: int, psi: float = 1.0) -> Tensor:
+    """Images of seeds 0 to count-1, class i modulo the number of classes: uint8 [N, C, R, R] on the CPU."""
+    dim = generator.label_dim
+    sampler = Sampler(generator, experiment)
+    classes = [i % dim for i in range(count)] if dim else None
+    return to_uint8(sampler.generate(range(count), psi, classes=classes)).cpu()
+
+
+def run_swd(trainer: Trainer, count: int) -> SWD:
+    """Sliced Wasserstein distance of the averaged generator to the run's evaluation images."""
+    reals = trainer.evaluation_set
+    count = min(count, len(reals))
+    images = torch.from_numpy(reals.images(torch.arange(count).numpy()))
+    return sliced_wasserstein(images, samples(trainer.ema, trainer.experiment, count))
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """Peak memory of the device, on the CPU of the process, in GiB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def _finite(value: float) -> float | None:
+    """JSON knows no NaN."""
+    return value if math.isfinite(value) else None
+
+
+__all__ = ["Report", "StopRequest", "fit", "resume", "run_swd", "samples", "save_state", "start"]
