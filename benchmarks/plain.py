@@ -14,13 +14,14 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from styleloom.layers import equalized
 from styleloom.networks import stylegan2
 from styleloom.networks.assembly import Trunk
 from styleloom.ops import upfirdn as upfirdn_module
 from styleloom.ops.bias_act import RULES
 from styleloom.ops.upfirdn import fir_kernel, tap_count
-from torch import Tensor, nn
 
 
 def _upfirdn(x, kernel, up, down, pad):

@@ -32,4 +32,5 @@ def keep_large_blocks() -> bool:
         return False
     # M_MMAP_MAX 0 rather than the threshold alone: older glibc bounds the threshold at 32 MiB.
     settings = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: KEEP, M_TOP_PAD: 64 << 20}
-    return all([mallopt(name, value) for name, value in settings.items()])
+    done = [mallopt(name, value) for name, value in settings.items()]
+    return all(done)

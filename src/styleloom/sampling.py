@@ -80,7 +80,9 @@ class Sampler:
             raise UserError(f"class: this generator needs one, 0 to {dim - 1}")
         indices = [classes] * count if isinstance(classes, int) else list(classes)
         if len(indices) != count or not all(0 <= i < dim for i in indices):
-            raise UserError(f"class: {classes!r} is not valid; one for each of {count} images, 0 to {dim - 1}")
+            raise UserError(
+                f"class: {classes!r} is not valid; one for each of {count} images, 0 to {dim - 1}"
+            )
         return torch.eye(dim, device=self.generator.w_avg.device)[torch.tensor(indices)]
 
     @torch.inference_mode()
@@ -146,6 +148,8 @@ def grid(images: Tensor, columns: int) -> Tensor:
     rows = -(-n // columns)
     sheet = torch.full((rows * columns, c, height, width), 255, dtype=torch.uint8)
     sheet[:n] = tiles.cpu()
-    return sheet.reshape(rows, columns, c, height, width).permute(2, 0, 3, 1, 4).reshape(
-        c, rows * height, columns * width
+    return (
+        sheet.reshape(rows, columns, c, height, width)
+        .permute(2, 0, 3, 1, 4)
+        .reshape(c, rows * height, columns * width)
     )

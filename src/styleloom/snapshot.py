@@ -61,7 +61,9 @@ def read_tensors(path: Path, expected: str) -> tuple[dict[str, Tensor], dict[str
                 found = document.get("format", "no styleloom metadata")
                 raise UserError(f"{path}: not a {expected} (found: {found})")
             if document.get("version", 0) > VERSION:
-                raise UserError(f"{path}: written by a newer styleloom (format {document['version']}); update it")
+                raise UserError(
+                    f"{path}: written by a newer styleloom (format {document['version']}); update it"
+                )
             return {name: file.get_tensor(name) for name in file.keys()}, document  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path}: damaged or half-written, it cannot be read ({error})") from error

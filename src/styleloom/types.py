@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -19,6 +19,10 @@ NoiseMode: TypeAlias = Literal["random", "fixed", "none"]
 
 Noise: TypeAlias = NoiseMode | Sequence[Tensor]
 """A mode, or one map [N or 1, 1, H, W] for each noise input, in layer order."""
+
+
+LogitFunction: TypeAlias = Callable[[Images, Tensor | None], Tensor]
+"""What losses see of a discriminator: images and label to logits [N], growth already bound."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,6 @@ VERBS: dict[str, Verb] = {
     "dataset check": Verb("styleloom.cli.dataset", "DatasetCheck", "read an archive and report on it"),
     "train": Verb("styleloom.cli.train", "Train", "train a preset, or resume a run"),
     "generate": Verb("styleloom.cli.generate", "Generate", "images from a snapshot"),
-    "evaluate": Verb("styleloom.cli.evaluate", "Evaluate", "metrics of a snapshot"),
     "presets": Verb("styleloom.cli.presets", "Presets", "list the presets, show one, compare two"),
     "demo": Verb("styleloom.cli.demo", "Demo", "train a small model on images that come along"),
 }

@@ -3,8 +3,8 @@
 from styleloom.config.experiment import (
     R1,
     Adam,
-    DataOptions,
     ByResolution,
+    DataOptions,
     Experiment,
     Growth,
     PathLength,
@@ -25,8 +25,8 @@ from styleloom.config.serialize import from_json, to_json
 __all__ = [
     "R1",
     "Adam",
-    "DataOptions",
     "ByResolution",
+    "DataOptions",
     "DiscriminatorConfig",
     "Experiment",
     "FeatureMaps",

@@ -58,6 +58,7 @@ class ImageDataset:
         self._pixels: PixelArray | None = None  # [all images of the archive's range, C, H, W] once preloaded
         self._part = ""
         self.name = name
+        self.path = name if name in EMBEDDED else str(reader.path.absolute())
 
     def __len__(self) -> int:
         return len(self._range)

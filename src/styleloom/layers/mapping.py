@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -43,7 +45,7 @@ class MappingNetwork(nn.Module):
         widths = [num_in, *[config.width] * (config.layers - 1), w_dim] if config.layers else [num_in]
         self.layers = nn.ModuleList(
             EqualizedDense(a, b, config.activation, weight_gain, config.lr_multiplier, act_gain)
-            for a, b in zip(widths, widths[1:], strict=False)
+            for a, b in itertools.pairwise(widths)
         )
 
     def forward(self, z: Tensor | None, label: Tensor | None = None) -> Tensor:

@@ -118,7 +118,9 @@ class StyleGenerator(nn.Module):
         """
         if isinstance(psi, Sequence):
             if len(psi) != self.num_ws:
-                raise UserError(f"truncation: {len(psi)} values given, this generator has {self.num_ws} layers")
+                raise UserError(
+                    f"truncation: {len(psi)} values given, this generator has {self.num_ws} layers"
+                )
             values = list(psi)
         else:
             values = [psi] * self.num_ws

@@ -15,14 +15,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def conv2d_reference(x: Tensor, w: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
+def conv2d_reference(
+    x: Tensor, w: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int = 0
+) -> Tensor:
     """Slow reference of `conv2d`: PyTorch's own derivative rules."""
-    return F.conv2d(x, w, stride=stride, padding=padding)
+    return F.conv2d(x, w, bias, stride=stride, padding=padding)
 
 
-def conv2d(x: Tensor, w: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
-    """Cross-correlation of x [N, I, H, W] with w [O, I, kh, kw] -> [N, O, H', W']."""
-    return _Conv.apply(x, w, stride, padding)  # type: ignore[no-any-return]
+def conv2d(x: Tensor, w: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int = 0) -> Tensor:
+    """Cross-correlation of x [N, I, H, W] with w [O, I, kh, kw], plus bias [O] -> [N, O, H', W']."""
+    return _Conv.apply(x, w, bias, stride, padding)  # type: ignore[no-any-return]
 
 
 def conv_transpose2d_reference(x: Tensor, w: Tensor, stride: int = 1) -> Tensor:
@@ -42,26 +44,33 @@ def conv_transpose2d(x: Tensor, w: Tensor, stride: int = 1) -> Tensor:
     return _InputGrad.apply(x, w, shape, stride, 0)  # type: ignore[no-any-return]
 
 
-def _backward(g: Tensor, x: Tensor, w: Tensor, stride: int, padding: int, mask: list[bool]) -> Any:
+def _backward(
+    g: Tensor, x: Tensor, w: Tensor, bias: bool, stride: int, padding: int, mask: list[bool]
+) -> tuple[Tensor, Tensor, Tensor]:
+    sizes = [w.shape[0]] if bias else None
     return torch.ops.aten.convolution_backward(
-        g, x, w, None, [stride, stride], [padding, padding], [1, 1], False, [0, 0], 1, mask
+        g, x, w, sizes, [stride, stride], [padding, padding], [1, 1], False, [0, 0], 1, mask
     )
 
 
 class _Conv(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, stride: int, padding: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
         ctx.save_for_backward(x, w)
         ctx.stride, ctx.padding = stride, padding
-        return F.conv2d(x, w, stride=stride, padding=padding)
+        return F.conv2d(x, w, bias, stride=stride, padding=padding)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
         x, w = ctx.saved_tensors
-        need_x, need_w = ctx.needs_input_grad[:2]
+        need_x, need_w, need_b = ctx.needs_input_grad[:3]
         gx = _InputGrad.apply(g, w, x.shape, ctx.stride, ctx.padding) if need_x else None
-        gw = _WeightGrad.apply(g, x, w.shape, ctx.stride, ctx.padding) if need_w else None
-        return gx, gw, None, None
+        gw = gb = None
+        if need_w:
+            gw, gb = _WeightGrad.apply(g, x, w.shape, need_b, ctx.stride, ctx.padding)
+        elif need_b:
+            gb = g.sum((0, 2, 3))
+        return gx, gw, gb, None, None
 
 
 class _InputGrad(torch.autograd.Function):
@@ -69,31 +78,39 @@ class _InputGrad(torch.autograd.Function):
     def forward(ctx: Any, g: Tensor, w: Tensor, shape: torch.Size, stride: int, padding: int) -> Tensor:
         ctx.save_for_backward(g, w)
         ctx.stride, ctx.padding = stride, padding
-        return _backward(g, _placeholder(shape, g), w, stride, padding, [True, False, False])[0]
+        return _backward(g, _placeholder(shape, g), w, False, stride, padding, [True, False, False])[0]
 
     @staticmethod
     def backward(ctx: Any, ggx: Tensor) -> Any:  # type: ignore[override]
         g, w = ctx.saved_tensors
         need_g, need_w = ctx.needs_input_grad[:2]
-        gg = _Conv.apply(ggx, w, ctx.stride, ctx.padding) if need_g else None
-        gw = _WeightGrad.apply(g, ggx, w.shape, ctx.stride, ctx.padding) if need_w else None
+        gg = _Conv.apply(ggx, w, None, ctx.stride, ctx.padding) if need_g else None
+        gw = None
+        if need_w:
+            gw, _ = _WeightGrad.apply(g, ggx, w.shape, False, ctx.stride, ctx.padding)
         return gg, gw, None, None, None
 
 
 class _WeightGrad(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, g: Tensor, x: Tensor, shape: torch.Size, stride: int, padding: int) -> Tensor:
-        ctx.save_for_backward(g, x)
-        ctx.stride, ctx.padding = stride, padding
-        return _backward(g, x, _placeholder(shape, x), stride, padding, [False, True, False])[1]
+    """Gradients of weights and, where there is one, of the bias."""
 
     @staticmethod
-    def backward(ctx: Any, ggw: Tensor) -> Any:  # type: ignore[override]
+    def forward(
+        ctx: Any, g: Tensor, x: Tensor, shape: torch.Size, bias: bool, stride: int, padding: int
+    ) -> tuple[Tensor, Tensor | None]:
+        ctx.save_for_backward(g, x)
+        ctx.stride, ctx.padding = stride, padding
+        mask = [False, True, bias]
+        _, gw, gb = _backward(g, x, _placeholder(shape, x), bias, stride, padding, mask)
+        return gw, gb if bias else None
+
+    @staticmethod
+    def backward(ctx: Any, ggw: Tensor, ggb: Tensor | None) -> Any:  # type: ignore[override]
         g, x = ctx.saved_tensors
         need_g, need_x = ctx.needs_input_grad[:2]
-        gg = _Conv.apply(x, ggw, ctx.stride, ctx.padding) if need_g else None
+        gg = _Conv.apply(x, ggw, ggb, ctx.stride, ctx.padding) if need_g else None
         gx = _InputGrad.apply(g, ggw, x.shape, ctx.stride, ctx.padding) if need_x else None
-        return gg, gx, None, None, None
+        return gg, gx, None, None, None, None
 
 
 def _placeholder(shape: torch.Size | tuple[int, ...], like: Tensor) -> Tensor:

@@ -20,22 +20,25 @@ from styleloom.ops.upfirdn import Taps
 Resample: TypeAlias = Literal["none", "up", "down"]
 
 
-def convolve(x: Tensor, w: Tensor, resample: Resample, taps: Taps) -> Tensor:
-    """Cross-correlation of "same" size, or with a change of resolution by 2."""
+def convolve(x: Tensor, w: Tensor, bias: Tensor | None, resample: Resample, taps: Taps) -> Tensor:
+    """Cross-correlation of "same" size, or with a change of resolution by 2, plus bias [O]."""
     if resample == "up":
-        return upsample_conv2d(x, w, taps)
+        y = upsample_conv2d(x, w, taps)
+        return y if bias is None else y + bias[:, None, None]
     if resample == "down":
-        return downsample_conv2d(x, w, taps)
-    return conv2d(x, w, padding=w.shape[2] // 2)
+        return downsample_conv2d(x, w, taps, bias=bias)
+    return conv2d(x, w, bias, padding=w.shape[2] // 2)
 
 
-def convolve_reference(x: Tensor, w: Tensor, resample: Resample, taps: Taps) -> Tensor:
+def convolve_reference(x: Tensor, w: Tensor, bias: Tensor | None, resample: Resample, taps: Taps) -> Tensor:
     """Slow reference of `convolve`."""
     if resample == "up":
-        return upsample_conv2d_reference(x, w, taps)
-    if resample == "down":
-        return downsample_conv2d_reference(x, w, taps)
-    return conv2d_reference(x, w, padding=w.shape[2] // 2)
+        y = upsample_conv2d_reference(x, w, taps)
+    elif resample == "down":
+        y = downsample_conv2d_reference(x, w, taps)
+    else:
+        y = conv2d_reference(x, w, padding=w.shape[2] // 2)
+    return y if bias is None else y + bias[:, None, None]
 
 
 def conv_layer(
@@ -60,13 +63,12 @@ def conv_layer(
         act, gain, clamp: as in `bias_act`.
     """
     rule = RULES[act]
-    if not rule.homogeneous:
-        y = convolve(x, (w * scale).to(x.dtype), resample, taps)
-        return bias_act(y, bias, act, gain=gain, clamp=clamp)
-    y = convolve(x, (w * (scale * gain)).to(x.dtype), resample, taps)
-    if bias is not None:
-        y = y + (bias * gain).to(y.dtype)[:, None, None]
+    # f(k x) = k f(x): then the gain costs nothing, moved to weights and bias.
+    inner, outer = (gain, 1.0) if rule.homogeneous else (1.0, gain)
+    b = None if bias is None else (bias * inner).to(x.dtype)
+    y = convolve(x, (w * (scale * inner)).to(x.dtype), b, resample, taps)
     y = rule.function(y, rule.alpha)
+    y = y * outer if outer != 1 else y
     return y if clamp is None else y.clamp(-clamp, clamp)
 
 
@@ -82,5 +84,5 @@ def conv_layer_reference(
     clamp: float | None,
 ) -> Tensor:
     """Slow reference of `conv_layer`: every step apart, as the formula is written."""
-    y = convolve_reference(x, w.to(x.dtype) * scale, resample, taps)
+    y = convolve_reference(x, w.to(x.dtype) * scale, None, resample, taps)
     return bias_act(y, bias, act, gain=gain, clamp=clamp)

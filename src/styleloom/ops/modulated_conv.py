@@ -46,7 +46,7 @@ def modulated_layer(
         act, gain, clamp: as in `bias_act`.
     """
     coefficient = _coefficient(w, style, scale, demodulate)  # [N, O] or [1, O]
-    y = convolve(x * style.to(x.dtype)[:, :, None, None], w.to(x.dtype), resample, taps)
+    y = convolve(x * style.to(x.dtype)[:, :, None, None], w.to(x.dtype), None, resample, taps)
     rule = RULES[act]
     inner, outer = (gain, 1.0) if rule.homogeneous else (1.0, gain)
     y = torch.addcmul(
@@ -88,7 +88,7 @@ def modulated_layer_reference(
         per_sample = per_sample * torch.rsqrt(norm)  # eq. 3
     y = torch.cat(
         [
-            convolve_reference(image[None], weights.to(x.dtype), resample, taps)
+            convolve_reference(image[None], weights.to(x.dtype), None, resample, taps)
             for image, weights in zip(x, per_sample, strict=True)
         ]
     )

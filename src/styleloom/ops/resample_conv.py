@@ -6,9 +6,18 @@ features by half a pixel.
 
 from __future__ import annotations
 
-from styleloom.ops.conv2d import conv2d, conv2d_reference, conv_transpose2d
-from styleloom.ops.upfirdn import Taps, fir_kernel, tap_count, upfirdn2d, upfirdn2d_reference
 from torch import Tensor
+
+from styleloom.ops.conv2d import conv2d, conv2d_reference, conv_transpose2d
+from styleloom.ops.upfirdn import (
+    Taps,
+    downsample2d,
+    fir_kernel,
+    tap_count,
+    upfirdn2d,
+    upfirdn2d_reference,
+    upsample2d,
+)
 
 
 def upsample_conv2d(x: Tensor, w: Tensor, taps: Taps, factor: int = 2, gain: float = 1.0) -> Tensor:
@@ -18,15 +27,15 @@ def upsample_conv2d(x: Tensor, w: Tensor, taps: Taps, factor: int = 2, gain: flo
     convolution scatters it.
     """
     k = w.shape[2]
+    if k == 1:
+        return upsample2d(conv2d(x, w), taps, factor, gain)
     p = tap_count(taps) - factor - (k - 1)
     before, after = (p + 1) // 2 + factor - 1, p // 2 + 1
     y = conv_transpose2d(x, w.flip(2, 3).transpose(0, 1), stride=factor)
     return upfirdn2d(y, fir_kernel(taps, gain * factor**2), (1, 1), (1, 1), (before, after, before, after))
 
 
-def upsample_conv2d_reference(
-    x: Tensor, w: Tensor, taps: Taps, factor: int = 2, gain: float = 1.0
-) -> Tensor:
+def upsample_conv2d_reference(x: Tensor, w: Tensor, taps: Taps, factor: int = 2, gain: float = 1.0) -> Tensor:
     """Slow reference of `upsample_conv2d`: zero insertion, filter, dense convolution at full size."""
     k = w.shape[2]
     p = tap_count(taps) + k - 1 - factor
@@ -37,21 +46,25 @@ def upsample_conv2d_reference(
     return conv2d_reference(y, w)
 
 
-def downsample_conv2d(x: Tensor, w: Tensor, taps: Taps, factor: int = 2, gain: float = 1.0) -> Tensor:
-    """Filter, then cross-correlate with stride: [N, I, H, W], [O, I, k, k] -> [N, O, H/f, W/f]."""
+def downsample_conv2d(
+    x: Tensor, w: Tensor, taps: Taps, factor: int = 2, gain: float = 1.0, bias: Tensor | None = None
+) -> Tensor:
+    """Filter, then cross-correlate with stride: [N, I, H, W], [O, I, k, k] -> [N, O, H/f, W/f], plus bias."""
     k = w.shape[2]
+    if k == 1:
+        return conv2d(downsample2d(x, taps, factor, gain), w, bias)
     p = tap_count(taps) - factor + k - 1
     before, after = (p + 1) // 2, p // 2
     y = upfirdn2d(x, fir_kernel(taps, gain), (1, 1), (1, 1), (before, after, before, after))
-    return conv2d(y, w, stride=factor)
+    return conv2d(y, w, bias, stride=factor)
 
 
 def downsample_conv2d_reference(
-    x: Tensor, w: Tensor, taps: Taps, factor: int = 2, gain: float = 1.0
+    x: Tensor, w: Tensor, taps: Taps, factor: int = 2, gain: float = 1.0, bias: Tensor | None = None
 ) -> Tensor:
     """Slow reference of `downsample_conv2d`: full-size convolution, then every `factor`-th pixel."""
     k = w.shape[2]
     p = tap_count(taps) - factor + k - 1
     before, after = (p + 1) // 2, p // 2
     y = upfirdn2d_reference(x, fir_kernel(taps, gain), (1, 1), (1, 1), (before, after, before, after))
-    return conv2d_reference(y, w)[:, :, ::factor, ::factor]
+    return conv2d_reference(y, w, bias)[:, :, ::factor, ::factor]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from styleloom.config.experiment import Experiment
 from styleloom.errors import UserError, nearest
-from styleloom.presets import stylegan2
+from styleloom.presets import demo, stylegan2
 
 PRESETS: dict[str, Experiment] = {
     **stylegan2.PRESETS,
+    **demo.PRESETS,
 }
 """Experiments by name, in the order of the papers' tables."""
 

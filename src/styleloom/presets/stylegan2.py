@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from styleloom.config.experiment import R1, Adam, DataOptions, ByResolution, Experiment, PathLength
+from styleloom.config.experiment import R1, Adam, ByResolution, DataOptions, Experiment, PathLength
 from styleloom.config.networks import (
     ARCHITECTURES,
     Architecture,

@@ -15,6 +15,8 @@ def ema_beta(batch: int, half_life_kimg: float) -> float:
 def update_ema(average: nn.Module, source: nn.Module, beta: float) -> None:
     """Move `average` towards `source`; buffers (w_avg, noise maps) are copied, not averaged."""
     targets = [p.data for p in average.parameters()]
-    torch._foreach_lerp_(targets, [p.data for p in source.parameters()], 1 - beta)
+    torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+        targets, [p.data for p in source.parameters()], 1 - beta
+    )
     for buffer, theirs in zip(average.buffers(), source.buffers(), strict=True):
         buffer.copy_(theirs)

@@ -29,7 +29,7 @@ from styleloom.training.run_dir import RunDirectory, check_changes
 from styleloom.training.trainer import Trainer
 
 SHEET_PX = (1536, 1024)
-"""Width and height that a sample grid may fill; at least 4 x 2 images."""
+"""Width and height that a sample grid may fill; 4 x 2 images at least, 16 x 8 at most."""
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -107,7 +107,10 @@ def resume(
         )
     if trainer.device.type != document["counters"]["device"]:
         was = document["counters"]["device"]
-        print(f"note: the run was on {was}, it continues on {trainer.device.type}: not bit for bit", file=sys.stderr)
+        print(
+            f"note: the run was on {was}, it continues on {trainer.device.type}: not bit for bit",
+            file=sys.stderr,
+        )
     trainer.load_state(tensors, document)
     run.rewind_stats(trainer.step_count)
     run.write_experiment(trainer.experiment, data)
@@ -245,7 +248,8 @@ class _Loop:
 
 def sheet_shape(resolution: int) -> tuple[int, int]:
     """Columns and rows of a sample grid."""
-    return max(SHEET_PX[0] // resolution, 4), max(SHEET_PX[1] // resolution, 2)
+    columns, rows = (px // resolution for px in SHEET_PX)
+    return min(max(columns, 4), 16), min(max(rows, 2), 8)
 
 
 def samples(generator: StyleGenerator, experiment: Experiment, count: int, psi: float = 1.0) -> Tensor:

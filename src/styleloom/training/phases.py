@@ -17,7 +17,7 @@ from styleloom.networks.assembly import StyleGenerator
 from styleloom.training import losses, regularizers
 from styleloom.training.regularizers import like, scales
 from styleloom.training.style_mixing import mix
-from styleloom.types import Discriminator, GrowthState, Images
+from styleloom.types import GrowthState, Images, LogitFunction
 
 Stats = dict[str, Tensor]
 
@@ -58,7 +58,7 @@ class Bound:
     logits: nn.Module
 
     def mixed_ws(self, latents: Latents) -> tuple[Tensor, Tensor]:
-        """ws [N, L, W] with mixed styles, and the mean [W] of the first latents' w for the running average."""
+        """ws [N, L, W] with mixed styles, and the mean [W] of w of the first latents."""
         ws = self.g.mapping(latents.z, latents.label)
         mean = ws[:, 0].detach().mean(0)
         if bool((latents.cutoffs < self.g.num_ws).any()):
@@ -111,9 +111,7 @@ def discriminator_main(
         ws, w_mean = bound.mixed_ws(latents)
         fakes = bound.synthesis(ws, bound.growth, "random")
     group = experiment.discriminator.minibatch_std.group_size
-    real_logits, fake_logits = pair_logits(
-        bound.discriminate_once, reals, fakes, label, latents.label, group
-    )
+    real_logits, fake_logits = pair_logits(bound.discriminate_once, reals, fakes, label, latents.label, group)
     loss = losses.discriminator_loss(experiment.loss, real_logits, fake_logits)
     total = loss
     stats = {"w_mean": w_mean}
@@ -132,9 +130,7 @@ def discriminator_main(
     }
 
 
-def discriminator_r1(
-    bound: Bound, experiment: Experiment, reals: Images, label: Tensor, batch: int
-) -> Stats:
+def discriminator_r1(bound: Bound, experiment: Experiment, reals: Images, label: Tensor, batch: int) -> Stats:
     """Lazy R1 on the reals of the main phase, times its interval (StyleGAN2 section 3.1)."""
     cfg = experiment.d_regularizer
     penalty = regularizers.zero_centred_penalty(bound.discriminate, reals, cfg.gamma, label)
@@ -143,7 +139,7 @@ def discriminator_r1(
 
 
 def pair_logits_reference(
-    discriminator: Discriminator,
+    discriminator: LogitFunction,
     reals: Images,
     fakes: Images,
     real_label: Tensor,
@@ -155,7 +151,7 @@ def pair_logits_reference(
 
 
 def pair_logits(
-    discriminator: Discriminator,
+    discriminator: LogitFunction,
     reals: Images,
     fakes: Images,
     real_label: Tensor,

@@ -15,10 +15,12 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def resolve_device(name: str) -> torch.device:
-    """"auto" is CUDA, else Apple's MPS, else the CPU. Raises UserError for a device that is not there."""
+    """ "auto" is CUDA, else Apple's MPS, else the CPU. Raises UserError for a device that is not there."""
     kind = name.split(":")[0]
     if kind not in DEVICES:
-        raise UserError(f"device: {name!r} is not valid, {nearest(name, DEVICES)}choose from {', '.join(DEVICES)}")
+        raise UserError(
+            f"device: {name!r} is not valid, {nearest(name, DEVICES)}choose from {', '.join(DEVICES)}"
+        )
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(k for k, there in available.items() if there))
@@ -38,14 +40,16 @@ def cpu_has_bf16() -> bool:
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Precision:
-    """"auto" to what suits the device, by measurement: see results/precision.md.
+    """ "auto" to what suits the device, by measurement: see results/precision.md.
 
     CPU: bf16 where the processor has it natively, else fp32. CUDA: tf32. Others: fp32.
     """
     if precision not in PRECISIONS:
         raise UserError(f"precision: {precision!r} is not valid, choose from {', '.join(PRECISIONS)}")
     if precision == "tf32" and device.type != "cuda":
-        raise UserError(f"precision: tf32 needs a CUDA device, this is {device.type}; valid: auto, fp32, bf16")
+        raise UserError(
+            f"precision: tf32 needs a CUDA device, this is {device.type}; valid: auto, fp32, bf16"
+        )
     if precision != "auto":
         return precision
     if device.type == "cpu":

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from styleloom.types import Discriminator, Images, Pyramid
+from styleloom.types import Images, LogitFunction, Pyramid
 
 
 def scales(images: Images) -> Pyramid:
@@ -27,7 +27,7 @@ def square_norms(gradients: Sequence[Tensor]) -> Tensor:
 
 
 def zero_centred_penalty(
-    discriminator: Discriminator, images: Images, gamma: float, label: Tensor | None = None
+    discriminator: LogitFunction, images: Images, gamma: float, label: Tensor | None = None
 ) -> Tensor:
     """gamma/2 ||grad_x D(x)||^2 per sample, the mean over scales: [N].
 
@@ -41,7 +41,7 @@ def zero_centred_penalty(
 
 
 def gradient_penalty(
-    discriminator: Discriminator,
+    discriminator: LogitFunction,
     reals: Images,
     fakes: Images,
     u: Tensor,
@@ -81,9 +81,7 @@ def path_lengths(images: Images, ws: Tensor, y: Images) -> Tensor:
     return gradient.square().sum(2).mean(1).sqrt()
 
 
-def path_length_penalty(
-    lengths: Tensor, mean: Tensor, decay: float, weight: float
-) -> tuple[Tensor, Tensor]:
+def path_length_penalty(lengths: Tensor, mean: Tensor, decay: float, weight: float) -> tuple[Tensor, Tensor]:
     """weight (l - a)^2 per sample with the running mean a, which this batch has already entered.
 
     Gradients also flow through the batch's share of a, as in the authors' code.

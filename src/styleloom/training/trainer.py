@@ -55,9 +55,7 @@ class Trainer:
         check_data(experiment, dataset)
         keep_large_blocks()
         self.device = resolve_device(device)
-        self.experiment = replace(
-            experiment, precision=resolve_precision(experiment.precision, self.device)
-        )
+        self.experiment = replace(experiment, precision=resolve_precision(experiment.precision, self.device))
         self.dataset = dataset
         dataset.preload()
         held_out = experiment.data.held_out
@@ -163,10 +161,12 @@ class Trainer:
             self.g.update_w_avg(stats.pop("w_mean"))
         return stats
 
-    def _update(self, optimizer: torch.optim.Optimizer, network: nn.Module, name: str, suffix: str = "") -> Stats:
+    def _update(
+        self, optimizer: torch.optim.Optimizer, network: nn.Module, name: str, suffix: str = ""
+    ) -> Stats:
         """One optimizer step, left out when a gradient is not finite."""
         gradients = [p.grad for p in network.parameters() if p.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        norm = torch.nn.utils.get_total_norm(gradients)
         if bool(torch.isfinite(norm)):
             optimizer.step()
             self.skipped_in_a_row = 0
@@ -209,7 +209,8 @@ class Trainer:
 
     def _reals(self, batch: int) -> tuple[Tensor, Tensor]:
         loaded = self.loader.next(batch)
-        return reals.to_signed(loaded.images.to(self.device)), loaded.labels.to(self.device)
+        labels = loaded.labels[:, : self.experiment.generator.label_dim]  # none when they are not used
+        return reals.to_signed(loaded.images.to(self.device)), labels.to(self.device)
 
     # State ------------------------------------------------------------------------------------------------
 
@@ -264,7 +265,12 @@ class Trainer:
 
     def data_record(self) -> dict[str, Any]:
         """What identifies the data."""
-        return {"name": self.dataset.name, "fingerprint": self.dataset.fingerprint, "count": len(self.dataset)}
+        return {
+            "path": self.dataset.path,
+            "name": self.dataset.name,
+            "fingerprint": self.dataset.fingerprint,
+            "count": len(self.dataset),
+        }
 
     def _networks(self) -> Iterator[tuple[str, nn.Module]]:
         yield from (("g", self.g), ("d", self.d), ("ema", self.ema))
@@ -288,7 +294,8 @@ def check_data(experiment: Experiment, dataset: ImageDataset) -> None:
     """Raise UserError unless the images are of the experiment's shape and there are enough of them."""
     for name in ("resolution", "channels", "label_dim"):
         wanted, found = getattr(experiment.generator, name), getattr(dataset, name)
-        if wanted != found:
+        unused_labels = name == "label_dim" and wanted == 0
+        if wanted != found and not unused_labels:
             raise UserError(
                 f"{dataset.name}: has {name} {found}, the experiment {wanted}; "
                 f"train with --set {name}={found} or build another data set"

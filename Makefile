@@ -1,0 +1,40 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check study bench clean
+
+demo: .venv/installed
+	$(BIN)/styleloom demo
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+# Lint and types.
+check: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+# Studies that train for minutes; they write under results/.
+study: .venv/installed-dev
+	$(BIN)/python -m pytest -m slow -s
+
+bench: .venv/installed-dev
+	$(BIN)/python benchmarks/step_time.py
+	$(BIN)/python benchmarks/generate.py
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "styleloom needs Python 3.10 or newer")'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml constraints/dev.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints/dev.txt -e .
+	touch $@
+
+.venv/installed-dev: .venv/bin/python pyproject.toml constraints/dev.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints/dev.txt -e '.[dev]'
+	touch .venv/installed $@
+
+clean:
+	rm -rf .venv build dist src/*.egg-info

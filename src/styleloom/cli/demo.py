@@ -1,0 +1,119 @@
+"""`styleloom demo`: the whole way once, small: data set, training, pictures, distance to real images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from styleloom import presets, sampling
+from styleloom.cli.progress import TrainingProgress
+from styleloom.cli.report import console, print_json, progress_console
+from styleloom.data.build import BuildOptions, build_dataset
+from styleloom.data.conversion import ConversionOptions
+from styleloom.data.dataset import open_dataset
+from styleloom.data.reals import to_uint8
+from styleloom.data.sources import open_source
+from styleloom.training.fit import fit, run_swd, start
+
+PRESET = "demo"
+COLUMNS, ROWS = 12, 8
+ENLARGED_PX = 64
+"""Small images are shown larger, pixel by pixel, so that they can be seen."""
+
+
+@dataclass
+class Demo:
+    """Train a small StyleGAN2 on the emoji that come with the package, for a few minutes."""
+
+    out: Path = Path("runs/demo")
+    """Folder to create; a number is added when it exists."""
+    minutes: float = 7.0
+    """Training time; more gives better pictures."""
+    device: str = "auto"
+    """auto, cpu, cuda, mps."""
+    seed: int = 0
+    """Of the training."""
+    json: bool = False
+    """Print one JSON document."""
+
+    def run(self) -> int:
+        """Build, train, generate, measure; 0."""
+        screen, out = progress_console(), free_folder(self.out)
+        experiment = presets.get(PRESET)
+        archive = out / "emoji.zip"
+        screen.print(
+            f"1/4  data set: the embedded emoji at {experiment.resolution} px -> {archive}", highlight=False
+        )
+        conversion = ConversionOptions(experiment.resolution, filter="box")
+        build_dataset(open_source("emoji"), archive, BuildOptions(conversion))
+        dataset = open_dataset(archive)
+
+        trainer, run = start(out / "run", experiment, dataset, self.device)
+        reals = trainer.evaluation_set
+        before = run_swd(trainer, len(reals)).average
+        screen.print(
+            f"2/4  training {experiment.name} for {self.minutes:g} minutes on {trainer.device.type} "
+            f"({trainer.experiment.precision}), {len(trainer.train_set)} images; "
+            f"Ctrl-C stops and keeps everything",
+            highlight=False,
+        )
+        total = trainer.experiment.total_kimg * 1000
+        with TrainingProgress(0, total, self.minutes) as progress:
+            fit(trainer, run, progress, self.minutes)
+        trainer.close()
+        after = run_swd(trainer, len(reals)).average
+
+        screen.print("3/4  pictures", highlight=False)
+        snapshot = run.snapshots()[-1]
+        sampler = sampling.load(snapshot, self.device)
+        real_images = torch.from_numpy(reals.images(torch.arange(COLUMNS * ROWS).numpy()))
+        files = {"real images, held out": save_sheet(out / "reals.png", real_images)}
+        for psi in (1.0, 0.7):
+            fakes = to_uint8(sampler.generate(range(COLUMNS * ROWS), psi))
+            files[f"generated, truncation {psi:g}"] = save_sheet(out / f"generated-psi-{psi:g}.png", fakes)
+
+        drop = 100 * (1 - after / before)
+        document = {
+            "preset": experiment.name,
+            "images_seen": trainer.images_seen,
+            "swd_untrained": before,
+            "swd_trained": after,
+            "swd_drop_percent": drop,
+            "held_out_images": len(reals),
+            "snapshot": str(snapshot),
+            "pictures": {name: str(path) for name, path in files.items()},
+        }
+        if self.json:
+            print_json(document)
+            return 0
+        report = console()
+        lines = [
+            f"4/4  sliced Wasserstein distance to {len(reals)} held-out real images: "
+            f"{before:.1f} untrained, {after:.1f} after {trainer.images_seen / 1000:.0f} kimg: "
+            f"{drop:.0f} % lower",
+            *(f"     {name}: {path}" for name, path in files.items()),
+            f"     more pictures: styleloom generate {snapshot} --seeds 0-63 --truncation 0.7 --grid 8x8",
+            f"     train on:      styleloom train --resume {run.path}",
+        ]
+        for line in lines:
+            report.print(line, highlight=False, soft_wrap=True)
+        return 0
+
+
+def save_sheet(path: Path, images: torch.Tensor) -> Path:
+    """A grid of uint8 images [N, C, H, W], each enlarged to about `ENLARGED_PX`."""
+    factor = max(ENLARGED_PX // images.shape[-1], 1)
+    large = images.cpu().repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    sampling.save_png(path, sampling.grid(large, COLUMNS))
+    return path
+
+
+def free_folder(path: Path) -> Path:
+    """`path`, or the first of path-2, path-3, ... that does not exist."""
+    number, candidate = 1, path
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate

@@ -1,0 +1,207 @@
+"""`styleloom train`: train a preset on images, or resume a run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.table import Table
+
+from styleloom import presets
+from styleloom.cli.progress import TrainingProgress
+from styleloom.cli.report import console, experiment_table, print_json, progress_console
+from styleloom.config import Experiment, apply_overrides, to_json
+from styleloom.data.dataset import ImageDataset, open_dataset
+from styleloom.errors import UserError
+from styleloom.training.fit import fit, resume, start
+from styleloom.training.plan import parameter_table, timeline, training_flops
+from styleloom.training.precision import resolve_device, resolve_precision
+from styleloom.training.run_dir import RunDirectory
+from styleloom.training.trainer import check_data
+
+
+@dataclass
+class Train:
+    """Train a preset on images, or continue a run."""
+
+    data: str | None = None
+    """Archive made by `styleloom dataset build`, or an embedded set: emoji."""
+    preset: str | None = None
+    """Name of the experiment, see `styleloom presets`; by default stylegan2-f."""
+    resolution: int | None = None
+    """Side of the images in px; by default that of the data."""
+    kimg: float | None = None
+    """Thousands of real images to show."""
+    batch: int | None = None
+    """Images per step, at every resolution."""
+    micro_batch: int | None = None
+    """Images through the networks at once; gradients add up to the batch. Lower it if memory runs out."""
+    out: Path | None = None
+    """Run directory to create; by default runs/PRESET."""
+    resume: Path | None = None
+    """Run directory to continue exactly where its latest state left off."""
+    overrides: Annotated[
+        tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(name="set", metavar="FIELD=VALUE")
+    ] = field(default_factory=list)
+    """Any field of the experiment, e.g. --set d_regularizer.gamma=2. May be repeated."""
+    allow_change: tyro.conf.UseAppendAction[list[str]] = field(default_factory=list)
+    """With --resume: a field that may differ from the run's. May be repeated."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    precision: str | None = None
+    """auto, fp32, bf16, tf32."""
+    seed: int | None = None
+    """Of every random generator."""
+    minutes: float | None = None
+    """Save and stop after so long; --resume continues."""
+    workers: int = 2
+    """Threads that decode images ahead, where the data do not fit in memory."""
+    dry_run: bool = False
+    """Print experiment, schedule, parameters and cost, and stop."""
+    json: bool = False
+    """Print one JSON document at the end."""
+
+    def run(self) -> int:
+        """Train; 0 when done, stopped or interrupted with everything saved."""
+        if self.resume is not None:
+            return self._resume(self.resume)
+        if self.allow_change:
+            raise UserError("--allow-change: only with --resume")
+        experiment = self._changed(presets.get(self.preset or "stylegan2-f"))
+        dataset = self._dataset(experiment) if self.data is not None else None
+        if dataset is not None:
+            experiment = self._fitted(experiment, dataset)
+        if self.dry_run:
+            self._plan(experiment)
+            return 0
+        if dataset is None:
+            raise UserError("--data: needed: an archive made by `styleloom dataset build`, or: emoji")
+        out = self.out or Path("runs") / experiment.name
+        self._note_labels(experiment, dataset)
+        trainer, run = start(out, experiment, dataset, self.device, self.workers)
+        return self._fit(trainer, run)
+
+    def _changed(self, experiment: Experiment) -> Experiment:
+        """The experiment with this command line's flags."""
+        flags = {
+            "resolution": self.resolution,
+            "total_kimg": self.kimg,
+            "batch": self.batch,
+            "micro_batch": self.micro_batch,
+            "precision": self.precision,
+            "seed": self.seed,
+        }
+        given = [f"{name}={value}" for name, value in flags.items() if value is not None]
+        return apply_overrides(experiment, given + self.overrides)
+
+    def _dataset(self, experiment: Experiment) -> ImageDataset:
+        asked = self._asked("resolution")
+        return open_dataset(self.data or "", experiment.resolution if asked else None)
+
+    def _asked(self, name: str) -> bool:
+        """Whether the command line fixes a field, rather than the preset or the data."""
+        written = [item.split("=")[0].strip() for item in self.overrides]
+        return getattr(self, name, None) is not None or any(
+            item in (name, f"generator.{name}", f"discriminator.{name}") for item in written
+        )
+
+    def _fitted(self, experiment: Experiment, dataset: ImageDataset) -> Experiment:
+        """Resolution and channels of the data, where the command line does not fix them."""
+        experiment = experiment.with_data(
+            resolution=None if self._asked("resolution") else dataset.resolution,
+            channels=None if self._asked("channels") else dataset.channels,
+        )
+        check_data(experiment, dataset)
+        return experiment
+
+    def _note_labels(self, experiment: Experiment, dataset: ImageDataset) -> None:
+        if dataset.label_dim and not experiment.generator.label_dim:
+            progress_console().print(
+                f"note: the labels of {dataset.name} are not used; "
+                f"--set label_dim={dataset.label_dim} trains with them",
+                highlight=False,
+            )
+
+    def _resume(self, path: Path) -> int:
+        for name in ("out", "preset"):
+            if getattr(self, name) is not None:
+                raise UserError(f"--{name}: not with --resume, which continues {path} as it is")
+        written, data = RunDirectory(path).read_experiment()
+        requested = self._changed(written)
+        if self.dry_run:
+            self._plan(requested)
+            return 0
+        dataset = open_dataset(self.data or data["path"], requested.resolution)
+        trainer, run = resume(path, dataset, requested, self.allow_change, self.device, self.workers)
+        return self._fit(trainer, run)
+
+    def _fit(self, trainer: Any, run: RunDirectory) -> int:
+        total = trainer.experiment.total_kimg * 1000
+        minutes = math.inf if self.minutes is None else self.minutes
+        screen = progress_console()
+        screen.print(
+            f"{trainer.experiment.name} at {trainer.experiment.resolution} px on {trainer.device.type}, "
+            f"{trainer.experiment.precision}, {len(trainer.train_set)} images, in {run.path}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        with TrainingProgress(trainer.images_seen, total, minutes) as progress:
+            done = fit(trainer, run, progress, minutes)
+        trainer.close()
+        snapshots = run.snapshots()
+        result = {
+            "run": str(run.path),
+            "complete": done,
+            "images_seen": trainer.images_seen,
+            "steps": trainer.step_count,
+            "skipped_updates": trainer.skipped,
+            "snapshot": str(snapshots[-1]) if snapshots else None,
+        }
+        if self.json:
+            print_json(result)
+        else:
+            state = "complete" if done else f"stopped; continue with: styleloom train --resume {run.path}"
+            console().print(
+                f"{run.path}: {trainer.images_seen / 1000:g} kimg, {state}\nsnapshot: {result['snapshot']}",
+                highlight=False,
+                soft_wrap=True,
+            )
+        return 0
+
+    def _plan(self, experiment: Experiment) -> None:
+        """Print what a run would do."""
+        device = resolve_device(self.device)
+        precision = resolve_precision(experiment.precision, device)
+        phases, parameters = timeline(experiment), parameter_table(experiment)
+        flops = training_flops(experiment)
+        if self.json:
+            print_json(
+                {
+                    "experiment": to_json(experiment),
+                    "device": device.type,
+                    "precision": precision,
+                    "timeline": phases,
+                    "parameters": [{"network": n, "part": p, "parameters": c} for n, p, c in parameters],
+                    "training_pflop": flops / 1e15,
+                }
+            )
+            return
+        out = console()
+        out.print(experiment_table(experiment))
+        table = Table("kimg", "resolution", "alpha", "batch", "learning rate")
+        for phase in phases:
+            table.add_row(
+                *(f"{phase[k]:g}" for k in ("kimg", "resolution", "alpha", "batch", "learning_rate"))
+            )
+        out.print(table)
+        table = Table("network", "part", "parameters")
+        for network, part, count in parameters:
+            table.add_row(network, part, f"{count:,}")
+        out.print(table)
+        out.print(f"device {device.type}, precision {precision}", highlight=False)
+        out.print(
+            f"convolutions and matrix products of the whole run: {flops / 1e15:,.1f} PFLOP", highlight=False
+        )

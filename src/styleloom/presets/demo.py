@@ -1,0 +1,37 @@
+"""Settings of our own, not the papers': small enough for a laptop's CPU.
+
+R1's weight falls with the resolution: 10 suits 1024 x 1024 px and would drown the loss at 32 x 32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from styleloom.config.experiment import R1, ByResolution, DataOptions, Experiment, PathLength, RunOptions
+from styleloom.config.networks import FeatureMaps, Mapping
+from styleloom.presets.stylegan2 import F_FFHQ
+
+DEMO = replace(
+    F_FFHQ.with_data(resolution=32),
+    name="demo",
+    source="StyleGAN2 configuration F, narrow, for the embedded emoji at 32 x 32 px",
+    d_regularizer=R1(gamma=0.5, every=16),
+    g_regularizer=PathLength(weight=2.0, every=4),
+    learning_rate=ByResolution(0.002),
+    batch=ByResolution(32),
+    total_kimg=400,
+    ema_half_life_kimg=5,
+    data=DataOptions(mirror="horizontal", held_out=256),
+    run=RunOptions(
+        tick_kimg=ByResolution(4), sample_every=4, snapshot_every=10, state_every=5, swd_images=256
+    ),
+)
+DEMO = replace(
+    DEMO,
+    generator=replace(
+        DEMO.generator, z_dim=128, w_dim=128, features=FeatureMaps(base=512, max=128), mapping=Mapping(4, 128)
+    ),
+    discriminator=replace(DEMO.discriminator, features=FeatureMaps(base=512, max=128)),
+)
+
+PRESETS: dict[str, Experiment] = {DEMO.name: DEMO}
