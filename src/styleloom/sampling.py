@@ -15,11 +15,11 @@ from styleloom.atomic import atomic_path
 from styleloom.config.experiment import Experiment, Precision
 from styleloom.data.reals import to_uint8
 from styleloom.errors import UserError
-from styleloom.networks.assembly import StyleGenerator, Truncation
+from styleloom.networks.assembly import StyleGenerator, Truncation, finest
 from styleloom.snapshot import Snapshot
 from styleloom.snapshot import load as load_snapshot
 from styleloom.training.precision import resolve_device, resolve_precision, set_precision
-from styleloom.types import Images, NoiseMode
+from styleloom.types import NoiseMode
 
 PIXELS_PER_BATCH = 8 * 256 * 256
 """Default batch: as many images as make this many pixels."""
@@ -120,11 +120,6 @@ class Sampler:
             )
             parts.append(finest(images))
         return torch.cat(parts) if parts else torch.empty(0, 3, self.resolution, self.resolution)
-
-
-def finest(images: Images) -> Tensor:
-    """The images of highest resolution."""
-    return images if isinstance(images, Tensor) else images[-1]
 
 
 def to_pil(image_u8: Tensor | np.ndarray) -> Image.Image:

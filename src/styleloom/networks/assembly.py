@@ -16,6 +16,11 @@ Truncation: TypeAlias = float | Sequence[float]
 """psi for all layers, or one psi per layer."""
 
 
+def finest(images: Images) -> Tensor:
+    """The images of highest resolution."""
+    return images if isinstance(images, Tensor) else images[-1]
+
+
 class Trunk(nn.Module):
     """Base of synthesis networks and discriminators: the arithmetic of the convolutions.
 

@@ -6,6 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from styleloom.config import Experiment
+from styleloom.networks.assembly import finest
 from styleloom.networks.build import build_discriminator, build_generator, count_parameters
 from styleloom.training.growth import growth_at, lod_at, resolution_at
 
@@ -50,27 +51,35 @@ def parameter_table(experiment: Experiment) -> list[tuple[str, str, int]]:
     return rows
 
 
-def training_flops(experiment: Experiment) -> float:
-    """Floating-point operations of the convolutions and matrix products of the whole run, about.
+def phase_flops(experiment: Experiment) -> dict[str, float]:
+    """Floating-point operations per image of each phase: convolutions and matrix products, about.
 
-    Counted on the networks' forward passes; a backward pass counts twice its forward, the derivative of a
-    gradient penalty three times. Growing runs cost less than this.
+    Counted on the networks' forward passes. Back to the inputs costs one forward more, to the weights
+    another; the second derivatives double a penalty's cost. Path length counts per image of the whole batch.
     """
     with torch.device("meta"):
         g, d = build_generator(experiment.generator), build_discriminator(experiment.discriminator)
         z = torch.zeros(1, experiment.generator.z_dim)
         label = torch.zeros(1, experiment.generator.label_dim)
         with FlopCounterMode(display=False) as counter:
-            images = g(z, label, noise="none")
+            images = finest(g(z, label, noise="none"))
         forward_g = counter.get_total_flops()
         with FlopCounterMode(display=False) as counter:
             d(images.detach(), label)
         forward_d = counter.get_total_flops()
-    main = 3 * forward_g + 2 * forward_d + forward_g + 6 * forward_d  # G step, then D step
+    return {
+        "g_main": 3 * forward_g + 2 * forward_d,
+        "g_path_length": 6 * forward_g / experiment.g_regularizer.batch_shrink,
+        "d_main": forward_g + 6 * forward_d,
+        "d_r1": 6 * forward_d,
+    }
+
+
+def training_flops(experiment: Experiment) -> float:
+    """Floating-point operations of the whole run, about; a growing run costs less than this."""
+    flops = phase_flops(experiment)
     path, r1 = experiment.g_regularizer, experiment.d_regularizer
-    lazy = 0.0
-    if path.weight > 0:
-        lazy += 6 * forward_g / path.batch_shrink / path.every
-    if r1.gamma > 0:
-        lazy += 6 * forward_d / r1.every
-    return experiment.total_kimg * 1000 * (main + lazy)
+    per_image = flops["g_main"] + flops["d_main"]
+    per_image += flops["g_path_length"] / path.every if path.weight > 0 else 0
+    per_image += flops["d_r1"] / r1.every if r1.gamma > 0 else 0
+    return experiment.total_kimg * 1000 * per_image
