@@ -19,6 +19,7 @@ check: .venv/installed-dev
 # Studies that train for minutes; they write under results/.
 study: .venv/installed-dev
 	$(BIN)/python -m pytest -m slow -s
+	$(BIN)/python benchmarks/precision.py
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/step_time.py

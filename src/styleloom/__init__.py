@@ -1,4 +1,4 @@
-"""Train, resume and sample the style-based GANs of four papers.
+"""Train, resume and sample style-based GANs.
 
 >>> import styleloom
 >>> g = styleloom.load("snapshot.safetensors")

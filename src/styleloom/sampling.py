@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,9 @@ from styleloom.types import NoiseMode
 
 PIXELS_PER_BATCH = 8 * 256 * 256
 """Default batch: as many images as make this many pixels."""
+
+MAX_SEED = 2**63 - 1
+"""What torch's random generators take."""
 
 
 def load(path: Path | str, device: str = "auto", precision: Precision = "auto") -> Sampler:
@@ -57,11 +60,13 @@ class Sampler:
         return self.generator.resolution
 
     def draw(self, seeds: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
-        """The latent z [N, Z] and the noise maps (each [N, 1, H, W]) of every seed."""
+        """The latent z [N, Z] and the noise maps (each [N, 1, H, W]) of every seed, 0 to `MAX_SEED`."""
         sides = self.generator.synthesis_network.noise_sides
         zs: list[Tensor] = []
         maps: list[list[Tensor]] = [[] for _ in sides]
         for seed in seeds:
+            if not 0 <= seed <= MAX_SEED:
+                raise UserError(f"seed: {seed} is not valid, 0 to {MAX_SEED}")
             rng = torch.Generator().manual_seed(int(seed))
             zs.append(torch.randn(self.generator.z_dim, generator=rng))
             for layer, side in zip(maps, sides, strict=True):
@@ -85,7 +90,6 @@ class Sampler:
             )
         return torch.eye(dim, device=self.generator.w_avg.device)[torch.tensor(indices)]
 
-    @torch.inference_mode()
     def generate(
         self,
         seeds: Sequence[int],
@@ -105,10 +109,27 @@ class Sampler:
             noise: "random" draws from the seed, "fixed" takes the stored maps, "none" leaves it out.
             batch: images at once; by default about 8 megapixels of 256 x 256 images.
         """
+        parts = list(self.batches(seeds, truncation, truncation_layers, classes, noise, batch))
+        empty = (0, self.experiment.generator.channels, self.resolution, self.resolution)
+        return torch.cat(parts) if parts else torch.empty(empty)
+
+    @torch.inference_mode()
+    def batches(
+        self,
+        seeds: Sequence[int],
+        truncation: Truncation = 1.0,
+        truncation_layers: int | None = None,
+        classes: int | Sequence[int] | None = None,
+        noise: NoiseMode = "random",
+        batch: int | None = None,
+    ) -> Iterator[Tensor]:
+        """As `generate`, one batch after the other: for more images than fit in memory."""
         seeds = list(seeds)
         labels = self.labels(len(seeds), classes)
-        batch = batch or max(1, PIXELS_PER_BATCH // self.resolution**2)
-        parts: list[Tensor] = []
+        if batch is None:
+            batch = max(1, PIXELS_PER_BATCH // self.resolution**2)
+        elif batch < 1:
+            raise UserError(f"batch: {batch} is not valid, it must be at least 1")
         for start in range(0, len(seeds), batch):
             z, maps = self.draw(seeds[start : start + batch])
             images = self.generator(
@@ -118,8 +139,7 @@ class Sampler:
                 truncation_layers,
                 maps if noise == "random" else noise,
             )
-            parts.append(finest(images))
-        return torch.cat(parts) if parts else torch.empty(0, 3, self.resolution, self.resolution)
+            yield finest(images)
 
 
 def to_pil(image_u8: Tensor | np.ndarray) -> Image.Image:

@@ -46,7 +46,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], document: Mapping[s
     """Tensors and one JSON document to `path`, atomically."""
     contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     with atomic_path(path) as partial:
-        save_file(contiguous, partial, {"styleloom": json.dumps(document)})
+        try:
+            save_file(contiguous, partial, {"styleloom": json.dumps(document)})
+        except SafetensorError as error:  # what a full disk raises here
+            raise UserError(f"cannot write {path}: {error}") from error
 
 
 def read_tensors(path: Path, expected: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -57,12 +60,14 @@ def read_tensors(path: Path, expected: str) -> tuple[dict[str, Tensor], dict[str
         with safe_open(str(path), framework="pt") as file:  # type: ignore[no-untyped-call]
             text = (file.metadata() or {}).get("styleloom")
             document = json.loads(text) if text else {}
-            if document.get("format") != expected:
-                found = document.get("format", "no styleloom metadata")
-                raise UserError(f"{path}: not a {expected} (found: {found})")
-            if document.get("version", 0) > VERSION:
+            found = document.get("format") if isinstance(document, dict) else None
+            if found != expected:
+                raise UserError(f"{path}: not a {expected} (found: {found or 'no styleloom metadata'})")
+            version = document.get("version")
+            if not isinstance(version, int) or version > VERSION:
                 raise UserError(
-                    f"{path}: written by a newer styleloom (format {document['version']}); update it"
+                    f"{path}: written by a newer styleloom (format {version}, this one reads up to "
+                    f"{VERSION}); update styleloom"
                 )
             return {name: file.get_tensor(name) for name in file.keys()}, document  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
@@ -101,7 +106,10 @@ def load(path: Path | str) -> Snapshot:
     """Read a snapshot. Raises UserError when it is absent, half-written or of another network."""
     path = Path(path)
     tensors, document = read_tensors(path, FORMAT)
-    experiment = from_json(document["experiment"])
+    try:
+        experiment = from_json(document.get("experiment"))
+    except UserError as error:
+        raise UserError(f"{path}: its experiment cannot be read ({error})") from error
     generator = build_generator(experiment.generator)
     load_weights(generator, tensors, str(path))
     generator.eval().requires_grad_(False)

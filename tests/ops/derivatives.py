@@ -48,4 +48,3 @@ def assert_equal_derivatives(
             torch.testing.assert_close(
                 x, y, rtol=rtol, atol=atol, msg=lambda m, at=(level, i): f"order, input {at}: {m}"
             )
-        assert any(bool(x.abs().max() > 0) for x in a), f"order {level} is all zero"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
 import tyro
 
 from styleloom import sampling
@@ -14,6 +18,8 @@ from styleloom.data.reals import to_uint8
 from styleloom.errors import UserError
 from styleloom.networks.assembly import Truncation
 from styleloom.types import NoiseMode
+
+MAX_IMAGES = 1_000_000
 
 
 @dataclass
@@ -55,12 +61,14 @@ class Generate:
             raise UserError(f"--grid: {self.grid} has no room for {len(seeds)} seeds")
         if self.batch is not None and self.batch < 1:
             raise UserError(f"--batch: {self.batch} is not valid, at least 1")
+        if shape is None and self.out.exists() and not self.out.is_dir():
+            raise UserError(f"--out: {self.out} is a file; give a folder, or --grid COLUMNSxROWS")
         sampler = sampling.load(self.snapshot, self.device, self.precision)
         one_class = classes[0] if classes is not None and len(classes) == 1 else classes
-        images = to_uint8(
-            sampler.generate(seeds, truncation, self.truncation_layers, one_class, self.noise, self.batch)
+        batches = sampler.batches(
+            seeds, truncation, self.truncation_layers, one_class, self.noise, self.batch
         )
-        files = self._write(images, seeds, shape)
+        files = self._write(map(to_uint8, batches), seeds, shape)
         if self.json:
             print_json({"snapshot": str(self.snapshot), "seeds": seeds, "files": [str(f) for f in files]})
         else:
@@ -68,13 +76,16 @@ class Generate:
             console().print(f"{len(seeds)} images in {shown}", highlight=False, soft_wrap=True)
         return 0
 
-    def _write(self, images: sampling.Tensor, seeds: list[int], shape: tuple[int, int] | None) -> list[Path]:
+    def _write(
+        self, batches: Iterable[sampling.Tensor], seeds: list[int], shape: tuple[int, int] | None
+    ) -> list[Path]:
+        """One picture, when all images are there; or one file each, as they come."""
         if shape is not None:
             file = self.out if self.out.suffix.lower() == ".png" else self.out / "grid.png"
-            sampling.save_png(file, sampling.grid(images, shape[0]))
+            sampling.save_png(file, sampling.grid(torch.cat(list(batches)), shape[0]))
             return [file]
         files = [self.out / f"seed{seed:04d}.png" for seed in seeds]
-        for file, image in zip(files, images, strict=True):
+        for file, image in zip(files, itertools.chain.from_iterable(batches), strict=True):
             sampling.save_png(file, image)
         return files
 
@@ -84,9 +95,14 @@ def parse_seeds(text: str) -> list[int]:
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
             raise UserError(f"--seeds: {part!r} is not valid; examples: 0-63, or 1,5,9")
-        seeds += range(int(first), int(last if dash else first) + 1)
+        span = range(int(first), int(last if dash else first) + 1)
+        if span[-1] > sampling.MAX_SEED:
+            raise UserError(f"--seeds: {part!r} is not valid; the largest seed is {sampling.MAX_SEED}")
+        if span[-1] - span[0] >= MAX_IMAGES - len(seeds):
+            raise UserError(f"--seeds: {text!r} is not valid; at most {MAX_IMAGES} images at a time")
+        seeds += span
     return seeds
 
 
@@ -94,21 +110,21 @@ def parse_truncation(text: str) -> Truncation:
     """ "0.7" to a number, "1,1,0.5" to a list."""
     try:
         values = [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise UserError(
-            f"--truncation: {text!r} is not valid; a number, or one per layer: 1,1,0.7,..."
-        ) from error
+    except ValueError:
+        values = [math.nan]
+    if not all(map(math.isfinite, values)):
+        raise UserError(f"--truncation: {text!r} is not valid; a number, or one per layer: 1,1,0.7,...")
     return values[0] if len(values) == 1 else values
 
 
 def _integer(field: str, text: str) -> int:
-    if not text.strip().isdigit():
-        raise UserError(f"--{field}: {text!r} is not a whole number")
+    if not text.strip().isdecimal():
+        raise UserError(f"--{field}: {text!r} is not valid; a whole number, or one per image: 0,1,...")
     return int(text)
 
 
 def _grid(text: str) -> tuple[int, int]:
     columns, _, rows = text.partition("x")
-    if not (columns.isdigit() and rows.isdigit() and int(columns) and int(rows)):
+    if not (columns.isdecimal() and rows.isdecimal() and int(columns) and int(rows)):
         raise UserError(f"--grid: {text!r} is not valid; COLUMNSxROWS, for example 8x8")
     return int(columns), int(rows)

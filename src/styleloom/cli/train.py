@@ -20,7 +20,7 @@ from styleloom.training.fit import fit, resume, start
 from styleloom.training.plan import parameter_table, timeline, training_flops
 from styleloom.training.precision import resolve_device, resolve_precision
 from styleloom.training.run_dir import RunDirectory
-from styleloom.training.trainer import check_data
+from styleloom.training.trainer import check_data, check_numbers
 
 
 @dataclass
@@ -66,6 +66,8 @@ class Train:
 
     def run(self) -> int:
         """Train; 0 when done, stopped or interrupted with everything saved."""
+        if self.minutes is not None and not self.minutes > 0:
+            raise UserError(f"--minutes: {self.minutes:g} is not valid, it must be more than 0")
         if self.resume is not None:
             return self._resume(self.resume)
         if self.allow_change:
@@ -95,7 +97,9 @@ class Train:
             "seed": self.seed,
         }
         given = [f"{name}={value}" for name, value in flags.items() if value is not None]
-        return apply_overrides(experiment, given + self.overrides)
+        changed = apply_overrides(experiment, given + self.overrides)
+        check_numbers(changed)
+        return changed
 
     def _dataset(self, experiment: Experiment) -> ImageDataset:
         asked = self._asked("resolution")
@@ -134,7 +138,7 @@ class Train:
         if self.dry_run:
             self._plan(requested)
             return 0
-        dataset = open_dataset(self.data or data["path"], requested.resolution)
+        dataset = open_dataset(self.data or str(data.get("path", "")), requested.resolution)
         trainer, run = resume(path, dataset, requested, self.allow_change, self.device, self.workers)
         return self._fit(trainer, run)
 

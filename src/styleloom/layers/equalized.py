@@ -47,11 +47,11 @@ class EqualizedDense(nn.Module):
         """[N, in] -> [N, out]."""
         rule = RULES[self.act]
         inner, outer = (self.act_gain, 1.0) if rule.homogeneous else (1.0, self.act_gain)
-        weight = (self.weight * (self.scale * inner)).to(x.dtype)
+        weight, scale = self.weight.to(x.dtype).t(), self.scale * inner
         if self.bias is None:
-            y = x @ weight.t()
+            y = (x @ weight) * scale
         else:
-            y = torch.addmm((self.bias * (self.lr_multiplier * inner)).to(x.dtype), x, weight.t())
+            y = torch.addmm(self.bias.to(x.dtype), x, weight, beta=self.lr_multiplier * inner, alpha=scale)
         return bias_act(y, None, self.act, gain=outer)
 
 

@@ -238,7 +238,7 @@ class Discriminator(Trunk):
         return self._select(self.tail(x), label)
 
     def _select(self, outputs: Tensor, label: Tensor | None) -> Tensor:
-        """One logit per image: the label's output, or its projection (REFERENCE B.1)."""
+        """One logit per image: the label's output, or its projection, as the authors' codes select it."""
         if not self.cfg.label_dim:
             return outputs[:, 0]
         if label is None or label.shape[1] != self.cfg.label_dim:

@@ -45,13 +45,12 @@ def modulated_layer(
         resample, taps: change of resolution by 2 and its filter.
         act, gain, clamp: as in `bias_act`.
     """
-    coefficient = _coefficient(w, style, scale, demodulate)  # [N, O] or [1, O]
-    y = convolve(x * style.to(x.dtype)[:, :, None, None], w.to(x.dtype), None, resample, taps)
     rule = RULES[act]
+    # f(k x) = k f(x): then the gain costs nothing, moved to the coefficients.
     inner, outer = (gain, 1.0) if rule.homogeneous else (1.0, gain)
-    y = torch.addcmul(
-        (bias * inner).to(y.dtype)[:, None, None], y, (coefficient * inner).to(y.dtype)[:, :, None, None]
-    )
+    y = convolve(x * style.to(x.dtype)[:, :, None, None], w.to(x.dtype), None, resample, taps)
+    coefficient = _coefficient(w, style, scale, inner, demodulate)
+    y = torch.addcmul((bias * inner).to(y.dtype)[:, None, None], y, coefficient.to(y.dtype)[:, :, None, None])
     if noise is not None:
         y = y + (noise * inner).to(y.dtype)
     y = rule.function(y, rule.alpha)
@@ -59,12 +58,16 @@ def modulated_layer(
     return y if clamp is None else y.clamp(-clamp, clamp)
 
 
-def _coefficient(w: Tensor, style: Tensor, scale: float, demodulate: bool) -> Tensor:
-    """Output scale of the shared convolution: run-time coefficient times demodulation."""
+def _coefficient(w: Tensor, style: Tensor, scale: float, gain: float, demodulate: bool) -> Tensor:
+    """Output scale of the shared convolution, [N, O] or [1, O]: gain, run-time coefficient, demodulation.
+
+    gain scale rsqrt(scale^2 s^2 @ sum_k w^2 + eps), with gain and scale under the root.
+    """
     if not demodulate:
-        return style.new_full((1, w.shape[0]), scale)
+        return style.new_full((1, w.shape[0]), scale * gain)
     energy = w.square().sum((2, 3))  # [O, I]
-    return torch.rsqrt(style.square() @ energy.t() + EPSILON / scale**2)
+    epsilon = style.new_full((), EPSILON / (scale * gain) ** 2)
+    return torch.rsqrt(torch.addmm(epsilon, style.square(), energy.t(), alpha=1 / gain**2))
 
 
 def modulated_layer_reference(

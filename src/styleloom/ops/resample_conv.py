@@ -1,4 +1,4 @@
-"""Convolutions that also change the resolution (StyleGAN2 section 4.1, REFERENCE A.5 "Resampling kernel").
+"""Convolutions that also change the resolution (StyleGAN2 section 4.1 and appendix B).
 
 The padding is applied once, before filter and convolution, never between them: padding twice would shift
 features by half a pixel.
@@ -30,7 +30,7 @@ def upsample_conv2d(x: Tensor, w: Tensor, taps: Taps, factor: int = 2, gain: flo
     if k == 1:
         return upsample2d(conv2d(x, w), taps, factor, gain)
     p = tap_count(taps) - factor - (k - 1)
-    before, after = (p + 1) // 2 + factor - 1, p // 2 + 1
+    before, after = (p + 1) // 2 + factor - 1, p // 2 + factor - 1
     y = conv_transpose2d(x, w.flip(2, 3).transpose(0, 1), stride=factor)
     return upfirdn2d(y, fir_kernel(taps, gain * factor**2), (1, 1), (1, 1), (before, after, before, after))
 

@@ -1,4 +1,4 @@
-"""Upsample, filter, downsample: the resampling of StyleGAN2 (section 4.1; REFERENCE of StyleGAN: Blur).
+"""Upsample, filter, downsample: the resampling of StyleGAN2 (appendix B).
 
 A filter is given by its taps: `(1, 3, 3, 1)` stands for the separable outer product, a tuple of tuples for
 a two-dimensional filter. Resampling normalises the taps to sum 1.
@@ -23,7 +23,7 @@ Pads: TypeAlias = tuple[int, int, int, int]
 @functools.lru_cache(maxsize=512)
 def fir_kernel(taps: Taps, gain: float = 1.0) -> Tensor:
     """Taps to a float32 kernel [fh, fw] on the CPU whose sum is `gain`."""
-    kernel = torch.tensor(taps, dtype=torch.float64)
+    kernel = torch.tensor(taps, dtype=torch.float64, device="cpu")  # whatever the default device is
     if kernel.ndim == 1:
         kernel = kernel.outer(kernel)
     return (kernel * (gain / kernel.sum())).to(torch.float32)
@@ -125,7 +125,10 @@ def _evaluate(x: Tensor, kernel: Tensor, up: tuple[int, int], down: tuple[int, i
         full = full if layout is None else full.to(memory_format=layout)
         full[:, :, ::uy, ::ux] = x
         x = full
-    x = F.pad(x, (left, right, top, bottom))
+    x = F.pad(x, (max(left, 0), max(right, 0), max(top, 0), max(bottom, 0)))
+    if min(pad) < 0:  # afterwards: what is cropped may be more than the image, and reach into the padding
+        height, width = x.shape[2:]
+        x = x[:, :, max(-top, 0) : height - max(-bottom, 0), max(-left, 0) : width - max(-right, 0)]
     return F.conv2d(x, w, stride=(dy, dx), groups=c)
 
 
@@ -179,7 +182,7 @@ def upsample2d(x: Tensor, taps: Taps, factor: int = 2, gain: float = 1.0) -> Ten
 
 
 def downsample2d(x: Tensor, taps: Taps, factor: int = 2, gain: float = 1.0) -> Tensor:
-    """Image downsampling by `factor`: [N, C, H, W] -> [N, C, ceil(H / factor), ceil(W / factor)]."""
+    """Image downsampling by `factor`: [N, C, H, W] -> [N, C, H // factor, W // factor]."""
     p = tap_count(taps) - factor
     before, after = (p + 1) // 2, p // 2
     return upfirdn2d(x, fir_kernel(taps, gain), (1, 1), (factor, factor), (before, after, before, after))

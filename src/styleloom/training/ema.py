@@ -1,4 +1,4 @@
-"""The exponential moving average of the generator (ProGAN section 6.1, REFERENCE B.2)."""
+"""The exponential moving average of the generator (ProGAN appendix A.1)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ def ema_beta(batch: int, half_life_kimg: float) -> float:
 @torch.no_grad()
 def update_ema(average: nn.Module, source: nn.Module, beta: float) -> None:
     """Move `average` towards `source`; buffers (w_avg, noise maps) are copied, not averaged."""
-    targets = [p.data for p in average.parameters()]
-    torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
-        targets, [p.data for p in source.parameters()], 1 - beta
+    targets, sources = ([p.data for p in module.parameters()] for module in (average, source))
+    torch._foreach_lerp_(targets, sources, 1 - beta)  # pyright: ignore[reportPrivateImportUsage]
+    torch._foreach_copy_(  # pyright: ignore[reportPrivateImportUsage]
+        list(average.buffers()), list(source.buffers())
     )
-    for buffer, theirs in zip(average.buffers(), source.buffers(), strict=True):
-        buffer.copy_(theirs)

@@ -11,7 +11,8 @@ from typing import Any
 class EventWriter:
     """Writes every number of a tick; without the extra it writes nothing: stats.jsonl has the same."""
 
-    def __init__(self, path: Path, first_step: int) -> None:
+    def __init__(self, path: Path, images_seen: int) -> None:
+        """Events after `images_seen`, which a run that was resumed from there has to repeat, are dropped."""
         self._writer: Any = None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecations inside tensorboard and protobuf
@@ -19,7 +20,7 @@ class EventWriter:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 return
-            self._writer = SummaryWriter(str(path / "events"), purge_step=first_step or None)
+            self._writer = SummaryWriter(str(path / "events"), purge_step=images_seen + 1)
 
     def write(self, line: dict[str, Any], images_seen: int) -> None:
         """One tick, over images seen."""

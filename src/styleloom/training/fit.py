@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import resource
 import signal
 import sys
 import time
@@ -67,12 +66,19 @@ def start(
     workers: int = 1,
 ) -> tuple[Trainer, RunDirectory]:
     """A new run with its first state, so that it can be resumed from the first moment."""
+    RunDirectory(path).check_free()
     trainer = Trainer(experiment, dataset, device, workers)
-    run = RunDirectory.create(path, trainer.experiment, trainer.data_record())
-    columns, rows = sheet_shape(trainer.experiment.resolution)
-    first = trainer.dataset.images(torch.arange(min(columns * rows, len(dataset))).numpy())
-    run.save_image("reals", grid(torch.from_numpy(first), columns))
-    save_state(trainer, run)
+    run = RunDirectory.create(path)
+    try:
+        columns, rows = sheet_shape(trainer.experiment.resolution)
+        first = trainer.dataset.images(torch.arange(min(columns * rows, len(dataset))).numpy())
+        run.save_image("reals", grid(torch.from_numpy(first), columns))
+        save_state(trainer, run)
+        run.write_experiment(trainer.experiment, trainer.data_record())  # last: this makes it a run
+    except BaseException:
+        trainer.close()
+        run.discard()
+        raise
     return trainer, run
 
 
@@ -112,6 +118,7 @@ def resume(
             file=sys.stderr,
         )
     trainer.load_state(tensors, document)
+    run.remove_partial_files()
     run.rewind_stats(trainer.step_count)
     run.write_experiment(trainer.experiment, data)
     return trainer, run
@@ -140,18 +147,21 @@ def fit(
     loop = _Loop(trainer, run, report or (lambda line: None))
     total = trainer.experiment.total_kimg * 1000
     deadline = time.monotonic() + max_minutes * 60
-    with StopRequest() as stop, EventWriter(run.path, trainer.step_count) as events:
+    with StopRequest() as stop, EventWriter(run.path, trainer.images_seen) as events:
         if trainer.step_count == 0:
             loop.pictures()
         while trainer.images_seen < total:
             try:
                 loop.step()
-            except UserError:
-                save_state(trainer, run)
+            except UserError:  # between steps: everything is as after the last complete one
+                if loop.sums:
+                    events.write(loop.tick(last=True), trainer.images_seen)
+                else:
+                    save_state(trainer, run)
                 raise
             done = trainer.images_seen >= total
             last = done or stop.requested or time.monotonic() > deadline
-            if last or loop.tick_due():
+            if last or loop.due():
                 events.write(loop.tick(last), trainer.images_seen)
             if last:
                 return done
@@ -169,6 +179,7 @@ class _Loop:
         self.best = min((line["swd"] for line in lines if line.get("swd") is not None), default=math.inf)
         self.seconds_before = lines[-1]["sec_total"] if lines else 0.0
         self.began = time.monotonic()
+        self.images_before = trainer.images_seen
         self._reset()
 
     def _reset(self) -> None:
@@ -176,6 +187,7 @@ class _Loop:
         self.sums.clear()
 
     def step(self) -> None:
+        self.images_before = self.trainer.images_seen
         stats: Stats = self.trainer.step()
         for name, value in stats.items():
             self.sums[name].append(value)
@@ -185,13 +197,15 @@ class _Loop:
         elapsed = time.monotonic() - self.tick_began
         return (self.trainer.images_seen - self.tick_images) / max(elapsed, 1e-9)
 
-    def tick_due(self) -> bool:
-        """Ticks fall where images_seen crosses a multiple of tick_kimg, wherever the run was interrupted."""
-        trainer, options = self.trainer, self.trainer.experiment.run
+    def due(self, ticks: int = 1) -> bool:
+        """Whether the last step crossed a multiple of so many ticks.
+
+        A function of images seen alone, so that an interruption moves nothing.
+        """
+        trainer = self.trainer
         resolution = trainer.current_resolution(trainer.images_seen)
-        every = options.tick_kimg(resolution) * 1000
-        batch = trainer.experiment.batch(resolution)
-        return trainer.images_seen // every > (trainer.images_seen - batch) // every
+        every = trainer.experiment.run.tick_kimg(resolution) * 1000 * ticks
+        return trainer.images_seen // every > self.images_before // every
 
     def tick(self, last: bool) -> dict[str, Any]:
         """Record statistics; save pictures, snapshot and state when they are due."""
@@ -209,12 +223,12 @@ class _Loop:
         }
         for name, values in sorted(self.sums.items()):
             line[name] = _finite(torch.stack([v.float() for v in values]).mean().item())
-        if last or (self.ticks + 1) % options.sample_every == 0:
+        if last or self.due(options.sample_every):
             self.pictures()
-        if last or (self.ticks + 1) % options.snapshot_every == 0:
+        if last or self.due(options.snapshot_every):
             line["swd"] = self.snapshot()
         run.append_stats(line)
-        if last or (self.ticks + 1) % options.state_every == 0:
+        if last or self.due(options.state_every):
             save_state(trainer, run)
         self.report(line)
         self.ticks += 1
@@ -268,10 +282,14 @@ def run_swd(trainer: Trainer, count: int) -> SWD:
     return sliced_wasserstein(images, samples(trainer.ema, trainer.experiment, count))
 
 
-def peak_memory_gib(device: torch.device) -> float:
-    """Peak memory of the device, on the CPU of the process, in GiB."""
+def peak_memory_gib(device: torch.device) -> float | None:
+    """Peak memory of the device, on the CPU of the process, in GiB; None where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
+    if sys.platform == "win32":
+        return None
+    import resource  # not on Windows
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 

@@ -1,4 +1,4 @@
-"""Progressive growing as a function of images seen (ProGAN section 2, REFERENCE B.2)."""
+"""Progressive growing as a function of images seen (ProGAN section 2)."""
 
 from __future__ import annotations
 

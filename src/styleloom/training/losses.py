@@ -1,4 +1,4 @@
-"""Adversarial losses, per sample, on logits [N] (REFERENCE B.1)."""
+"""Adversarial losses, per sample, on logits [N]."""
 
 from __future__ import annotations
 

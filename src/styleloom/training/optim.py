@@ -1,4 +1,4 @@
-"""Adam with the correction for lazy regularization (StyleGAN2 section 3.1, REFERENCE B.3)."""
+"""Adam with the correction for lazy regularization (StyleGAN2 section 3.1)."""
 
 from __future__ import annotations
 

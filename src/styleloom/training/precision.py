@@ -16,10 +16,10 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 def resolve_device(name: str) -> torch.device:
     """ "auto" is CUDA, else Apple's MPS, else the CPU. Raises UserError for a device that is not there."""
-    kind = name.split(":")[0]
-    if kind not in DEVICES:
+    kind, colon, number = name.partition(":")
+    if kind not in DEVICES or (colon and (kind == "auto" or not number.isdecimal())):
         raise UserError(
-            f"device: {name!r} is not valid, {nearest(name, DEVICES)}choose from {', '.join(DEVICES)}"
+            f"device: {name!r} is not valid, {nearest(name, DEVICES)}choose from {', '.join(DEVICES)}, cuda:1"
         )
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
@@ -27,6 +27,9 @@ def resolve_device(name: str) -> torch.device:
     if not available[kind]:
         there = ", ".join(k for k, yes in available.items() if yes)
         raise UserError(f"device: {name!r} is not available on this machine; available: {there}")
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if colon and int(number) >= count:
+        raise UserError(f"device: {name!r} is not available; this machine has {kind}:0 to {kind}:{count - 1}")
     return torch.device(name)
 
 

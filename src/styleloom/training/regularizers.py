@@ -1,4 +1,4 @@
-"""Penalties on gradients, for one tensor or a pyramid (REFERENCE B.1, B.4)."""
+"""Penalties on gradients, for one tensor or a pyramid: R1, WGAN-GP, path length."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 ```
 experiment.json                what is trained, on which data
 stats.jsonl                    one line per tick
+events/                        the same for TensorBoard, where it is installed
 reals.png  fakes-raw-*.png  fakes-ema-*.png
 snapshot-NNNNNN.safetensors    averaged generator, NNNNNN thousands of images seen; snapshot-best
 state-NNNNNNNNN.safetensors    everything exact resume needs, after NNNNNNNNN steps
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -38,19 +40,34 @@ class RunDirectory:
         self.path = Path(path)
 
     @classmethod
-    def create(cls, path: Path | str, experiment: Experiment, data: dict[str, Any]) -> RunDirectory:
-        """A new run. Raises UserError when `path` already holds one, or cannot be written."""
+    def create(cls, path: Path | str) -> RunDirectory:
+        """An empty folder for a new run. Raises UserError when `path` is in use or cannot be written."""
         run = cls(path)
-        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
-            raise UserError(
-                f"{path}: exists already; choose another --out, or continue the run with --resume {path}"
-            )
+        run.check_free()
         try:
             run.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror}") from error
-        run.write_experiment(experiment, data)
         return run
+
+    def check_free(self) -> None:
+        """Raise UserError unless a new run may begin here: nothing is there, or an empty folder."""
+        path = self.path
+        if path.is_dir() and not any(path.iterdir()):
+            return
+        if path.exists() or path.is_symlink():
+            raise UserError(
+                f"{path}: exists already; choose another --out, or continue the run with --resume {path}"
+            )
+
+    def discard(self) -> None:
+        """Remove a new run that could not be started."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def remove_partial_files(self) -> None:
+        """Remove what a killed process had not finished writing."""
+        for file in self.path.glob(".*.partial"):
+            file.unlink(missing_ok=True)
 
     def write_experiment(self, experiment: Experiment, data: dict[str, Any]) -> None:
         """Record what is trained, and on which data."""
@@ -65,8 +82,10 @@ class RunDirectory:
             return from_json(document["experiment"]), dict(document["data"])
         except OSError as error:
             raise UserError(f"{self.path}: not a run directory, {file.name}: {error.strerror}") from error
-        except (ValueError, KeyError) as error:
-            raise UserError(f"{file}: damaged ({error})") from error
+        except UserError as error:
+            raise UserError(f"{file}: {error}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{file}: damaged ({type(error).__name__}: {error})") from error
 
     # Statistics -------------------------------------------------------------------------------------
 
@@ -103,7 +122,7 @@ class RunDirectory:
 
     def states(self) -> list[Path]:
         """Complete training states, oldest first."""
-        return sorted(self.path.glob("state-*.safetensors"))
+        return self._numbered("state")
 
     def save_state(self, step: int, tensors: dict[str, Tensor], document: dict[str, Any], keep: int) -> None:
         """Write a state, then remove all but the latest `keep` (0 keeps all)."""
@@ -122,8 +141,11 @@ class RunDirectory:
 
     def snapshots(self) -> list[Path]:
         """Numbered generator snapshots, oldest first."""
-        numbered = re.compile(r"snapshot-\d+\.safetensors")
-        return sorted(p for p in self.path.glob("snapshot-*.safetensors") if numbered.fullmatch(p.name))
+        return self._numbered("snapshot")
+
+    def _numbered(self, kind: str) -> list[Path]:
+        numbered = re.compile(rf"{kind}-\d+\.safetensors")
+        return sorted(p for p in self.path.glob(f"{kind}-*.safetensors") if numbered.fullmatch(p.name))
 
     def save_snapshot(
         self, generator: StyleGenerator, experiment: Experiment, info: dict[str, Any], keep: int

@@ -1,4 +1,4 @@
-"""Style mixing regularization (StyleGAN section 3.1, REFERENCE B.2)."""
+"""Style mixing regularization (StyleGAN section 3.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training algorithm (StyleGAN2 appendix B; REFERENCE B). One step:
+"""The training algorithm (StyleGAN2 appendix B). One step:
 
     G main -> every k steps G path length -> average of G -> D main -> every k steps D R1
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from styleloom.allocator import keep_large_blocks
 from styleloom.config import Experiment, to_json
+from styleloom.config.checks import at_least, within
 from styleloom.data import reals
 from styleloom.data.dataset import ImageDataset
 from styleloom.data.loader import Loader
@@ -34,9 +35,14 @@ from styleloom.training.precision import resolve_device, resolve_precision, set_
 from styleloom.training.style_mixing import draw_cutoffs
 
 ADVICE = (
-    "the gradients stay infinite or NaN: lower the learning rate (--set learning_rate=...), raise gamma "
-    "(--set d_regularizer.gamma=...), or train in --precision fp32; then resume from an earlier state"
+    "the gradients stay infinite or NaN. The weights are as they were before; continue the run with --resume "
+    "and a lower learning rate (--set learning_rate=... --allow-change learning_rate.base), another gamma "
+    "(--set d_regularizer.gamma=... --allow-change d_regularizer.gamma), or in float32 (--precision fp32 "
+    "--allow-change precision)"
 )
+
+MAX_SEED = 2**63 - 2
+"""Latents take the seed plus 1, and torch's generators 64 bits with sign."""
 
 
 class Trainer:
@@ -52,6 +58,7 @@ class Trainer:
     def __init__(
         self, experiment: Experiment, dataset: ImageDataset, device: str = "auto", workers: int = 1
     ) -> None:
+        check_numbers(experiment)
         check_data(experiment, dataset)
         keep_large_blocks()
         self.device = resolve_device(device)
@@ -81,7 +88,7 @@ class Trainer:
         self.images_seen = 0
         self.path_mean = torch.zeros((), device=self.device)
         self.skipped = {"g": 0, "d": 0}
-        self.skipped_in_a_row = 0
+        self.skipped_in_a_row: dict[str, int] = {"g": 0, "g_path": 0, "d": 0, "d_r1": 0}
 
     def _optimizer(self, network: nn.Module, every: int) -> torch.optim.Optimizer:
         rate = self.experiment.learning_rate(self.current_resolution(0))
@@ -95,7 +102,11 @@ class Trainer:
     # One step -----------------------------------------------------------------------------------------
 
     def step(self) -> Stats:
-        """One update of each network. Returns the statistics of every phase that ran."""
+        """One update of each network. Returns the statistics of every phase that ran.
+
+        Raises UserError when an image cannot be read, before anything has changed, and after the step when
+        `run.max_skipped` updates of a kind in a row had to be left out.
+        """
         experiment = self.experiment
         resolution = self.current_resolution(self.images_seen)
         batch = int(experiment.batch(resolution))
@@ -104,6 +115,7 @@ class Trainer:
         self._set_learning_rates(experiment.learning_rate(resolution))
         parts = batch // (experiment.micro_batch or batch)
         stats: Stats = {}
+        images, labels = self._reals(batch)
 
         self._only(self.g)
         latents = self._latents(batch)
@@ -116,7 +128,6 @@ class Trainer:
         update_ema(self.ema, self.g, ema_beta(batch, experiment.ema_half_life_kimg))
 
         self._only(self.d)
-        images, labels = self._reals(batch)
         latents = self._latents(batch, labels)
         stats |= self._phase(
             parts,
@@ -137,6 +148,7 @@ class Trainer:
 
         self.step_count += 1
         self.images_seen += batch
+        self._check_skipped()
         return stats
 
     def _path_length(self, bound: Bound, batch: int, parts: int) -> Stats:
@@ -150,7 +162,8 @@ class Trainer:
                 bound, self.experiment, latents.part(k, parts), size, mean
             ),
         )
-        self.path_mean = stats["path_mean"]
+        if bool(torch.isfinite(stats["path_mean"])):  # else the mean would stay NaN for good
+            self.path_mean = stats["path_mean"]
         return stats | self._update(self.opt_g, self.g, "g", "_path")
 
     def _phase(self, parts: int, run: Callable[[int], Stats]) -> Stats:
@@ -169,14 +182,18 @@ class Trainer:
         norm = torch.nn.utils.get_total_norm(gradients)
         if bool(torch.isfinite(norm)):
             optimizer.step()
-            self.skipped_in_a_row = 0
+            self.skipped_in_a_row[name + suffix] = 0
         else:
             self.skipped[name] += 1
-            self.skipped_in_a_row += 1
+            self.skipped_in_a_row[name + suffix] += 1
         optimizer.zero_grad(set_to_none=True)
-        if self.skipped_in_a_row > self.experiment.run.max_skipped:
-            raise UserError(f"{self.skipped_in_a_row} updates in a row were skipped: {ADVICE}")
         return {f"grad_norm_{name}{suffix}": norm}
+
+    def _check_skipped(self) -> None:
+        for kind, count in self.skipped_in_a_row.items():
+            if count >= self.experiment.run.max_skipped:
+                self.skipped_in_a_row[kind] = 0  # whoever continues has as many attempts again
+                raise UserError(f"{count} updates ({kind}) in a row were skipped: {ADVICE}")
 
     def _only(self, network: nn.Module) -> None:
         """Let gradients reach this network alone."""
@@ -233,7 +250,7 @@ class Trainer:
             "images_seen": self.images_seen,
             "loader_position": self.loader.position,
             "skipped": dict(self.skipped),
-            "skipped_in_a_row": self.skipped_in_a_row,
+            "skipped_in_a_row": dict(self.skipped_in_a_row),
             "device": self.device.type,
         }
         document = {"experiment": to_json(self.experiment), "counters": counters, "data": self.data_record()}
@@ -259,7 +276,8 @@ class Trainer:
             torch.mps.set_rng_state(tensors["rng.mps"])
         counters = document["counters"]
         self.step_count, self.images_seen = counters["step"], counters["images_seen"]
-        self.skipped, self.skipped_in_a_row = dict(counters["skipped"]), counters["skipped_in_a_row"]
+        self.skipped = dict(counters["skipped"])
+        self.skipped_in_a_row = dict(counters["skipped_in_a_row"])
         self.loader.close()
         self.loader = self._open_loader(counters["loader_position"])
 
@@ -288,6 +306,22 @@ def _placed(field: str, value: Tensor, parameter: nn.Parameter) -> Tensor:
     if field == "step":
         return value.to(parameter.device) if parameter.device.type == "cuda" else value
     return torch.empty_like(parameter, requires_grad=False).copy_(value)
+
+
+def check_numbers(experiment: Experiment) -> None:
+    """Raise UserError for numbers that no training can use."""
+    within("seed", experiment.seed, 0, MAX_SEED)
+    at_least("ema_half_life_kimg", experiment.ema_half_life_kimg, 0)
+    positive = {"total_kimg": experiment.total_kimg, "adam.epsilon": experiment.adam.epsilon}
+    tables = {"learning_rate": experiment.learning_rate, "run.tick_kimg": experiment.run.tick_kimg}
+    for name, table in tables.items():
+        positive |= {name: table.base} | {f"{name}.at.{side}": value for side, value in table.at}
+    for name, value in positive.items():
+        if value <= 0:
+            raise UserError(f"{name}: {value!r} is not valid, it must be more than 0")
+    for name in ("beta1", "beta2"):
+        if getattr(experiment.adam, name) >= 1:
+            raise UserError(f"adam.{name}: 1 is not valid, it must be less than 1")
 
 
 def check_data(experiment: Experiment, dataset: ImageDataset) -> None:

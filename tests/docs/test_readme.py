@@ -1,0 +1,116 @@
+"""README.md: its commands and programs run, its table is that of the presets, its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from styleloom import presets
+from styleloom.cli import main
+from styleloom.data.conversion import MAX_PIXELS
+from styleloom.data.dataset import open_dataset
+
+from .preset_table import BLOCK, README, table
+from .tiny_model import RESOLUTION, experiment, write_photos, write_snapshot
+
+ROOT = README.parent
+TEXT = README.read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+
+
+def commands(program: str) -> list[list[str]]:
+    """The words after `program` of every command, in order."""
+    lines = "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()
+    return [shlex.split(line)[1:] for line in lines if line.startswith(f"{program} ")]
+
+
+def shortened(words: list[str]) -> list[str]:
+    """The same command at 16 px; training stops after one step."""
+    if "--dry-run" in words or words[0] == "presets":
+        return words
+    words = [
+        str(RESOLUTION) if before == "--resolution" else word
+        for before, word in zip(["", *words], words, strict=False)
+    ]
+    return [*words, "--minutes", "1e-6"] if words[0] == "train" else words
+
+
+@pytest.fixture
+def tiny_presets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("demo", "stylegan2-f"):
+        monkeypatch.setitem(presets.PRESETS, name, experiment(name))
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to run in, with photos."""
+    monkeypatch.chdir(tmp_path)
+    write_photos(tmp_path / "photos")
+    return tmp_path
+
+
+def test_there_are_commands_of_each_verb() -> None:
+    verbs = {words[0] for words in commands("styleloom")}
+    assert verbs >= {"train", "generate", "presets", "dataset"}
+
+
+@pytest.mark.usefixtures("tiny_presets")
+def test_commands_run_in_order(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in commands("styleloom"):
+        snapshot = place / words[1] if words[0] == "generate" else None
+        if snapshot is not None and not snapshot.exists():  # the test stopped training before its number
+            shutil.copy(sorted(snapshot.parent.glob("snapshot-0*.safetensors"))[-1], snapshot)
+        status = main(shortened(words))
+        assert status == 0, f"styleloom {shlex.join(words)}: {capsys.readouterr().err}"
+    assert (place / "sheet.png").is_file()
+    assert (place / "grid.png").is_file()
+    assert len(list((place / "generated").glob("*.png"))) == 17
+
+
+@pytest.mark.usefixtures("tiny_presets", "place")
+@pytest.mark.parametrize("program", blocks("python"))
+def test_programs_run(program: str) -> None:
+    write_snapshot(Path("snapshot.safetensors"))
+    exec(compile(program, "README.md", "exec"), {"__name__": "readme"})
+
+
+def test_real_presets_can_be_planned(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--preset", "stylegan2-f", "--dry-run", "--json"]) == 0
+    assert '"training_pflop"' in capsys.readouterr().out
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = re.findall(r"^make ([\w-]+)", "\n".join(blocks("bash")), re.MULTILINE)
+    named += re.findall(r"`make ([\w-]+)`", TEXT)
+    assert {"demo", "test"} <= set(named) <= targets
+
+
+def test_extras_exist() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    for extra in re.findall(r"'\.\[(\w+)\]'", TEXT):
+        assert re.search(rf"^{extra} = \[", project, re.MULTILINE)
+
+
+def test_the_table_is_that_of_the_presets() -> None:
+    found = BLOCK.search(TEXT)
+    assert found is not None
+    assert found.group() == table(), "run: python tests/docs/preset_table.py"
+
+
+def test_numbers_are_those_of_the_code() -> None:
+    assert f"{MAX_PIXELS:,} pixels" in TEXT
+    emoji = open_dataset("emoji")
+    assert f"{len(emoji):,} images of {emoji.resolution}×{emoji.resolution} px" in TEXT
+
+
+def test_pictures_exist() -> None:
+    for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", TEXT):
+        assert (ROOT / picture).is_file(), picture

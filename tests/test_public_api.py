@@ -1,0 +1,57 @@
+"""What `import styleloom` offers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import make_archive, tiny
+
+import styleloom
+from styleloom.training.fit import fit, start
+
+
+@pytest.mark.parametrize("name", styleloom.__all__)
+def test_every_name_exists_and_is_documented(name: str) -> None:
+    assert (getattr(styleloom, name).__doc__ or "").strip()
+
+
+def test_all_and_the_table_agree() -> None:
+    assert sorted(styleloom.__all__) == sorted(styleloom._HOMES) == styleloom.__all__
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(AttributeError, match="'styleloom' has no attribute 'laod'"):
+        _ = styleloom.laod  # type: ignore[attr-defined]
+
+
+def test_import_is_light() -> None:
+    code = "import sys, styleloom; styleloom.__version__; sys.exit('torch' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(Path(styleloom.__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+def test_from_data_to_images(tmp_path: Path) -> None:
+    """The whole way in Python."""
+    dataset = styleloom.open_dataset(make_archive(tmp_path))
+    experiment = tiny("total_kimg=0.016")
+    assert isinstance(experiment, styleloom.Experiment)
+    assert styleloom.preset("demo").name == "demo"
+    trainer, run = start(tmp_path / "run", experiment, dataset, device="cpu")
+    assert isinstance(trainer, styleloom.Trainer)
+    assert fit(trainer, run)
+    trainer.close()
+    g = styleloom.load(run.snapshots()[-1], device="cpu")
+    assert isinstance(g, styleloom.Sampler)
+    images = g.generate(seeds=range(2), truncation=0.7)
+    styleloom.save_png(tmp_path / "x.png", styleloom.to_uint8(images[0]))
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_user_errors_are_exceptions_of_their_own() -> None:
+    assert issubclass(styleloom.UserError, Exception)
+    with pytest.raises(styleloom.UserError, match="did you mean 'demo'"):
+        styleloom.preset("dmo")

@@ -1,0 +1,347 @@
+"""2 N steps equal N steps, a save, a fresh start and N more, bit for bit on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import assert_equal, make_archive, opened, same_state, steps, tiny
+
+from styleloom.config import Experiment, to_json
+from styleloom.data.dataset import ImageDataset
+from styleloom.errors import UserError
+from styleloom.snapshot import read_tensors, write_tensors
+from styleloom.training.fit import fit, resume, save_state, start
+from styleloom.training.run_dir import STATE_FORMAT, RunDirectory, check_changes
+from styleloom.training.trainer import Trainer
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_archive(tmp_path_factory.mktemp("resume"), labels="folders")
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_archive(tmp_path_factory.mktemp("other"), 21)
+
+
+def reloaded(trainer: Trainer, archive: Path, folder: Path, workers: int = 1) -> Trainer:
+    """A new trainer with the state of another, through a file, while torch's own generator moves on."""
+    tensors, document = trainer.state()
+    write_tensors(folder / "x.safetensors", tensors, {"format": STATE_FORMAT, "version": 1, **document})
+    trainer.close()
+    torch.manual_seed(987654321)
+    fresh = Trainer(trainer.experiment, opened(archive), "cpu", workers)
+    fresh.draws.manual_seed(123456789)
+    tensors, document = read_tensors(folder / "x.safetensors", STATE_FORMAT)
+    fresh.load_state(tensors, document)
+    return fresh
+
+
+def check_exact(experiment: Experiment, archive: Path, folder: Path, first: int = 3, second: int = 3) -> None:
+    whole = steps(Trainer(experiment, opened(archive), "cpu"), first + second)
+    tensors, document = whole.state()
+    tensors = {name: t.clone() for name, t in tensors.items()}
+    interrupted = steps(Trainer(experiment, opened(archive), "cpu"), first)
+    continued = reloaded(interrupted, archive, folder)
+    steps(continued, second)
+    again, document_again = continued.state()
+    assert document == document_again
+    assert_equal(tensors, again)
+    whole.close()
+    continued.close()
+
+
+CASES: dict[str, Experiment] = {
+    "plain": tiny(),
+    "micro-batches": tiny("micro_batch=4"),
+    "labels": tiny("label_dim=2"),
+    "projected labels": tiny(
+        "label_dim=2", "discriminator.labels=project", "discriminator.projection.width=16"
+    ),
+    "mirror": tiny("data.mirror=horizontal"),
+    "no mirror": tiny("data.mirror=none"),
+    "bf16": tiny("precision=bf16"),
+    "batch larger than the data": tiny("batch=32", "micro_batch=16"),
+    "held out": tiny("data.held_out=5"),
+    "not lazy": tiny("d_regularizer.every=1", "g_regularizer.every=1"),
+    "no regularizers": tiny("d_regularizer.gamma=0", "g_regularizer.weight=0"),
+    "wgan": tiny("loss=wgan"),
+    "skip and orig": tiny("generator.architecture=orig", "discriminator.architecture=skip"),
+    "batch of one": tiny("batch=1"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_exact(name: str, archive: Path, tmp_path: Path) -> None:
+    check_exact(CASES[name], archive, tmp_path)
+
+
+@pytest.mark.parametrize("first", [0, 1, 2, 3, 4, 5, 6])
+def test_exact_around_lazy_intervals(first: int, archive: Path, tmp_path: Path) -> None:
+    experiment = tiny("g_regularizer.every=2", "d_regularizer.every=3")
+    check_exact(experiment, archive, tmp_path, first, 7 - first)
+
+
+@pytest.mark.parametrize("first", [4, 15, 16, 17])
+def test_exact_around_the_papers_intervals(first: int, archive: Path, tmp_path: Path) -> None:
+    experiment = tiny("g_regularizer.every=4", "d_regularizer.every=16")
+    check_exact(experiment, archive, tmp_path, first, 18 - first)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_exact_with_images_decoded_on_the_fly(
+    workers: int, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = tiny("data.mirror=horizontal")
+    whole = steps(Trainer(experiment, opened(archive), "cpu"), 6)
+    assert whole.dataset.preloaded
+    expected = {name: t.clone() for name, t in whole.state()[0].items()}
+    monkeypatch.setattr(ImageDataset, "preload", lambda self, budget_bytes=0: False)
+    interrupted = steps(Trainer(experiment, opened(archive), "cpu", workers), 3)
+    assert not interrupted.dataset.preloaded
+    continued = steps(reloaded(interrupted, archive, tmp_path, 3 - workers), 3)
+    assert_equal(expected, continued.state()[0])
+    assert continued.loader.position == 48
+    continued.close()
+
+
+def poison(trainer: Trainer, monkeypatch: pytest.MonkeyPatch, network: str = "g") -> None:
+    """Make one gradient of a network infinite, once."""
+    update, left = trainer._update, [1]
+
+    def poisoned(optimizer: Any, net: torch.nn.Module, name: str, suffix: str = "") -> Any:
+        if name == network and left[0]:
+            left[0] -= 1
+            gradient = next(p.grad for p in net.parameters() if p.grad is not None)
+            gradient.view(-1)[0] = torch.inf
+        return update(optimizer, net, name, suffix)
+
+    monkeypatch.setattr(trainer, "_update", poisoned)
+
+
+@pytest.mark.parametrize("first", [0, 2])
+@pytest.mark.parametrize("network", ["g", "d"])
+def test_exact_after_a_skipped_update(
+    network: str, first: int, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The very first update may be the one that is left out: then Adam has no moments yet."""
+    states = []
+    for interrupted in (False, True):
+        trainer = Trainer(tiny("g_regularizer.weight=0"), opened(archive), "cpu")
+        steps(trainer, first)
+        poison(trainer, monkeypatch, network)
+        trainer.step()
+        assert trainer.skipped[network] == 1
+        if interrupted:
+            trainer = reloaded(trainer, archive, tmp_path)
+            assert trainer.skipped[network] == 1
+        steps(trainer, 3)
+        states.append(({n: t.clone() for n, t in trainer.state()[0].items()}, trainer.state()[1]))
+        trainer.close()
+    assert states[0][1] == states[1][1]
+    assert_equal(states[0][0], states[1][0])
+
+
+def test_the_state_is_complete(archive: Path) -> None:
+    trainer = steps(Trainer(tiny(), opened(archive), "cpu"), 1)
+    tensors, document = trainer.state()
+    kinds = {name.split(".")[0] for name in tensors}
+    assert kinds == {"g", "d", "ema", "adam_g", "adam_d", "path_mean", "rng"}
+    assert "g.w_avg" in tensors
+    for name, _ in trainer.g.named_parameters():
+        assert {f"adam_g.{field}.{name}" for field in ("step", "exp_avg", "exp_avg_sq")} <= tensors.keys()
+    assert document["counters"]["step"] == 1
+    assert document["counters"]["images_seen"] == document["counters"]["loader_position"] == 8
+    assert document["experiment"] == to_json(trainer.experiment)
+
+
+# ---- a whole run, interrupted
+
+
+def run_to_the_end(path: Path, archive: Path, experiment: Experiment, stops: list[float]) -> Trainer:
+    """Train with an interruption (max_minutes 0: after one step) wherever images_seen is in `stops`."""
+    trainer, run = start(path, experiment, opened(archive), "cpu")
+    while not fit(trainer, run, max_minutes=0 if trainer.images_seen in stops else 1e9):
+        trainer.close()
+        torch.manual_seed(5)
+        trainer, run = resume(path, opened(archive), device="cpu")
+    trainer.close()
+    return trainer
+
+
+def test_an_interrupted_run_ends_with_the_same_files(archive: Path, tmp_path: Path) -> None:
+    experiment = tiny(
+        "run.sample_every=2", "run.snapshot_every=2", "run.swd_images=8", "run.keep_snapshots=0"
+    )
+    run_to_the_end(tmp_path / "whole", archive, experiment, [])
+    run_to_the_end(tmp_path / "parts", archive, experiment, [0, 8, 16, 40])
+    whole, parts = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "parts")
+    assert whole.states()[-1].name == parts.states()[-1].name == "state-000000008.safetensors"
+    assert whole.states()[-1].read_bytes() == parts.states()[-1].read_bytes()
+    names = {path.name for path in (tmp_path / "whole").glob("*.png")}
+    assert names
+    for name in names | {"snapshot-000000.safetensors"}:
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+    boundaries = {line["images_seen"]: line for line in parts.read_stats()}
+    for line in whole.read_stats():
+        assert line["images_seen"] in boundaries  # ticks fall on the same images
+        if "swd" in line:
+            assert line["swd"] == boundaries[line["images_seen"]]["swd"]
+    ticks = [line["tick"] for line in parts.read_stats()]
+    assert ticks == list(range(len(ticks)))
+
+
+def test_a_killed_run_repeats_what_it_had_not_saved(archive: Path, tmp_path: Path) -> None:
+    """States every second tick: the tick after the last state is trained, and recorded, again."""
+    experiment = tiny("run.state_every=2")
+    run_to_the_end(tmp_path / "whole", archive, experiment, [])
+    trainer, run = start(tmp_path / "killed", experiment, opened(archive), "cpu")
+
+    class Killed(BaseException):
+        pass
+
+    def report(line: dict[str, Any]) -> None:
+        if line["images_seen"] == 48 and "tick" in line:
+            raise Killed
+
+    with pytest.raises(Killed):
+        fit(trainer, run, report)
+    trainer.close()
+    assert [line["images_seen"] for line in run.read_stats()] == [16, 32, 48]
+    with open(run.stats_file, "a") as file:
+        file.write('{"tick": 3, "st')  # cut off
+    (run.path / ".state-000000006.safetensors.1.partial").write_bytes(b"half")
+    trainer, run = resume(tmp_path / "killed", opened(archive), device="cpu")
+    assert trainer.step_count == 4
+    assert [line["images_seen"] for line in run.read_stats()] == [16, 32]
+    assert not list(run.path.glob(".*"))
+    assert fit(trainer, run)
+    trainer.close()
+    assert [line["images_seen"] for line in run.read_stats()] == [16, 32, 48, 64]
+    whole = RunDirectory(tmp_path / "whole")
+    assert whole.states()[-1].read_bytes() == run.states()[-1].read_bytes()
+
+
+def test_resuming_a_complete_run_does_nothing(archive: Path, tmp_path: Path) -> None:
+    run_to_the_end(tmp_path / "run", archive, tiny(), [])
+    files = {path: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    trainer, run = resume(tmp_path / "run", opened(archive), device="cpu")
+    assert fit(trainer, run)
+    trainer.close()
+    assert files == {path: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+
+
+def test_a_longer_run_equals_one_planned_so(archive: Path, tmp_path: Path) -> None:
+    run_to_the_end(tmp_path / "long", archive, tiny("total_kimg=0.096"), [])
+    run_to_the_end(tmp_path / "short", archive, tiny(), [])
+    longer = tiny("total_kimg=0.096")
+    with pytest.raises(UserError, match=r"total_kimg: 0\.064 -> 0\.096.*--allow-change total_kimg$"):
+        resume(tmp_path / "short", opened(archive), longer, device="cpu")
+    trainer, run = resume(tmp_path / "short", opened(archive), longer, ["total_kimg"], "cpu")
+    assert fit(trainer, run)
+    trainer.close()
+    long = RunDirectory(tmp_path / "long")
+    assert run.states()[-1].read_bytes() == long.states()[-1].read_bytes()
+    assert run.read_experiment()[0].total_kimg == 0.096
+
+
+# ---- what may change
+
+
+@pytest.fixture
+def started(archive: Path, tmp_path: Path) -> Path:
+    trainer, _ = start(tmp_path / "run", tiny(), opened(archive), "cpu")
+    trainer.close()
+    return tmp_path / "run"
+
+
+def test_changed_hyper_parameters_are_refused(started: Path, archive: Path) -> None:
+    changed = tiny("batch=16", "d_regularizer.gamma=3")
+    with pytest.raises(UserError) as caught:
+        resume(started, opened(archive), changed, device="cpu")
+    for part in (
+        "d_regularizer.gamma: 0.5 -> 3",
+        "batch.base: 8 -> 16",
+        "--allow-change d_regularizer.gamma --allow-change batch.base",
+    ):
+        assert part in str(caught.value)
+    with pytest.raises(UserError, match=r"batch\.base: 8 -> 16\. To do so name each: --allow-change batch"):
+        resume(started, opened(archive), changed, ["d_regularizer.gamma"], "cpu")
+    assert RunDirectory(started).read_experiment()[0] == tiny()  # refused: nothing was written
+    trainer, run = resume(started, opened(archive), changed, ["d_regularizer.gamma", "batch.base"], "cpu")
+    assert run.read_experiment()[0] == changed == trainer.experiment
+    trainer.close()
+
+
+def test_an_edited_experiment_is_refused(started: Path, archive: Path) -> None:
+    run = RunDirectory(started)
+    experiment, data = run.read_experiment()
+    run.write_experiment(tiny("learning_rate=0.01"), data)
+    with pytest.raises(UserError, match=r"learning_rate\.base: 0\.002 -> 0\.01"):
+        resume(started, opened(archive), device="cpu")
+    trainer, _ = resume(started, opened(archive), None, ["learning_rate.base"], "cpu")
+    trainer.step()
+    assert trainer.opt_d.param_groups[0]["lr"] == pytest.approx(0.01 * 16 / 17)
+    trainer.close()
+
+
+def test_options_of_the_run_may_change(started: Path, archive: Path) -> None:
+    changed = tiny("run.tick_kimg=0.024", "run.keep_states=7", "run.swd_images=4", "run.max_skipped=3")
+    trainer, _ = resume(started, opened(archive), changed, device="cpu")
+    assert trainer.experiment == changed
+    trainer.close()
+
+
+def test_a_permission_that_is_not_needed_is_refused(started: Path, archive: Path) -> None:
+    with pytest.raises(UserError, match="--allow-change batch: that does not differ from the run"):
+        resume(started, opened(archive), tiny(), ["batch"], "cpu")
+
+
+@pytest.mark.parametrize("field", ["precision", "seed", "compile", "style_mixing", "adam.beta2"])
+def test_nothing_that_matters_may_change_silently(field: str) -> None:
+    values = {"precision": "bf16", "seed": "1", "compile": "first-order", "style_mixing": "0"}
+    changed = tiny(f"{field}={values.get(field, '0.5')}")
+    with pytest.raises(UserError, match=f"--allow-change {field}$"):
+        check_changes(tiny(), changed, [])
+    check_changes(tiny(), changed, [field])
+
+
+def test_other_data_are_refused(started: Path, archive: Path, other: Path) -> None:
+    with pytest.raises(UserError, match=r"data: .*\(20 images\).*--allow-change data"):
+        resume(started, opened(other), device="cpu")
+    trainer, run = resume(started, opened(other), None, ["data"], "cpu")
+    assert run.read_experiment()[1]["count"] == 21
+    trainer.close()
+
+
+def test_another_network_is_refused_in_words(started: Path, archive: Path) -> None:
+    wider = tiny("generator.features.max=16")
+    with pytest.raises(UserError, match=r"state, g: weights of another network: .*expected"):
+        resume(started, opened(archive), wider, ["generator.features.max"], "cpu")
+
+
+def test_the_latest_complete_state_is_taken(started: Path, archive: Path) -> None:
+    trainer, run = resume(started, opened(archive), device="cpu")
+    steps(trainer, 2)
+    save_state(trainer, run)
+    (started / "state-copy.safetensors").write_bytes(b"mine")
+    (started / ".state-000000009.safetensors.77.partial").write_bytes(b"half")
+    continued, _ = resume(started, opened(archive), device="cpu")
+    assert continued.step_count == 2
+    same_state(trainer, continued)
+    trainer.close()
+    continued.close()
+
+
+def test_a_damaged_state_is_named(started: Path, archive: Path) -> None:
+    state = RunDirectory(started).states()[-1]
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(UserError, match=rf"{state.name}: damaged or half-written"):
+        resume(started, opened(archive), device="cpu")
+    state.unlink()
+    with pytest.raises(UserError, match="has no training state"):
+        resume(started, opened(archive), device="cpu")

@@ -1,0 +1,558 @@
+"""One training step against a plain re-implementation, and what surrounds it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny import make_archive, opened, steps, tiny
+from torch import Tensor, nn
+
+from styleloom.config import Experiment
+from styleloom.data.reals import to_signed
+from styleloom.errors import UserError
+from styleloom.networks.build import build_discriminator, build_generator
+from styleloom.training import trainer as trainer_module
+from styleloom.training.trainer import MAX_SEED, Trainer, check_numbers
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_archive(tmp_path_factory.mktemp("trainer"), labels="folders")
+
+
+@pytest.fixture
+def make(archive: Path) -> Iterator[Any]:
+    made: list[Trainer] = []
+
+    def build(*overrides: str) -> Trainer:
+        made.append(Trainer(tiny(*overrides), opened(archive), "cpu"))
+        return made[-1]
+
+    yield build
+    for trainer in made:
+        trainer.close()
+
+
+# ---- the algorithm once more, as plainly as possible
+
+
+class PlainAdam:
+    """Adam as its paper has it (algorithm 1), with the correction of StyleGAN2 section 3.1."""
+
+    def __init__(self, net: nn.Module, experiment: Experiment, every: int) -> None:
+        c = every / (every + 1) if every > 1 else 1
+        self.lr = experiment.learning_rate.base * c
+        self.beta1, self.beta2 = experiment.adam.beta1**c, experiment.adam.beta2**c
+        self.epsilon = experiment.adam.epsilon
+        self.net = net
+        self.m = {name: torch.zeros_like(p) for name, p in net.named_parameters()}
+        self.v = {name: torch.zeros_like(p) for name, p in net.named_parameters()}
+        self.t = dict.fromkeys(self.m, 0)
+
+    @torch.no_grad()
+    def step(self, loss: Tensor) -> None:
+        names, parameters = zip(*self.net.named_parameters(), strict=True)
+        with torch.enable_grad():
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        for name, p, g in zip(names, parameters, gradients, strict=True):
+            if g is None:
+                continue
+            self.t[name] += 1
+            self.m[name] = self.beta1 * self.m[name] + (1 - self.beta1) * g
+            self.v[name] = self.beta2 * self.v[name] + (1 - self.beta2) * g * g
+            m = self.m[name] / (1 - self.beta1 ** self.t[name])
+            v = self.v[name] / (1 - self.beta2 ** self.t[name])
+            p -= self.lr * m / (v.sqrt() + self.epsilon)
+
+
+class Plain:
+    """Karras et al.'s training step for a batch in one pass, without any of styleloom.training."""
+
+    def __init__(self, experiment: Experiment, reals: Any) -> None:
+        self.x = experiment
+        self.reals = reals
+        torch.manual_seed(experiment.seed)
+        self.draws = torch.Generator().manual_seed(experiment.seed + 1)
+        self.g, self.d = build_generator(experiment.generator), build_discriminator(experiment.discriminator)
+        self.ema = {name: t.clone() for name, t in self.g.state_dict().items()}
+        self.adam_g = PlainAdam(self.g, experiment, experiment.g_regularizer.every)
+        self.adam_d = PlainAdam(self.d, experiment, experiment.d_regularizer.every)
+        self.path_mean = torch.zeros(())
+        self.count = 0
+
+    def latents(self, n: int) -> tuple[Tensor, Tensor, list[int]]:
+        """z of either style, and for each sample the layer at which the second begins."""
+        layers = self.x.generator.num_ws
+        z, z2 = torch.randn(2, n, self.x.generator.z_dim, generator=self.draws)
+        units = max(n // 4, 1)
+        coins = torch.rand(units, generator=self.draws)
+        cuts = torch.randint(1, layers, (units,), generator=self.draws)
+        chosen = [
+            int(cuts[i % units]) if coins[i % units] < self.x.style_mixing else layers for i in range(n)
+        ]
+        return z, z2, chosen
+
+    def styles(self, n: int, labels: Tensor | None = None) -> Tensor:
+        z, z2, cuts = self.latents(n)
+        if labels is None:  # G's labels: those of random training images, here without labels
+            torch.randint(self.reals.count, (n,), generator=self.draws)
+        w, w2 = self.g.mapping_network(z), self.g.mapping_network(z2)
+        with torch.no_grad():
+            beta = self.x.generator.w_avg_beta
+            self.g.w_avg.copy_(beta * self.g.w_avg + (1 - beta) * w.mean(0))
+        rows = [
+            torch.stack([w[i] if layer < cuts[i] else w2[i] for layer in range(self.x.generator.num_ws)])
+            for i in range(n)
+        ]
+        return torch.stack(rows)
+
+    def step(self, batch: int) -> None:
+        # G
+        loss = F.softplus(-self.d(self.g.synthesis(self.styles(batch)))).mean()
+        self.adam_g.step(loss)
+        # path length
+        path = self.x.g_regularizer
+        if self.count % path.every == 0 and path.weight:
+            ws = self.styles(batch // path.batch_shrink)
+            images = self.g.synthesis(ws)
+            y = torch.randn_like(images)
+            lengths = []
+            for i in range(len(images)):
+                value = (images[i] * y[i]).sum() / math.sqrt(images.shape[2] * images.shape[3])
+                (jacobian,) = torch.autograd.grad(value, ws, create_graph=True)
+                lengths.append(jacobian[i].square().sum(1).mean().sqrt())
+            mean = sum(lengths) / len(lengths)
+            a = self.path_mean + path.decay * (mean - self.path_mean)
+            penalty = sum((length - a) ** 2 for length in lengths) / len(lengths)
+            self.path_mean = a.detach()
+            self.adam_g.step(penalty * path.weight * path.every)
+        # average
+        beta = 0.5 ** (batch / (self.x.ema_half_life_kimg * 1000))
+        parameters = dict(self.g.named_parameters())
+        for name, t in self.g.state_dict().items():
+            averaged = beta * self.ema[name] + (1 - beta) * t
+            self.ema[name] = averaged if name in parameters else t.clone()
+        # D
+        reals = self.reals(self.count, batch)
+        with torch.no_grad():
+            fakes = self.g.synthesis(self.styles(batch, torch.zeros(batch, 0)))
+        r1 = self.x.d_regularizer
+
+        def penalty_on_reals() -> Tensor:
+            inputs = reals.clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.d(inputs).sum(), inputs, create_graph=True)
+            return gradient.square().sum((1, 2, 3)).mean() * r1.gamma / 2
+
+        loss = F.softplus(self.d(fakes)).mean() + F.softplus(-self.d(reals)).mean()
+        self.adam_d.step(loss + penalty_on_reals() if r1.every == 1 and r1.gamma else loss)
+        # R1
+        if r1.every > 1 and r1.gamma and self.count % r1.every == 0:
+            self.adam_d.step(penalty_on_reals() * r1.every)
+        self.count += 1
+
+
+class Reals:
+    """The batches that a trainer's loader will give."""
+
+    def __init__(self, archive: Path, experiment: Experiment) -> None:
+        other = Trainer(experiment, opened(archive), "cpu")
+        self.count = len(other.train_set)
+        self.loader = other.loader
+
+    def __call__(self, step: int, batch: int) -> Tensor:
+        assert self.loader.position == step * batch
+        return to_signed(self.loader.next(batch).images)
+
+
+PLAIN_CASES = {
+    "f": [],
+    "other intervals": ["g_regularizer.every=3", "d_regularizer.every=2", "ema_half_life_kimg=0.02"],
+    "r1 in the main loss": ["d_regularizer.every=1", "d_regularizer.gamma=2"],
+    "configuration c": ["g_regularizer.weight=0"],
+    "no mixing": ["style_mixing=0"],
+    "mixing always": ["style_mixing=1", "g_regularizer.batch_shrink=1"],
+    "beta1": ["adam.beta1=0.5", "adam.beta2=0.9"],
+}
+
+
+@pytest.mark.parametrize("name", PLAIN_CASES)
+def test_steps_equal_a_plain_implementation(name: str, archive: Path, make: Any) -> None:
+    """Adam's epsilon is large, so that gradients that are nothing but rounding do not become +-lr."""
+    trainer = make(*PLAIN_CASES[name], "adam.epsilon=0.001", "batch=8", "d_regularizer.gamma=1")
+    plain = Plain(trainer.experiment, Reals(archive, trainer.experiment))
+    draws = plain.draws
+    torch.manual_seed(7)
+    noise = torch.get_rng_state()
+    for _ in range(5):
+        torch.set_rng_state(noise)
+        trainer.step()
+        after = torch.get_rng_state()
+        torch.set_rng_state(noise)
+        plain.step(8)
+        assert torch.equal(torch.get_rng_state(), after)  # as much noise, in the same order
+        noise = after
+    assert torch.equal(draws.get_state(), trainer.draws.get_state())
+    torch.testing.assert_close(plain.path_mean, trainer.path_mean)
+    for ours, theirs in (
+        (trainer.g.state_dict(), plain.g.state_dict()),
+        (trainer.ema.state_dict(), plain.ema),
+    ):
+        for key, value in ours.items():
+            torch.testing.assert_close(value, theirs[key], rtol=1e-4, atol=2e-6, msg=lambda m: f"{key}: {m}")
+    for key, value in trainer.d.state_dict().items():
+        torch.testing.assert_close(
+            value, plain.d.state_dict()[key], rtol=1e-4, atol=2e-6, msg=lambda m: f"{key}: {m}"
+        )
+
+
+def test_the_plain_implementation_would_notice(archive: Path, make: Any) -> None:
+    """A wrong R1 weight, interval or average shows beyond the tolerance of the comparison."""
+    fields = ["adam.epsilon=0.001", "d_regularizer.gamma=1"]
+    states = []
+    for change in ("d_regularizer.gamma=1", "d_regularizer.gamma=1.01", "g_regularizer.weight=2.02"):
+        states.append(steps(make(*fields, change), 1))
+    d = [max((a - b).abs().max() for a, b in zip(states[0].d.parameters(), s.d.parameters(), strict=True))
+         for s in states[1:]]  # fmt: skip
+    g = max(
+        (a - b).abs().max() for a, b in zip(states[0].g.parameters(), states[2].g.parameters(), strict=True)
+    )
+    assert d[0] > 4e-6
+    assert g > 4e-6
+
+
+# ---- order
+
+
+def test_the_order_of_a_step(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G, path length, average, D, R1 on D's own reals; both regularizers at step 0."""
+    trainer = make("g_regularizer.every=2", "d_regularizer.every=3")
+    events: list[str] = []
+    reals: list[Tensor] = []
+    for name in ("generator_main", "generator_path_length", "discriminator_main", "discriminator_r1"):
+
+        def phase(*args: Any, name: str = name, run: Any = getattr(trainer_module.phases, name)) -> Any:
+            events.append(name)
+            if name.startswith("disc"):
+                reals.append(args[3] if name == "discriminator_main" else args[2])
+            return run(*args)
+
+        monkeypatch.setattr(trainer_module.phases, name, phase)
+    average = trainer_module.update_ema
+    monkeypatch.setattr(trainer_module, "update_ema", lambda *a: (events.append("average"), average(*a)))
+    for optimizer, name in ((trainer.opt_g, "adam g"), (trainer.opt_d, "adam d")):
+        optimizer.register_step_post_hook(lambda *_, name=name: events.append(name))
+    main_g, main_d = ["generator_main", "adam g"], ["discriminator_main", "adam d"]
+    path, r1 = ["generator_path_length", "adam g"], ["discriminator_r1", "adam d"]
+    expected = [
+        main_g + path + ["average"] + main_d + r1,
+        main_g + ["average"] + main_d,
+        main_g + path + ["average"] + main_d,
+        main_g + ["average"] + main_d + r1,
+    ]
+    for step in expected:
+        events.clear(), reals.clear()
+        stats = trainer.step()
+        assert events == step
+        assert all(torch.equal(x, reals[0]) for x in reals)
+        assert ("path_length" in stats) == ("generator_path_length" in step)
+        assert ("r1_penalty" in stats) == ("discriminator_r1" in step)
+
+
+def test_penalties_are_not_zero_where_they_are_configured(make: Any) -> None:
+    stats = make().step()
+    assert stats["path_penalty"] > 0
+    assert stats["r1_penalty"] > 0
+    assert make("d_regularizer.every=1").step()["r1_penalty"] > 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "g", "d"),
+    [
+        ([], 4 / 5, 16 / 17),
+        (["g_regularizer.every=8"], 8 / 9, 16 / 17),
+        (["g_regularizer.weight=0"], 4 / 5, 16 / 17),  # configuration C
+        (["d_regularizer.gamma=0"], 4 / 5, 16 / 17),
+        (["g_regularizer.every=1", "d_regularizer.every=1"], 1, 1),  # A and B
+    ],
+)
+def test_learning_rate_and_betas(fields: list[str], g: float, d: float, make: Any) -> None:
+    trainer = make(*fields, "learning_rate=0.002", "learning_rate.at.8=0.004", "adam.beta1=0.5")
+    for _ in range(2):  # at construction, and when a step has set the rate
+        for optimizer, c in ((trainer.opt_g, g), (trainer.opt_d, d)):
+            (group,) = optimizer.param_groups
+            assert group["lr"] == pytest.approx(0.004 * c)
+            assert group["betas"] == pytest.approx((0.5**c, 0.99**c))
+            assert group["eps"] == 1e-8
+        trainer.step()
+
+
+def test_main_and_regularization_share_moments(make: Any) -> None:
+    trainer = steps(make("g_regularizer.every=2", "d_regularizer.every=3"), 3)
+    weight = trainer.g.synthesis_network.blocks[0].conv.weight
+    assert trainer.opt_g.state[weight]["step"] == 3 + 2
+    assert trainer.opt_d.state[next(trainer.d.parameters())]["step"] == 3 + 1
+
+
+# ---- averages
+
+
+def test_w_avg_takes_every_mapping_pass(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make("g_regularizer.every=2")
+    means: list[Tensor] = []
+    update = trainer.g.update_w_avg
+    monkeypatch.setattr(trainer.g, "update_w_avg", lambda w: (means.append(w), update(w)))
+    assert not trainer.g.w_avg.any()
+    steps(trainer, 2)
+    assert len(means) == 3 + 2  # G, path length, D; G, D
+    expected = torch.zeros(16)
+    for mean in means:
+        expected = 0.995 * expected + 0.005 * mean
+    torch.testing.assert_close(trainer.g.w_avg, expected)
+
+
+def test_w_avg_is_that_of_the_first_latent(make: Any) -> None:
+    """Mixing changes neither the average nor the first latents."""
+    averages = [make(f"style_mixing={p}", "learning_rate=1e-30") for p in (0, 1)]
+    for trainer in averages:
+        steps(trainer, 2)
+    assert averages[0].g.w_avg.any()
+    torch.testing.assert_close(averages[0].g.w_avg, averages[1].g.w_avg)
+
+
+def test_the_half_life_of_the_average(make: Any) -> None:
+    """After half_life images half of a constant difference is left."""
+    trainer = make("ema_half_life_kimg=0.032", "learning_rate=1e-30")
+    with torch.no_grad():
+        for p in trainer.ema.parameters():
+            p.add_(1)
+    steps(trainer, 4)  # 32 images
+    for ours, theirs in zip(trainer.ema.parameters(), trainer.g.parameters(), strict=True):
+        torch.testing.assert_close(ours - theirs, torch.full_like(ours, 0.5), rtol=1e-4, atol=1e-4)
+    assert not any(p.requires_grad for p in trainer.ema.parameters())
+
+
+# ---- micro-batches
+
+
+@pytest.mark.parametrize(
+    "fields", [[], ["d_regularizer.every=1"], ["loss=wgan"], ["style_mixing=0"], ["label_dim=2"]]
+)
+def test_micro_batches_add_up(fields: list[str], make: Any) -> None:
+    """Noise maps are drawn in another order and switched off here, path length's y for the same reason."""
+    common = [*fields, "batch=16", "g_regularizer.weight=0", "adam.epsilon=0.001", "data.mirror=horizontal"]
+    trainers = [make(*common, f"micro_batch={size}") for size in (0, 8, 4)]
+    results = []
+    for trainer in trainers:
+        for block in trainer.g.synthesis_network.blocks:
+            for layer in (block.conv_up, block.conv):
+                if layer is not None:
+                    layer.noise.forward = lambda batch, noise: None
+        results.append([trainer.step() for _ in range(3)])
+    whole = trainers[0]
+    for trainer, stats in zip(trainers[1:], results[1:], strict=True):
+        for ours, theirs in zip(results[0], stats, strict=True):
+            for name, value in ours.items():
+                torch.testing.assert_close(value, theirs[name], rtol=1e-3, atol=1e-4)
+        for a, b in ((whole.g, trainer.g), (whole.ema, trainer.ema), (whole.d, trainer.d)):
+            for key, value in a.state_dict().items():
+                torch.testing.assert_close(value, b.state_dict()[key], rtol=1e-4, atol=5e-6)
+
+
+def test_micro_batches_keep_the_groups_of_minibatch_std(make: Any) -> None:
+    """Groups of 4 in a batch of 16 are i, i + 4, ...: micro-batches k, k + parts, ... hold whole groups."""
+    trainer = make("batch=16", "micro_batch=4")
+    images = torch.randn(16, 3, 8, 8)
+    with torch.no_grad():
+        whole = trainer.d(images)
+        for k in range(4):
+            torch.testing.assert_close(trainer.d(images[k::4]), whole[k::4])
+    shuffled = trainer.d(images[torch.randperm(16)])
+    assert not torch.allclose(shuffled.sort().values, whole.sort().values)
+
+
+def test_the_path_mean_is_the_average_over_micro_batches(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make("batch=16", "micro_batch=8")
+    trainer.path_mean = torch.tensor(0.5)
+    found: list[Tensor] = []
+    run = trainer_module.phases.generator_path_length
+
+    def phase(bound: Any, experiment: Any, latents: Any, batch: int, mean: Tensor) -> Any:
+        assert (len(latents), batch, mean) == (4, 8, 0.5)
+        stats = run(bound, experiment, latents, batch, mean)
+        found.append(stats["path_length"])
+        return stats
+
+    monkeypatch.setattr(trainer_module.phases, "generator_path_length", phase)
+    trainer.step()
+    assert len(found) == 2
+    expected = sum(0.5 + 0.01 * (length - 0.5) for length in found) / 2
+    torch.testing.assert_close(trainer.path_mean, expected)
+
+
+@pytest.mark.parametrize("fields", [["batch=1"], ["batch=2"], ["batch=3"], ["batch=4", "micro_batch=4"]])
+def test_small_batches(fields: list[str], make: Any) -> None:
+    stats = steps(make(*fields), 2).step()
+    assert all(torch.isfinite(value) for value in stats.values())
+
+
+# ---- skipped updates
+
+
+def infinite(trainer: Trainer, network: nn.Module, when: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make gradients of the named kinds of updates NaN."""
+    update = trainer._update
+
+    def poisoned(optimizer: Any, net: nn.Module, name: str, suffix: str = "") -> Any:
+        if name + suffix in when:
+            next(p.grad for p in net.parameters() if p.grad is not None).view(-1)[0] = torch.nan
+        return update(optimizer, net, name, suffix)
+
+    monkeypatch.setattr(trainer, "_update", poisoned)
+
+
+@pytest.mark.parametrize("kind", ["g", "g_path", "d", "d_r1"])
+def test_a_skipped_update_changes_nothing(kind: str, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = steps(make("g_regularizer.every=2", "d_regularizer.every=2"), 2)
+    trainer._update, kept = trainer._update, trainer._update
+    network, optimizer = (trainer.g, trainer.opt_g) if kind[0] == "g" else (trainer.d, trainer.opt_d)
+    seen: list[bool] = []
+
+    def watch(opt: Any, net: nn.Module, name: str, suffix: str = "") -> Any:
+        if name + suffix != kind:
+            return kept(opt, net, name, suffix)
+        next(p.grad for p in net.parameters() if p.grad is not None).view(-1)[0] = -torch.inf
+        before = [p.clone() for p in network.parameters()]
+        moments = [{k: v.clone() for k, v in optimizer.state[p].items()} for p in network.parameters()]
+        stats = kept(opt, net, name, suffix)
+        after = list(network.parameters())
+        seen.append(all(torch.equal(a, b) for a, b in zip(before, after, strict=True)))
+        for p, old in zip(after, moments, strict=True):
+            seen.append(all(torch.equal(v, optimizer.state[p][k]) for k, v in old.items()))
+        assert all(p.grad is None for p in network.parameters())
+        return stats
+
+    monkeypatch.setattr(trainer, "_update", watch)
+    stats = trainer.step()
+    assert seen
+    assert all(seen)
+    assert trainer.skipped == {"g": int(kind[0] == "g"), "d": int(kind[0] == "d")}
+    assert not torch.isfinite(stats["grad_norm_" + kind])
+
+
+def test_a_path_length_that_is_nan_does_not_stay(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = steps(make("g_regularizer.every=1"), 1)
+    before = trainer.path_mean.clone()
+    lengths = trainer_module.phases.regularizers.path_lengths
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer_module.phases.regularizers, "path_lengths", lambda *a: lengths(*a) * torch.nan)
+        trainer.step()
+    assert trainer.skipped["g"] == 1
+    assert torch.equal(trainer.path_mean, before)
+    trainer.step()
+    assert trainer.skipped["g"] == 1
+    assert torch.isfinite(trainer.path_mean)
+
+
+@pytest.mark.parametrize("kind", ["g", "g_path", "d", "d_r1"])
+def test_too_many_skipped_updates_end_the_run(kind: str, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one kind: that the other updates succeed does not hide it."""
+    trainer = make("run.max_skipped=3", "g_regularizer.every=2", "d_regularizer.every=2")
+    infinite(trainer, trainer.g, {kind}, monkeypatch)
+    with pytest.raises(UserError, match=rf"3 updates \({kind}\) in a row were skipped: .*learning rate"):
+        steps(trainer, 10)
+    assert trainer.step_count == (3 if "_" not in kind else 5)
+    assert trainer.images_seen == trainer.loader.position == 8 * trainer.step_count  # between steps
+    trainer.step()  # counted anew
+
+
+def test_a_success_breaks_the_row(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make("run.max_skipped=2")
+    when: set[str] = set()
+    infinite(trainer, trainer.g, when, monkeypatch)
+    for kinds in ({"g"}, set[str](), {"g"}, set[str]()):
+        when.clear()
+        when.update(kinds)
+        trainer.step()
+    assert trainer.skipped["g"] == 2
+
+
+def test_an_image_that_cannot_be_read_changes_nothing(
+    archive: Path, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = steps(make(), 1)
+    before = {name: t.clone() for name, t in trainer.state()[0].items()}
+
+    def broken(count: int) -> Any:
+        raise UserError("x.zip: 3.png is damaged")
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="damaged"):
+        patch.setattr(trainer.loader, "next", broken)
+        trainer.step()
+    tensors, document = trainer.state()
+    assert document["counters"]["step"] == 1
+    assert all(torch.equal(before[name], t) for name, t in tensors.items())
+
+
+# ---- what a trainer refuses
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["resolution=16"], "has resolution 8, the experiment 16"),
+        (["channels=1"], "has channels 3, the experiment 1; train with --set channels=3"),
+        (["label_dim=3"], "has label_dim 2, the experiment 3"),
+        (["data.held_out=20"], "held_out: 20 leaves nothing of 20 images"),
+        (["seed=-1"], "seed: -1 is not valid"),
+        ([f"seed={MAX_SEED + 1}"], "seed: .* is not valid"),
+        (["total_kimg=0"], "total_kimg: 0 is not valid, it must be more than 0"),
+        (["learning_rate=0"], "learning_rate: 0 is not valid"),
+        (["learning_rate.at.8=-1"], "learning_rate.at.8: -1 is not valid"),
+        (["run.tick_kimg=0"], "run.tick_kimg: 0 is not valid"),
+        (["adam.beta1=1"], "adam.beta1: 1 is not valid"),
+        (["adam.epsilon=0"], "adam.epsilon: 0 is not valid"),
+        (["ema_half_life_kimg=-1"], "ema_half_life_kimg: -1 is not valid"),
+    ],
+)
+def test_refusals(overrides: list[str], message: str, make: Any) -> None:
+    with pytest.raises(UserError, match=message):
+        make(*overrides)
+
+
+def test_the_largest_seed_works(make: Any) -> None:
+    check_numbers(tiny())
+    assert make(f"seed={MAX_SEED}").step()["loss_g"] > 0
+
+
+def test_seeds_and_equal_runs(make: Any) -> None:
+    a, b, c = (steps(make(f"seed={seed}"), 2).state()[0] for seed in (0, 0, 1))
+    assert all(torch.equal(t, b[name]) for name, t in a.items())
+    assert not torch.equal(a["g.synthesis_network.const"], c["g.synthesis_network.const"])
+
+
+def test_labels_reach_both_networks(make: Any) -> None:
+    trainer = make("label_dim=2")
+    before = trainer.g.mapping_network.label_weight.clone()
+    trainer.step()
+    assert not torch.equal(before, trainer.g.mapping_network.label_weight)
+
+
+def test_held_out_images_are_never_trained_on(make: Any) -> None:
+    trainer = make("data.held_out=5")
+    assert (len(trainer.train_set), len(trainer.evaluation_set)) == (15, 5)
+    seen = torch.cat([trainer.loader.next(15).indices for _ in range(3)])
+    assert seen.max() == 14
+
+
+def test_auto_precision_is_resolved_for_good(make: Any) -> None:
+    assert make("precision=auto").experiment.precision in ("fp32", "bf16")
+    trainer = make("precision=bf16")
+    assert trainer.g.synthesis_network.trunk_dtype == trainer.ema.synthesis_network.trunk_dtype
+    assert trainer.d.trunk_dtype == torch.bfloat16
+    assert all(p.dtype == torch.float32 for p in (*trainer.g.parameters(), *trainer.d.parameters()))
