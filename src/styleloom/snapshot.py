@@ -106,8 +106,9 @@ def load(path: Path | str) -> Snapshot:
     """Read a snapshot. Raises UserError when it is absent, half-written or of another network."""
     path = Path(path)
     tensors, document = read_tensors(path, FORMAT)
+    recorded: Any = document.get("experiment")
     try:
-        experiment = from_json(document.get("experiment"))
+        experiment = from_json(recorded)
     except UserError as error:
         raise UserError(f"{path}: its experiment cannot be read ({error})") from error
     generator = build_generator(experiment.generator)

@@ -96,7 +96,14 @@ class Train:
             "precision": self.precision,
             "seed": self.seed,
         }
-        given = [f"{name}={value}" for name, value in flags.items() if value is not None]
+        flags = {name: value for name, value in flags.items() if value is not None}
+        given = [f"{name}={value}" for name, value in flags.items()]
+        for override in self.overrides:
+            name, equals, _ = override.partition("=")
+            if equals and (name := name.strip()) in flags:
+                raise UserError(
+                    f"--set {override}: {name} is already given as a flag, {flags[name]}; give it once"
+                )
         changed = apply_overrides(experiment, given + self.overrides)
         check_numbers(changed)
         return changed
@@ -127,6 +134,7 @@ class Train:
                 f"note: the labels of {dataset.name} are not used; "
                 f"--set label_dim={dataset.label_dim} trains with them",
                 highlight=False,
+                soft_wrap=True,
             )
 
     def _resume(self, path: Path) -> int:
@@ -207,5 +215,5 @@ class Train:
         out.print(table)
         out.print(f"device {device.type}, precision {precision}", highlight=False)
         out.print(
-            f"convolutions and matrix products of the whole run: {flops / 1e15:,.1f} PFLOP", highlight=False
+            f"convolutions and matrix products of the whole run: {flops / 1e15:,.3g} PFLOP", highlight=False
         )

@@ -1,0 +1,76 @@
+"""The layer of Fig. 2d, and toRGB."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from styleloom.config.networks import ARCHITECTURES, Architecture
+from styleloom.networks.stylegan2 import StyledConv
+from styleloom.ops.modulated_conv import modulated_layer_reference
+
+from .tiny import generator, shake, synthesis_of
+
+TAPS = (1.0, 3.0, 3.0, 1.0)
+
+
+def test_initial_values() -> None:
+    """Weights N(0, 1), biases 0: the mean of 1 of a style is added at run time, once (trap 5)."""
+    layer = StyledConv(64, 64, 16, 3, "lrelu", TAPS, 8)
+    assert layer.weight.std().item() == pytest.approx(1, rel=0.03)
+    assert layer.affine.weight.std().item() == pytest.approx(1, rel=0.1)
+    assert layer.bias.abs().max() == 0
+    assert layer.affine.bias is not None
+    assert layer.affine.bias.abs().max() == 0
+    assert layer.affine.act == "linear"
+    assert layer.affine.lr_multiplier == 1
+    assert layer.noise is not None
+    assert layer.noise.strength.shape == ()  # one for all channels (trap 4)
+
+
+@pytest.mark.parametrize("demodulate", [True, False])
+@pytest.mark.parametrize("resample", ["none", "up"])
+@pytest.mark.parametrize("gain", [1.0, 0.5])
+def test_formula(demodulate: bool, resample: Any, gain: float) -> None:
+    """Style = A w + b + 1; the coefficient of the equalized learning rate is 1 / sqrt(k k in)."""
+    side = 8 if resample == "up" else 4
+    layer = shake(StyledConv(3, 5, 6, 3, "lrelu", TAPS, side, resample, demodulate, clamp=1.2))
+    assert layer.affine.bias is not None
+    assert layer.noise is not None
+    x, w, noise = torch.randn(2, 3, 4, 4), torch.randn(2, 6), torch.randn(2, 1, side, side)
+    style = w @ layer.affine.weight.t() / math.sqrt(6) + layer.affine.bias + 1
+    expected = modulated_layer_reference(
+        x,
+        layer.weight,
+        style,
+        layer.bias,
+        1 / math.sqrt(27),
+        demodulate,
+        layer.noise.strength * noise,
+        resample,
+        TAPS,
+        "lrelu",
+        math.sqrt(2) * gain,
+        1.2 * gain,
+    )
+    torch.testing.assert_close(layer(x, w, noise, gain), expected, rtol=1e-4, atol=1e-5)
+    assert expected.abs().max().item() == pytest.approx(1.2 * gain)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_roles(architecture: Architecture) -> None:
+    """toRGB: 1x1, linear, modulated but not demodulated, no noise (trap 24). All others are demodulated."""
+    for block in synthesis_of(generator(32, architecture=architecture)).blocks:
+        for name, layer in block.named_children():
+            if not isinstance(layer, StyledConv):
+                assert name == "skip"
+                continue
+            rgb = name == "to_rgb"
+            assert layer.demodulate != rgb
+            assert (layer.noise is None) == rgb
+            assert layer.act == ("linear" if rgb else "lrelu")
+            assert layer.weight.shape[2] == (1 if rgb else 3)
+            assert layer.resample == ("up" if name == "conv_up" else "none")

@@ -1,0 +1,169 @@
+"""Who may import whom, and where a family or preset may be called by its name (ARCHITECTURE)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import styleloom
+from styleloom import presets
+from styleloom.config import networks as config
+from styleloom.networks import build
+
+ROOT = Path(styleloom.__file__).parent
+FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+PAPERS = ("progan", "stylegan", "msg", "stylegan2")
+"""In the order in which they appeared; each may build on earlier ones."""
+
+SHELLS = ("networks/__init__.py", "networks/assembly.py", "networks/build.py")
+
+
+def imports(file: str) -> set[str]:
+    """Modules of the package that a file imports, without the package's name: "ops.conv2d"."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: imports are absolute"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if is_module(inner) else node.module or "")
+    return {name.removeprefix("styleloom.") for name in found if name.startswith("styleloom.")}
+
+
+def is_module(name: str) -> bool:
+    """Whether a dotted name is a file or folder of the package."""
+    path = ROOT.parent / name.replace(".", "/")
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+def allowed(name: str, packages: tuple[str, ...]) -> bool:
+    """Whether a module is one of, or within one of, `packages`."""
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def in_folder(folder: str) -> list[str]:
+    """Files of a folder of the package."""
+    return [file for file in FILES if file.startswith(f"{folder}/")]
+
+
+@pytest.mark.parametrize(
+    ("folder", "packages"),
+    [
+        ("config", ("config", "errors")),
+        ("ops", ("ops", "config.networks", "errors")),
+        ("layers", ("layers", "ops", "config.networks", "errors", "types")),
+        ("presets", ("presets", "config", "errors")),
+    ],
+)
+def test_lower_layers_do_not_know_higher_ones(folder: str, packages: tuple[str, ...]) -> None:
+    files = in_folder(folder)
+    assert files
+    for file in files:
+        wrong = {name for name in imports(file) if not allowed(name, packages)}
+        assert not wrong, f"{file} imports {sorted(wrong)}; it may import {packages}"
+
+
+def test_contracts_know_nobody() -> None:
+    assert imports("types.py") == set()
+    assert imports("errors.py") == set()
+
+
+def paper_files() -> list[str]:
+    """Every file in networks/ is a shell or a paper's."""
+    files = [file for file in in_folder("networks") if file not in SHELLS]
+    assert files
+    return files
+
+
+@pytest.mark.parametrize("file", paper_files())
+def test_a_paper_builds_on_shared_layers_and_earlier_papers(file: str) -> None:
+    name = Path(file).stem
+    assert name in PAPERS, f"{file}: enter the paper in PAPERS, in its place"
+    earlier = tuple(f"networks.{paper}" for paper in PAPERS[: PAPERS.index(name)])
+    packages = ("ops", "layers", "networks.assembly", "config.networks", "errors", "types", *earlier)
+    wrong = {found for found in imports(file) if not allowed(found, packages)}
+    assert not wrong, f"{file} imports {sorted(wrong)}"
+
+
+def test_shells_know_no_paper() -> None:
+    packages = ("ops", "layers", "config.networks", "errors", "types")
+    assert {name for name in imports("networks/assembly.py") if not allowed(name, packages)} == set()
+
+
+def test_papers_are_known_to_the_builder_table_and_converters_alone() -> None:
+    papers = tuple(f"networks.{Path(file).stem}" for file in paper_files())
+    knowing = {file for file in FILES if any(allowed(name, papers) for name in imports(file))}
+    assert "networks/build.py" in knowing
+    others = {file for file in knowing if not file.startswith(("networks/", "convert/"))}
+    assert others == set()
+
+
+def test_imports_are_seen() -> None:
+    """The reader of imports finds what is there."""
+    assert {"ops.modulated_conv", "layers.noise", "networks.assembly", "config.networks"} <= imports(
+        "networks/stylegan2.py"
+    )
+    assert "networks.stylegan2" in imports("networks/build.py")
+
+
+# ---- names
+
+
+def families() -> set[str]:
+    """Names of families, in use and to come."""
+    classes = [c for c in vars(config).values() if isinstance(c, type) and hasattr(c, "family")]
+    assert len(classes) >= 2
+    return {c.family for c in classes} | set(PAPERS)
+
+
+def compared_strings(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """String constants in comparisons, `match` cases and tests of a beginning or end."""
+    for node in ast.walk(tree):
+        parts: list[ast.expr] = []
+        if isinstance(node, ast.Compare):
+            parts = [node.left, *node.comparators]
+        elif isinstance(node, ast.MatchValue):
+            parts = [node.value]
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("startswith", "endswith", "removeprefix")
+        ):
+            parts = list(node.args)
+        for part in parts:
+            for inner in ast.walk(part):
+                if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+                    yield getattr(node, "lineno", 0), inner.value
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_no_family_or_preset_is_compared_by_name(file: str) -> None:
+    """The table in networks/build.py goes by class; everything else goes by field."""
+    names = families() | set(presets.names())
+    tree = ast.parse((ROOT / file).read_text())
+    found = [(line, text) for line, text in compared_strings(tree) if text.rstrip("-_") in names]
+    assert not found, f"{file}: {found}"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'x == "stylegan2"',
+        'x in ("progan", "stylegan")',
+        'x.startswith("stylegan2-")',
+        'match x:\n    case "demo":\n        pass',
+    ],
+)
+def test_comparisons_are_seen(code: str) -> None:
+    names = families() | set(presets.names())
+    assert any(text.rstrip("-_") in names for _, text in compared_strings(ast.parse(code)))
+
+
+def test_the_builder_table_has_every_family() -> None:
+    classes = {c for c in vars(config).values() if isinstance(c, type) and hasattr(c, "family")}
+    assert set(build.GENERATORS) | set(build.DISCRIMINATORS) == classes

@@ -1,0 +1,81 @@
+"""Memory settings: in processes of their own, because they hold for a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from styleloom import allocator
+
+CODE = "from styleloom.allocator import keep_large_blocks as k; print(k(), k())"
+
+
+def run(code: str = CODE, **environment: str) -> str:
+    """Standard output of a fresh Python."""
+    kept = {k: v for k, v in os.environ.items() if k != "STYLELOOM_MALLOC"}
+    paths = os.pathsep.join(path for path in sys.path if path)
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=kept | environment | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    ).stdout.strip()
+
+
+def glibc() -> bool:
+    """Whether this is Linux with glibc."""
+    return sys.platform == "linux" and "CS_GNU_LIBC_VERSION" in os.confstr_names
+
+
+@pytest.mark.skipif(not glibc(), reason="needs glibc")
+def test_it_is_done_and_says_so() -> None:
+    assert run() == "True True"
+
+
+def test_the_environment_can_forbid_it() -> None:
+    assert run(STYLELOOM_MALLOC="default") == "False False"
+
+
+@pytest.mark.skipif(not glibc(), reason="needs glibc")
+def test_large_blocks_stay_in_the_process() -> None:
+    """The purpose: freed memory is not given back, so that the next block does not fault it in again.
+
+    More than 117 of 160 MiB.
+    """
+    code = """
+import ctypes
+from pathlib import Path
+from styleloom.allocator import keep_large_blocks
+keep_large_blocks()
+c = ctypes.CDLL(None)
+c.malloc.restype, c.malloc.argtypes, c.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+pages = lambda: int(Path("/proc/self/statm").read_text().split()[1])
+before = pages()
+block = c.malloc(160 << 20)
+ctypes.memset(block, 1, 160 << 20)
+c.free(block)
+print(pages() - before > 30_000)
+"""
+    assert run(code) == "True"
+    assert run(code, STYLELOOM_MALLOC="default") == "False"
+
+
+def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_library(name: object) -> None:
+        raise AssertionError("not to be opened")
+
+    monkeypatch.setattr(allocator.sys, "platform", "darwin")
+    monkeypatch.setattr(allocator.ctypes, "CDLL", no_library)
+    assert allocator.keep_large_blocks.__wrapped__() is False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STYLELOOM_MALLOC", raising=False)
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: object())
+    assert allocator.keep_large_blocks.__wrapped__() is False
