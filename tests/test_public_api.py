@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny import make_archive, tiny
 
 import styleloom
 from styleloom.training.fit import fit, start
+from tiny import make_archive, tiny
 
 
 @pytest.mark.parametrize("name", styleloom.__all__)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import tiny
 
 import styleloom
 from styleloom.errors import UserError
 from styleloom.networks.build import build_generator
 from styleloom.sampling import MAX_SEED, Sampler, grid, save_png, to_pil
 from styleloom.snapshot import save
+from tiny import tiny
 
 
 def sampler(*overrides: str) -> Sampler:

@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
-from tiny import tiny
 
 import styleloom
 from styleloom.config import from_json
 from styleloom.errors import UserError
 from styleloom.networks.build import build_generator
 from styleloom.snapshot import FORMAT, VERSION, load, load_weights, read_tensors, save, write_tensors
+from tiny import tiny
 
 SOURCE = Path(styleloom.__file__).parent
 
@@ -203,7 +203,9 @@ def test_nowhere_to_write(tmp_path: Path) -> None:
         save(tmp_path / "file" / "x.safetensors", build_generator(tiny().generator), tiny())
 
 
-@pytest.mark.parametrize("word", ["torch.load", "torch.save", "import pickle", "import dill", "eval(", "exec("])
+@pytest.mark.parametrize(
+    "word", ["torch.load", "torch.save", "import pickle", "import dill", "eval(", "exec("]
+)
 def test_the_source_never_unpickles(word: str) -> None:
     pattern = re.compile(rf"(?<![\w.]){re.escape(word)}")
     for path in SOURCE.rglob("*.py"):

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data.images import build, make_folder
 from torch import Tensor
 
+from data.images import build, make_folder
 from styleloom.config import Experiment, apply_overrides
 from styleloom.data import ImageDataset, open_dataset
 from styleloom.presets import get
@@ -34,6 +34,9 @@ OVERRIDES = (
 )
 """The demo's networks at 8 px, about 10,000 parameters; 8 steps of 8 images, a tick and a state every 2."""
 
+FLAGS = {"batch": "--batch", "precision": "--precision", "total_kimg": "--kimg"}
+"""Fields that have a flag of their own; of several the last counts."""
+
 
 def tiny(*overrides: str, **fields: Any) -> Experiment:
     """The smallest useful experiment, with further overrides and whole fields."""
@@ -45,7 +48,8 @@ def flags(*overrides: str) -> list[str]:
     """The same experiment as words of the command line."""
     words = ["--preset", "demo"]
     for override in (*OVERRIDES[1:], *overrides):
-        words += ["--set", override]
+        name, _, value = override.partition("=")
+        words += [FLAGS[name], value] if name in FLAGS else ["--set", override]
     return words
 
 

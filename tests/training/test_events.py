@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import make_archive, opened, tiny
 
 from styleloom.training.events import EventWriter
 from styleloom.training.fit import fit, resume, start
+from tiny import make_archive, opened, tiny
 
 
 def scalars(path: Path) -> dict[str, dict[int, float]]:

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import assert_equal, make_archive, opened, tiny
 
 from styleloom.config import ByResolution, RunOptions
 from styleloom.errors import UserError
@@ -24,6 +23,7 @@ from styleloom.training import fit as module
 from styleloom.training.fit import StopRequest, _Loop, fit, resume, run_swd, samples, sheet_shape, start
 from styleloom.training.run_dir import RunDirectory
 from styleloom.training.trainer import Trainer
+from tiny import assert_equal, make_archive, opened, tiny
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,9 @@ def begin(archive: Path, tmp_path: Path) -> Iterator[Any]:
 
 
 def test_a_whole_run(begin: Any) -> None:
-    trainer, run = begin("run.snapshot_every=2", "run.sample_every=2", "run.swd_images=8", "run.keep_states=2")
+    trainer, run = begin(
+        "run.snapshot_every=2", "run.sample_every=2", "run.swd_images=8", "run.keep_states=2"
+    )
     reports: list[dict[str, Any]] = []
     assert fit(trainer, run, reports.append)
     lines = run.read_stats()
@@ -288,7 +290,9 @@ def test_skipped_updates_are_seen_and_leave_a_state(
     continued.close()
 
 
-def test_a_failed_start_leaves_nothing(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_start_leaves_nothing(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for change in ("resolution=16", "channels=1", "data.held_out=20", "precision=tf32", "seed=-1"):
         with pytest.raises(UserError):
             start(tmp_path / "run", tiny(change), opened(archive), "cpu")

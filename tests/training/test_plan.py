@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import tiny
 
 from styleloom import presets
 from styleloom.networks.build import build_discriminator, build_generator, count_parameters
 from styleloom.ops.upfirdn import fir_kernel
 from styleloom.training.plan import parameter_table, timeline, training_flops
+from tiny import tiny
 
 
 def test_the_timeline_of_a_run_that_does_not_grow() -> None:
@@ -40,7 +40,9 @@ def test_flops() -> None:
     once = training_flops(tiny())
     assert once > 0
     assert training_flops(tiny("total_kimg=0.128")) == pytest.approx(2 * once)
-    assert training_flops(tiny("d_regularizer.gamma=0")) < once < training_flops(tiny("d_regularizer.every=1"))
+    assert (
+        training_flops(tiny("d_regularizer.gamma=0")) < once < training_flops(tiny("d_regularizer.every=1"))
+    )
     assert training_flops(tiny("g_regularizer.weight=0")) < once
     assert training_flops(tiny("label_dim=2")) >= once
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny import tiny
 
 from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.training import precision
 from styleloom.training.precision import cpu_has_bf16, resolve_device, resolve_precision, set_precision
+from tiny import tiny
 
 CPU = torch.device("cpu")
 
@@ -70,7 +70,9 @@ def test_precision_is_taken_as_asked() -> None:
     for name in ("fp32", "bf16"):
         assert resolve_precision(name, CPU) == name
     assert resolve_precision("tf32", torch.device("cuda")) == "tf32"
-    with pytest.raises(UserError, match="precision: tf32 needs a CUDA device, this is cpu; valid: auto, fp32"):
+    with pytest.raises(
+        UserError, match="precision: tf32 needs a CUDA device, this is cpu; valid: auto, fp32"
+    ):
         resolve_precision("tf32", CPU)
     with pytest.raises(UserError, match="precision: 'fp16' is not valid, choose from auto, fp32, bf16, tf32"):
         resolve_precision("fp16", CPU)  # type: ignore[arg-type]

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import assert_equal, make_archive, opened, same_state, steps, tiny
 
 from styleloom.config import Experiment, to_json
 from styleloom.data.dataset import ImageDataset
@@ -16,6 +15,7 @@ from styleloom.snapshot import read_tensors, write_tensors
 from styleloom.training.fit import fit, resume, save_state, start
 from styleloom.training.run_dir import STATE_FORMAT, RunDirectory, check_changes
 from styleloom.training.trainer import Trainer
+from tiny import assert_equal, make_archive, opened, same_state, steps, tiny
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +279,7 @@ def test_changed_hyper_parameters_are_refused(started: Path, archive: Path) -> N
 
 def test_an_edited_experiment_is_refused(started: Path, archive: Path) -> None:
     run = RunDirectory(started)
-    experiment, data = run.read_experiment()
+    _, data = run.read_experiment()
     run.write_experiment(tiny("learning_rate=0.01"), data)
     with pytest.raises(UserError, match=r"learning_rate\.base: 0\.002 -> 0\.01"):
         resume(started, opened(archive), device="cpu")

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import tiny
 
 from styleloom.errors import UserError
 from styleloom.networks.build import build_generator
 from styleloom.snapshot import load
 from styleloom.training.run_dir import BEST, RunDirectory
+from tiny import tiny
 
 DATA = {"path": "x.zip", "name": "x", "fingerprint": "f", "count": 3}
 DOCUMENT: dict[str, Any] = {"experiment": {}, "counters": {}, "data": DATA}
@@ -41,7 +41,7 @@ def test_a_path_in_use_is_refused(run: RunDirectory, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     with pytest.raises(UserError, match="link: exists already"):
         RunDirectory.create(tmp_path / "link")
-    with pytest.raises(UserError, match="cannot write .*file/run: "):
+    with pytest.raises(UserError, match=r"cannot write .*file/run: "):
         RunDirectory.create(tmp_path / "file" / "run")
     (tmp_path / "empty").mkdir()
     assert RunDirectory.create(tmp_path / "empty").path.is_dir()
@@ -50,7 +50,7 @@ def test_a_path_in_use_is_refused(run: RunDirectory, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "not a run directory, experiment.json: No such file"),
+        (None, r"not a run directory, experiment\.json: No such file"),
         (b"", r"experiment\.json: damaged"),
         (b"{", r"experiment\.json: damaged"),
         (b"\xff\xfe", r"experiment\.json: damaged"),
@@ -100,7 +100,10 @@ def test_statistics_are_json(run: RunDirectory) -> None:
 def test_states_are_kept_and_pruned(run: RunDirectory) -> None:
     for step in (2, 10, 100):
         run.save_state(step, {"x": torch.tensor(step)}, DOCUMENT, 2)
-    assert [path.name for path in run.states()] == ["state-000000010.safetensors", "state-000000100.safetensors"]
+    assert [path.name for path in run.states()] == [
+        "state-000000010.safetensors",
+        "state-000000100.safetensors",
+    ]
     tensors, document = run.load_state()
     assert tensors["x"] == 100
     assert document["data"] == DATA

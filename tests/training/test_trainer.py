@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import make_archive, opened, steps, tiny
 from torch import Tensor, nn
 
 from styleloom.config import Experiment
@@ -19,6 +18,7 @@ from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.training import trainer as trainer_module
 from styleloom.training.trainer import MAX_SEED, Trainer, check_numbers
+from tiny import make_archive, opened, steps, tiny
 
 
 @pytest.fixture(scope="module")
@@ -199,16 +199,14 @@ def test_steps_equal_a_plain_implementation(name: str, archive: Path, make: Any)
         noise = after
     assert torch.equal(draws.get_state(), trainer.draws.get_state())
     torch.testing.assert_close(plain.path_mean, trainer.path_mean)
-    for ours, theirs in (
-        (trainer.g.state_dict(), plain.g.state_dict()),
-        (trainer.ema.state_dict(), plain.ema),
-    ):
-        for key, value in ours.items():
-            torch.testing.assert_close(value, theirs[key], rtol=1e-4, atol=2e-6, msg=lambda m: f"{key}: {m}")
-    for key, value in trainer.d.state_dict().items():
-        torch.testing.assert_close(
-            value, plain.d.state_dict()[key], rtol=1e-4, atol=2e-6, msg=lambda m: f"{key}: {m}"
-        )
+    pairs = {
+        "g": (trainer.g.state_dict(), plain.g.state_dict()),
+        "ema": (trainer.ema.state_dict(), plain.ema),
+        "d": (trainer.d.state_dict(), plain.d.state_dict()),
+    }
+    for ours, theirs in pairs.values():
+        assert ours.keys() == theirs.keys()
+        torch.testing.assert_close(dict(ours), dict(theirs), rtol=1e-4, atol=2e-6)
 
 
 def test_the_plain_implementation_would_notice(archive: Path, make: Any) -> None:
@@ -235,8 +233,9 @@ def test_the_order_of_a_step(make: Any, monkeypatch: pytest.MonkeyPatch) -> None
     events: list[str] = []
     reals: list[Tensor] = []
     for name in ("generator_main", "generator_path_length", "discriminator_main", "discriminator_r1"):
+        run = getattr(trainer_module.phases, name)
 
-        def phase(*args: Any, name: str = name, run: Any = getattr(trainer_module.phases, name)) -> Any:
+        def phase(*args: Any, name: str = name, run: Any = run) -> Any:
             events.append(name)
             if name.startswith("disc"):
                 reals.append(args[3] if name == "discriminator_main" else args[2])
@@ -250,10 +249,10 @@ def test_the_order_of_a_step(make: Any, monkeypatch: pytest.MonkeyPatch) -> None
     main_g, main_d = ["generator_main", "adam g"], ["discriminator_main", "adam d"]
     path, r1 = ["generator_path_length", "adam g"], ["discriminator_r1", "adam d"]
     expected = [
-        main_g + path + ["average"] + main_d + r1,
-        main_g + ["average"] + main_d,
-        main_g + path + ["average"] + main_d,
-        main_g + ["average"] + main_d + r1,
+        [*main_g, *path, "average", *main_d, *r1],
+        [*main_g, "average", *main_d],
+        [*main_g, *path, "average", *main_d],
+        [*main_g, "average", *main_d, *r1],
     ]
     for step in expected:
         events.clear(), reals.clear()
@@ -491,8 +490,8 @@ def test_an_image_that_cannot_be_read_changes_nothing(
     def broken(count: int) -> Any:
         raise UserError("x.zip: 3.png is damaged")
 
-    with monkeypatch.context() as patch, pytest.raises(UserError, match="damaged"):
-        patch.setattr(trainer.loader, "next", broken)
+    monkeypatch.setattr(trainer.loader, "next", broken)
+    with pytest.raises(UserError, match="damaged"):
         trainer.step()
     tensors, document = trainer.state()
     assert document["counters"]["step"] == 1
@@ -556,3 +555,24 @@ def test_auto_precision_is_resolved_for_good(make: Any) -> None:
     assert trainer.g.synthesis_network.trunk_dtype == trainer.ema.synthesis_network.trunk_dtype
     assert trainer.d.trunk_dtype == torch.bfloat16
     assert all(p.dtype == torch.float32 for p in (*trainer.g.parameters(), *trainer.d.parameters()))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_compiled_training_equals_plain_training(make: Any) -> None:
+    """Compiled code draws noise maps and y in its own way: both are switched off."""
+    results = []
+    for mode in ("none", "first-order"):
+        trainer = make(f"compile={mode}", "g_regularizer.weight=0", "adam.epsilon=0.001", "precision=fp32")
+        for module in (*trainer.g.modules(), *trainer.ema.modules()):
+            if hasattr(module, "noise"):
+                module.noise = None
+        results.append((trainer, [trainer.step() for _ in range(2)]))
+    (plain, expected), (compiled, found) = results
+    assert type(compiled._logits) is not type(plain._logits)
+    for ours, theirs in zip(expected, found, strict=True):
+        for name, value in ours.items():
+            torch.testing.assert_close(value, theirs[name], rtol=1e-3, atol=1e-4)
+    for a, b in ((plain.g, compiled.g), (plain.d, compiled.d)):
+        for p, q in zip(a.parameters(), b.parameters(), strict=True):
+            torch.testing.assert_close(p, q, rtol=1e-3, atol=1e-5)

@@ -1,0 +1,48 @@
+"""`styleloom demo`, with a smaller network and a few steps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import styleloom
+from styleloom.cli import main
+from styleloom.cli.demo import free_folder
+from styleloom.presets import PRESETS
+from tiny import tiny
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "demo", tiny("data.held_out=100", "run.swd_images=16"))
+
+
+@pytest.mark.usefixtures("small")
+def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "demo"
+    assert main(["demo", "--out", str(out), "--device", "cpu", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["swd_trained"] > 0
+    assert document["held_out_images"] == 100
+    assert all(Path(path).read_bytes().startswith(b"\x89PNG") for path in document["pictures"].values())
+    assert styleloom.load(document["snapshot"], "cpu").generate([0]).shape == (1, 3, 8, 8)
+
+
+@pytest.mark.usefixtures("small")
+def test_it_says_where_everything_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "demo"
+    out.mkdir()  # then a number is added
+    assert main(["demo", "--out", str(out), "--minutes", "1e-9", "--device", "cpu"]) == 0
+    shown = capsys.readouterr().out
+    assert str(tmp_path / "demo-2") in shown
+    assert "styleloom generate" in shown
+    assert list(out.iterdir()) == []
+
+
+def test_free_folder(tmp_path: Path) -> None:
+    assert free_folder(tmp_path / "x") == tmp_path / "x"
+    for name in ("x", "x-2"):
+        (tmp_path / name).mkdir()
+    assert free_folder(tmp_path / "x") == tmp_path / "x-3"

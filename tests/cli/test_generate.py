@@ -1,0 +1,231 @@
+"""`styleloom generate` as it is typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import styleloom
+from styleloom.cli import main
+from styleloom.cli.generate import MAX_IMAGES, parse_seeds, parse_truncation
+from styleloom.errors import UserError
+from styleloom.networks.build import build_generator
+from styleloom.sampling import MAX_SEED, grid
+from styleloom.snapshot import save
+from tiny import tiny
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("generate") / "snapshot-000001.safetensors"
+    save(path, build_generator(tiny().generator), tiny())
+    return path
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("generate") / "labelled.safetensors"
+    experiment = tiny("label_dim=3", "channels=1")
+    save(path, build_generator(experiment.generator), experiment)
+    return path
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_a_grid(snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "x.png"
+    words = [
+        "--grid",
+        "4x2",
+        "--out",
+        str(out),
+        "--truncation",
+        "0.7",
+        "--device",
+        "cpu",
+        "--precision",
+        "fp32",
+    ]
+    assert main(["generate", str(snapshot), "--seeds", "0-7", *words]) == 0
+    assert capsys.readouterr().out == f"8 images in {out}\n"
+    expected = grid(styleloom.load(snapshot, "cpu", "fp32").generate(range(8), 0.7), 4)
+    assert (pixels(out) == expected.permute(1, 2, 0).numpy()).all()
+    assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
+
+
+def test_single_images(snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "deep" / "images"
+    words = ["--seeds", "3,10-11", "--out", str(out), "--batch", "2", "--json", "--device", "cpu"]
+    assert main(["generate", str(snapshot), *words]) == 0
+    files = [str(out / f"seed{seed:04d}.png") for seed in (3, 10, 11)]
+    document = {"snapshot": str(snapshot), "seeds": [3, 10, 11], "files": files}
+    assert json.loads(capsys.readouterr().out) == document
+    assert sorted(map(str, out.iterdir())) == files
+    one = tmp_path / "one"
+    assert main(["generate", str(snapshot), "--seeds", "11", "--out", str(one), "--device", "cpu"]) == 0
+    difference = pixels(one / "seed0011.png").astype(int) - pixels(out / "seed0011.png")
+    assert abs(difference).max() <= 1
+
+
+def test_a_grid_in_a_folder(snapshot: Path, tmp_path: Path) -> None:
+    assert (
+        main(["generate", str(snapshot), "--seeds", "0-2", "--grid", "2x2", "--out", str(tmp_path / "d")])
+        == 0
+    )
+    assert pixels(tmp_path / "d" / "grid.png").shape == (16, 16, 3)
+
+
+def test_classes(labelled: Path, tmp_path: Path) -> None:
+    words = ["--seeds", "0-2", "--grid", "3x1", "--precision", "fp32"]
+    for name, classes in (("one", "1"), ("many", "0,1,2")):
+        out = str(tmp_path / f"{name}.png")
+        assert main(["generate", str(labelled), *words, "--classes", classes, "--out", out]) == 0
+    one, many = pixels(tmp_path / "one.png"), pixels(tmp_path / "many.png")
+    assert one.shape == (8, 24)
+    assert (one[:, 8:16] == many[:, 8:16]).all()
+    assert (one[:, :8] != many[:, :8]).any()
+
+
+@pytest.mark.parametrize("extra", [["--noise", "fixed"], ["--noise", "none"], ["--truncation", "1,1,0.5,0.5"],
+                                   ["--truncation", "-0.5", "--truncation-layers", "2"]])  # fmt: skip
+def test_options(extra: list[str], snapshot: Path, tmp_path: Path) -> None:
+    assert main(["generate", str(snapshot), "--seeds", "0", "--out", str(tmp_path), *extra]) == 0
+    assert pixels(tmp_path / "seed0000.png").shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("extra", "parts"),
+    [
+        (["--seeds", "x"], ["--seeds: 'x' is not valid", "0-63"]),
+        (["--seeds", ""], ["--seeds: '' is not valid"]),
+        (["--seeds", "5-3"], ["--seeds: '5-3' is not valid"]),
+        (["--seeds", "1,,2"], ["--seeds: '' is not valid"]),
+        (["--seeds", "²"], ["--seeds: '²' is not valid"]),
+        (["--seeds", "0-3-5"], ["--seeds: '0-3-5' is not valid"]),
+        (["--seeds", str(MAX_SEED + 1)], [f"the largest seed is {MAX_SEED}"]),
+        (["--seeds", "0-99999999999"], ["at most 1000000 images"]),
+        (["--truncation", "much"], ["--truncation: 'much' is not valid"]),
+        (["--truncation", "nan"], ["--truncation: 'nan' is not valid"]),
+        (["--truncation", "0.5,,1"], ["--truncation: '0.5,,1' is not valid"]),
+        (["--truncation", "0.5,1"], ["truncation: 2 values given", "4 layers"]),
+        (["--truncation-layers", "9"], ["truncation layers: 9 is not within 0..4"]),
+        (["--truncation", "0.5", "--truncation-layers", "-1"], ["truncation layers: -1"]),
+        (["--grid", "4"], ["--grid: '4' is not valid; COLUMNSxROWS"]),
+        (["--grid", "0x4"], ["--grid: '0x4' is not valid"]),
+        (["--grid", "4x2x1"], ["--grid: '4x2x1' is not valid"]),
+        (["--grid", "2x2"], ["--grid: 2x2 has no room for 16 seeds"]),
+        (["--classes", "0"], ["class: this generator was trained without labels"]),
+        (["--classes", "cat"], ["--classes: 'cat' is not valid"]),
+        (["--batch", "0"], ["--batch: 0 is not valid"]),
+        (["--device", "gpu"], ["device: 'gpu' is not valid"]),
+        (["--device", "cpu", "--precision", "tf32"], ["precision: tf32 needs a CUDA device"]),
+    ],
+)
+def test_refusals(
+    extra: list[str],
+    parts: list[str],
+    snapshot: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["generate", str(snapshot), "--out", str(tmp_path / "out"), *extra]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("styleloom: error: ")
+    assert len(err.splitlines()) == 1
+    for part in parts:
+        assert part in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("classes", ["3", "0,1", "0,1,7"])
+def test_classes_that_do_not_exist(
+    classes: str, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--seeds", "0-2", "--out", str(tmp_path / "out"), "--classes", classes]
+    assert main(["generate", str(labelled), *words]) == 2
+    assert "one for each of 3 images, 0 to 2" in capsys.readouterr().err
+    assert main(["generate", str(labelled), "--seeds", "0-2", "--out", str(tmp_path / "out")]) == 2
+    assert "class: this generator needs one, 0 to 2" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_snapshots_that_cannot_be_used(
+    snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.safetensors"
+    out = ["--out", str(tmp_path / "out")]
+    assert main(["generate", str(bad), *out]) == 2
+    assert f"{bad}: there is no such file" in capsys.readouterr().err
+    for content in (b"", b"junk", snapshot.read_bytes()[:3000]):
+        bad.write_bytes(content)
+        assert main(["generate", str(bad), *out]) == 2
+        assert f"{bad}: damaged or half-written" in capsys.readouterr().err
+    save(bad, build_generator(tiny("generator.w_dim=8").generator), tiny())
+    assert main(["generate", str(bad), *out]) == 2
+    assert f"{bad}: weights of another network" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.safetensors"]
+
+
+def test_nowhere_to_write(snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    assert main(["generate", str(snapshot), "--seeds", "0", "--out", str(file)]) == 2
+    assert f"--out: {file} is a file; give a folder" in capsys.readouterr().err
+    target = file / "x.png"
+    assert main(["generate", str(snapshot), "--seeds", "0", "--grid", "1x1", "--out", str(target)]) == 2
+    assert f"cannot write {target}: " in capsys.readouterr().err
+    assert file.read_text() == "mine"
+
+
+def test_a_full_disk(snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An older picture stays as it was."""
+    resource = pytest.importorskip("resource")
+    out = tmp_path / "x.png"
+    out.write_bytes(b"older")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        assert main(["generate", str(snapshot), "--seeds", "0-7", "--grid", "4x2", "--out", str(out)]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert f"cannot write {out}: File too large" in capsys.readouterr().err
+    assert out.read_bytes() == b"older"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
+
+
+def test_parsing() -> None:
+    assert parse_seeds("0-3,7") == [0, 1, 2, 3, 7]
+    assert parse_seeds(" 5 ") == [5]
+    assert len(parse_seeds(f"1-{MAX_IMAGES}")) == MAX_IMAGES
+    with pytest.raises(UserError, match="at most"):
+        parse_seeds(f"0-{MAX_IMAGES - 1},5")
+    assert parse_truncation("0.7") == 0.7
+    assert parse_truncation("1,0.5") == [1, 0.5]
+
+
+def test_images_are_written_as_they_come(
+    snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory holds one batch, not all."""
+    sizes: list[int] = []
+    forward = styleloom.Sampler.batches
+
+    def counted(*args: object, **kwargs: object) -> object:
+        for images in forward(*args, **kwargs):  # type: ignore[arg-type]
+            sizes.append(len(list(tmp_path.glob("*.png"))))
+            yield images
+
+    monkeypatch.setattr(styleloom.Sampler, "batches", counted)
+    assert main(["generate", str(snapshot), "--seeds", "0-5", "--batch", "2", "--out", str(tmp_path)]) == 0
+    assert sizes == [0, 2, 4]
+    assert torch.is_grad_enabled()
+    assert not torch.is_inference_mode_enabled()
