@@ -29,7 +29,7 @@ from styleloom.allocator import keep_large_blocks
 from styleloom.cli.report import print_json
 from styleloom.config.experiment import Precision
 from styleloom.networks.build import build_generator
-from styleloom.training.precision import resolve_device, set_precision
+from styleloom.precision import resolve_device, set_precision
 
 
 @dataclass

@@ -1,10 +1,10 @@
 """The plain variant that step_time and generate compare with.
 
-Same mathematics as styleloom's operations, arranged as public PyTorch code does it: NCHW, float32, the
-input scaled by the style around a shared convolution, demodulation coefficients taken from materialised
-per-sample weights, filters as separate depth-wise passes, bias, activation and gain as separate steps,
-PyTorch's own derivative rules. `grouped=True` convolves with per-sample weights instead, as such code does
-for inference.
+Same mathematics as styleloom's operations, arranged as public PyTorch code does it: NCHW, float32, the input
+scaled by the style around a shared convolution, demodulation coefficients taken from materialised per-sample
+weights, filters as separate depth-wise passes, bias, activation and gain as separate steps, reals and fakes
+through the discriminator one after the other, PyTorch's own derivative rules. `grouped=True` convolves with
+per-sample weights instead, as such code does for inference.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from styleloom.networks.assembly import Trunk
 from styleloom.ops import upfirdn as upfirdn_module
 from styleloom.ops.bias_act import RULES
 from styleloom.ops.upfirdn import fir_kernel, tap_count
+from styleloom.training import phases
 
 
 def _upfirdn(x, kernel, up, down, pad):
@@ -102,6 +103,7 @@ def plain_operations(grouped: bool = False) -> Iterator[None]:
         (stylegan2, "modulated_layer", modulated),
         (upfirdn_module, "upfirdn2d", _upfirdn),
         (Trunk, "enter", lambda self, x: x.contiguous()),
+        (phases, "pair_logits", phases.pair_logits_reference),
     ]
     originals = [(owner, name, getattr(owner, name)) for owner, name, _ in swaps]
     try:

@@ -3,8 +3,8 @@
     python benchmarks/precision.py --kimg 40 --seeds 0 1 2
 
 The same training in both precisions, several seeds each; the sliced Wasserstein distance (SWD) of the
-averaged generator to held-out real images after the same number of images. bfloat16 passes when its mean is not worse
-than float32's by more than the spread between seeds.
+averaged generator to held-out real images after the same number of images. bfloat16 passes when its mean is
+not worse than float32's by more than the spread between seeds.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def report(options: PrecisionStudy, outcomes: list[Outcome]) -> str:
 
 if __name__ == "__main__":
     chosen = tyro.cli(PrecisionStudy)
-    jobs = [(p, s) for s in chosen.seeds for p in PRECISIONS]
+    jobs: list[tuple[Precision, int]] = [(p, s) for s in chosen.seeds for p in PRECISIONS]
     with ProcessPoolExecutor(chosen.at_once, mp_context=get_context("spawn")) as pool:
         futures = [pool.submit(train, chosen, p, s) for p, s in jobs]
         results = sorted((f.result() for f in futures), key=lambda o: (o.precision, o.seed))

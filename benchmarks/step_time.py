@@ -23,6 +23,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 import tyro
+from torch.profiler import ProfilerActivity, profile
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -34,10 +35,10 @@ from styleloom.cli.report import print_json
 from styleloom.config import Experiment, apply_overrides
 from styleloom.config.experiment import Precision
 from styleloom.networks.build import build_discriminator, build_generator
+from styleloom.precision import resolve_device, set_precision
 from styleloom.training import phases
 from styleloom.training.phases import Bound, Latents
 from styleloom.training.plan import phase_flops
-from styleloom.training.precision import resolve_device, set_precision
 
 PHASES = ("g_main", "g_path_length", "d_main", "d_r1")
 
@@ -90,8 +91,8 @@ class StepTime:
                     seconds = variant.measure(phase, batch)
                     if index:  # the first round warms up
                         times[variant.name][phase].append(seconds)
-                    elif device.type == "cuda":
-                        memory[variant.name][phase] = torch.cuda.max_memory_allocated(device) / 2**30
+                    else:
+                        memory[variant.name][phase] = variant.peak_memory(phase, batch) / 2**30
         flops = phase_flops(experiment)
         peaks = {p: convolution_peak(device, p) for p in self.precisions}
         document: dict[str, Any] = {
@@ -170,6 +171,16 @@ class Variant:
             network.zero_grad(set_to_none=True)
         return seconds
 
+    def peak_memory(self, phase: str, batch: int) -> float:
+        """Bytes of tensors at once in one phase, weights and optimizer left out."""
+        if self.device.type == "cuda":
+            before = torch.cuda.memory_allocated(self.device)
+            self.measure(phase, batch)
+            return torch.cuda.max_memory_allocated(self.device) - before
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+            self.measure(phase, batch)
+        return peak_of(record)
+
     def _prepare(self, phase: str, batch: int) -> Callable[[], object]:
         cfg, bound, experiment = self.experiment.generator, self.bound, self.experiment
         bound.g.requires_grad_(phase.startswith("g"))
@@ -193,6 +204,16 @@ class Variant:
         if phase == "d_main":
             return lambda: phases.discriminator_main(bound, experiment, latents(batch), reals, label, batch)
         return lambda: phases.discriminator_r1(bound, experiment, reals, label, batch)
+
+
+def peak_of(record: profile) -> float:
+    """Highest sum of bytes allocated on the CPU since a profile began."""
+    held = highest = 0
+    for event in record.profiler.kineto_results.events():  # type: ignore[union-attr]
+        if event.name() == "[memory]":
+            held += event.nbytes()  # pyright: ignore[reportAttributeAccessIssue]
+            highest = max(highest, held)
+    return highest
 
 
 def weight(experiment: Experiment, phase: str) -> float:
@@ -244,6 +265,9 @@ def show(document: dict[str, Any]) -> None:
                 ratio = document["ratio_amortised"].get(name)
             cells.append(f"{rate:8.2f}" + (f" {ratio:5.2f}x " if ratio else "        "))
         print(f"{name:8s}" + "".join(f"{c:>16s}" for c in cells))
+    for name, entry in document["variants"].items():
+        cells = "".join(f"{gib:10.2f}      " for gib in entry["peak_memory_gib"].values())
+        print(f"{name:8s}{cells}  peak GiB")
     for name, (low, high) in document["ratio_spread"].items():
         entry = document["variants"][name]
         print(

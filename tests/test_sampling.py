@@ -91,7 +91,7 @@ def test_the_global_generator_is_neither_used_nor_moved(g: Sampler) -> None:
 
 
 def test_bf16_keeps_the_promise(g: Sampler) -> None:
-    from styleloom.training.precision import set_precision
+    from styleloom.precision import set_precision
 
     set_precision("bf16", torch.device("cpu"), g.generator)
     torch.testing.assert_close(

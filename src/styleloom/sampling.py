@@ -16,9 +16,9 @@ from styleloom.config.experiment import Experiment, Precision
 from styleloom.data.reals import to_uint8
 from styleloom.errors import UserError
 from styleloom.networks.assembly import StyleGenerator, Truncation, finest
+from styleloom.precision import resolve_device, resolve_precision, set_precision
 from styleloom.snapshot import Snapshot
 from styleloom.snapshot import load as load_snapshot
-from styleloom.training.precision import resolve_device, resolve_precision, set_precision
 from styleloom.types import NoiseMode
 
 PIXELS_PER_BATCH = 8 * 256 * 256

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from styleloom.config import ByResolution, Experiment, apply_overrides, to_json
+from styleloom.config.experiment import MAX_SEED
 from styleloom.config.overrides import field_names
 from styleloom.config.serialize import differences, flatten
 from styleloom.errors import UserError
@@ -40,7 +41,7 @@ BASE = Experiment()
         (["generator.mapping.normalize_z=false"], {"generator.mapping.normalize_z": False}),
         (["loss=wgan", "precision=bf16"], {"loss": "wgan", "precision": "bf16"}),
         (["name=a=b"], {"name": "a=b"}),
-        (["seed=12345678901234567891"], {"seed": 12345678901234567891}),
+        (["seed=1234567890123456789"], {"seed": 1234567890123456789}),
         (["seed=1", "seed=2"], {"seed": 2}),
         (["resolution=64"], {"generator.resolution": 64, "discriminator.resolution": 64}),
         (["channels=1"], {"generator.channels": 1, "discriminator.channels": 1}),
@@ -78,7 +79,7 @@ def test_any_float_is_read_exactly(value: float) -> None:
     assert apply_overrides(BASE, [f"d_regularizer.gamma={value!r}"]).d_regularizer.gamma == value
 
 
-@given(st.integers(1))
+@given(st.integers(1, MAX_SEED))
 def test_any_whole_number_is_read_exactly(value: int) -> None:
     assert apply_overrides(BASE, [f"seed={value}"]).seed == value
 

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from styleloom.config.networks import ARCHITECTURES, Architecture
 from styleloom.errors import UserError
 from styleloom.networks.assembly import StyleGenerator
-from styleloom.training.precision import set_precision
+from styleloom.precision import set_precision
 from styleloom.training.regularizers import zero_centred_penalty
 
 from .tiny import discriminator, generator, tensor
@@ -150,7 +150,7 @@ def test_bfloat16_trunk(architecture: Architecture) -> None:
         assert len(gradients) == len(parameters)
         assert {p.dtype for p in gradients} == {torch.float32}
         results.append([*out, torch.cat([p.flatten() for p in gradients])])
-    for exact, narrow, limit in zip(*results, (0.02, 0.02, 0.05, 0.05), strict=True):
+    for exact, narrow, limit in zip(*results, (0.02, 0.03, 0.05, 0.05), strict=True):
         assert 0 < (exact - narrow).norm() / exact.norm() < limit
 
 

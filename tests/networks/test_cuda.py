@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from styleloom.config.networks import ARCHITECTURES, Architecture
-from styleloom.training.precision import set_precision
+from styleloom.precision import set_precision
 from styleloom.training.regularizers import path_lengths, zero_centred_penalty
 
 from .tiny import discriminator, generator, tensor

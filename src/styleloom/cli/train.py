@@ -16,11 +16,11 @@ from styleloom.cli.report import console, experiment_table, print_json, progress
 from styleloom.config import Experiment, apply_overrides, to_json
 from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.errors import UserError
+from styleloom.precision import resolve_device, resolve_precision
 from styleloom.training.fit import fit, resume, start
 from styleloom.training.plan import parameter_table, timeline, training_flops
-from styleloom.training.precision import resolve_device, resolve_precision
 from styleloom.training.run_dir import RunDirectory
-from styleloom.training.trainer import check_data, check_numbers
+from styleloom.training.trainer import check_data
 
 
 @dataclass
@@ -104,9 +104,7 @@ class Train:
                 raise UserError(
                     f"--set {override}: {name} is already given as a flag, {flags[name]}; give it once"
                 )
-        changed = apply_overrides(experiment, given + self.overrides)
-        check_numbers(changed)
-        return changed
+        return apply_overrides(experiment, given + self.overrides)
 
     def _dataset(self, experiment: Experiment) -> ImageDataset:
         asked = self._asked("resolution")

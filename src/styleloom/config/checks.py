@@ -21,6 +21,12 @@ def at_least(field: str, value: float | None, low: float) -> None:
         raise UserError(f"{field}: {value!r} is not valid, it must be at least {low}")
 
 
+def above(field: str, value: float, low: float) -> None:
+    """Raise UserError unless `value` > `low`."""
+    if not value > low:
+        raise UserError(f"{field}: {value!r} is not valid, it must be more than {low}")
+
+
 def within(field: str, value: float, low: float, high: float) -> None:
     """Raise UserError unless `low` <= `value` <= `high`."""
     if not low <= value <= high:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
-from styleloom.config.checks import at_least, one_of, within
+from styleloom.config.checks import above, at_least, one_of, within
 from styleloom.config.networks import (
     DiscriminatorConfig,
     GeneratorConfig,
@@ -15,6 +15,9 @@ from styleloom.config.networks import (
 from styleloom.errors import UserError
 
 Loss: TypeAlias = Literal["nonsaturating", "saturating", "wgan"]
+MAX_SEED = 2**63 - 2
+"""Latents take the seed plus 1, and torch's generators 64 bits with sign."""
+
 LOSSES: tuple[Loss, ...] = ("nonsaturating", "saturating", "wgan")
 
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "tf32"]
@@ -42,8 +45,11 @@ class Adam:
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
-        within("adam.beta1", self.beta1, 0, 1)
-        within("adam.beta2", self.beta2, 0, 1)
+        for name in ("beta1", "beta2"):
+            within(f"adam.{name}", getattr(self, name), 0, 1)
+            if getattr(self, name) == 1:
+                raise UserError(f"adam.{name}: 1 is not valid, it must be less than 1")
+        above("adam.epsilon", self.epsilon, 0)
 
 
 @dataclass(frozen=True)
@@ -211,8 +217,14 @@ class Experiment:
         one_of("precision", self.precision, PRECISIONS)
         one_of("compile", self.compile, ("none", "first-order"))
         within("style_mixing", self.style_mixing, 0, 1)
+        within("seed", self.seed, 0, MAX_SEED)
         at_least("micro_batch", self.micro_batch, 0)
-        at_least("total_kimg", self.total_kimg, 0)
+        at_least("ema_half_life_kimg", self.ema_half_life_kimg, 0)
+        above("total_kimg", self.total_kimg, 0)
+        for name, table in (("learning_rate", self.learning_rate), ("run.tick_kimg", self.run.tick_kimg)):
+            above(name, table.base, 0)
+            for side, value in table.at:
+                above(f"{name}.at.{side}", value, 0)
         for name in ("resolution", "channels", "label_dim"):
             ours, theirs = getattr(self.generator, name), getattr(self.discriminator, name)
             if ours != theirs:

@@ -22,20 +22,26 @@ class ActivationRule:
         alpha: default slope.
         gain: default factor on the result; it keeps the variance of N(0, 1) inputs.
         homogeneous: f(k x) = k f(x) for k > 0, so that a gain may be moved to the inputs.
+        in_place: the same function, overwriting x; for x that nothing else needs. None where there is none.
     """
 
     function: Callable[[Tensor, float], Tensor]
     alpha: float
     gain: float
     homogeneous: bool
+    in_place: Callable[[Tensor, float], Tensor] | None = None
+
+    def consume(self, x: Tensor) -> Tensor:
+        """The activation with its default slope of a tensor that may be overwritten."""
+        return (self.in_place or self.function)(x, self.alpha)
 
 
 ROOT2 = math.sqrt(2.0)
 
 RULES: dict[Activation, ActivationRule] = {
     "linear": ActivationRule(lambda x, _: x, 0.0, 1.0, True),
-    "relu": ActivationRule(lambda x, _: F.relu(x), 0.0, ROOT2, True),
-    "lrelu": ActivationRule(F.leaky_relu, 0.2, ROOT2, True),
+    "relu": ActivationRule(lambda x, _: F.relu(x), 0.0, ROOT2, True, lambda x, _: x.relu_()),
+    "lrelu": ActivationRule(F.leaky_relu, 0.2, ROOT2, True, F.leaky_relu_),
     "tanh": ActivationRule(lambda x, _: torch.tanh(x), 0.0, 1.0, False),
     "sigmoid": ActivationRule(lambda x, _: torch.sigmoid(x), 0.0, 1.0, False),
     "elu": ActivationRule(lambda x, _: F.elu(x), 0.0, 1.0, False),

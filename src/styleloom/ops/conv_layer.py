@@ -67,7 +67,7 @@ def conv_layer(
     inner, outer = (gain, 1.0) if rule.homogeneous else (1.0, gain)
     b = None if bias is None else (bias * inner).to(x.dtype)
     y = convolve(x, (w * (scale * inner)).to(x.dtype), b, resample, taps)
-    y = rule.function(y, rule.alpha)
+    y = rule.consume(y)
     y = y * outer if outer != 1 else y
     return y if clamp is None else y.clamp(-clamp, clamp)
 

@@ -48,14 +48,31 @@ def modulated_layer(
     rule = RULES[act]
     # f(k x) = k f(x): then the gain costs nothing, moved to the coefficients.
     inner, outer = (gain, 1.0) if rule.homogeneous else (1.0, gain)
-    y = convolve(x * style.to(x.dtype)[:, :, None, None], w.to(x.dtype), None, resample, taps)
-    coefficient = _coefficient(w, style, scale, inner, demodulate)
-    y = torch.addcmul((bias * inner).to(y.dtype)[:, None, None], y, coefficient.to(y.dtype)[:, :, None, None])
+    if w.shape[2] == 1 and resample == "none":
+        y = _pointwise(x, w, style, bias, scale, inner, demodulate)
+    else:
+        y = convolve(x * style.to(x.dtype)[:, :, None, None], w.to(x.dtype), None, resample, taps)
+        coefficient = _coefficient(w, style, scale, inner, demodulate)
+        y = torch.addcmul(
+            (bias * inner).to(y.dtype)[:, None, None], y, coefficient.to(y.dtype)[:, :, None, None]
+        )
     if noise is not None:
-        y = y + (noise * inner).to(y.dtype)
-    y = rule.function(y, rule.alpha)
+        y = y.add_((noise * inner).to(y.dtype))
+    y = rule.consume(y)
     y = y * outer if outer != 1 else y
     return y if clamp is None else y.clamp(-clamp, clamp)
+
+
+def _pointwise(
+    x: Tensor, w: Tensor, style: Tensor, bias: Tensor, scale: float, gain: float, demodulate: bool
+) -> Tensor:
+    """A 1x1 layer up to its noise: here per-sample weights are the small side, and x is read only once."""
+    n, c, height, width = x.shape
+    coefficient = _coefficient(w, style, scale, gain, demodulate)
+    weights = style[:, :, None] * w[:, :, 0, 0].t() * coefficient[:, None, :]  # [N, I, O]
+    pixels = x.permute(0, 2, 3, 1).reshape(n, height * width, c)  # a view of channels-last features
+    y = torch.baddbmm((bias * gain).to(x.dtype), pixels, weights.to(x.dtype))
+    return y.reshape(n, height, width, -1).permute(0, 3, 1, 2)
 
 
 def _coefficient(w: Tensor, style: Tensor, scale: float, gain: float, demodulate: bool) -> Tensor:

@@ -19,19 +19,18 @@ from torch import Tensor, nn
 
 from styleloom.allocator import keep_large_blocks
 from styleloom.config import Experiment, to_json
-from styleloom.config.checks import at_least, within
 from styleloom.data import reals
 from styleloom.data.dataset import ImageDataset
 from styleloom.data.loader import Loader
 from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator, build_generator
+from styleloom.precision import resolve_device, resolve_precision, set_precision
 from styleloom.snapshot import load_weights
 from styleloom.training import phases
 from styleloom.training.ema import ema_beta, update_ema
 from styleloom.training.growth import growth_at, lod_at, resolution_at
 from styleloom.training.optim import adam, lazy_factor
 from styleloom.training.phases import Bound, Latents, Stats
-from styleloom.training.precision import resolve_device, resolve_precision, set_precision
 from styleloom.training.style_mixing import draw_cutoffs
 
 ADVICE = (
@@ -40,9 +39,6 @@ ADVICE = (
     "(--set d_regularizer.gamma=... --allow-change d_regularizer.gamma), or in float32 (--precision fp32 "
     "--allow-change precision)"
 )
-
-MAX_SEED = 2**63 - 2
-"""Latents take the seed plus 1, and torch's generators 64 bits with sign."""
 
 
 class Trainer:
@@ -58,7 +54,6 @@ class Trainer:
     def __init__(
         self, experiment: Experiment, dataset: ImageDataset, device: str = "auto", workers: int = 1
     ) -> None:
-        check_numbers(experiment)
         check_data(experiment, dataset)
         keep_large_blocks()
         self.device = resolve_device(device)
@@ -306,22 +301,6 @@ def _placed(field: str, value: Tensor, parameter: nn.Parameter) -> Tensor:
     if field == "step":
         return value.to(parameter.device) if parameter.device.type == "cuda" else value
     return torch.empty_like(parameter, requires_grad=False).copy_(value)
-
-
-def check_numbers(experiment: Experiment) -> None:
-    """Raise UserError for numbers that no training can use."""
-    within("seed", experiment.seed, 0, MAX_SEED)
-    at_least("ema_half_life_kimg", experiment.ema_half_life_kimg, 0)
-    positive = {"total_kimg": experiment.total_kimg, "adam.epsilon": experiment.adam.epsilon}
-    tables = {"learning_rate": experiment.learning_rate, "run.tick_kimg": experiment.run.tick_kimg}
-    for name, table in tables.items():
-        positive |= {name: table.base} | {f"{name}.at.{side}": value for side, value in table.at}
-    for name, value in positive.items():
-        if value <= 0:
-            raise UserError(f"{name}: {value!r} is not valid, it must be more than 0")
-    for name in ("beta1", "beta2"):
-        if getattr(experiment.adam, name) >= 1:
-            raise UserError(f"adam.{name}: 1 is not valid, it must be less than 1")
 
 
 def check_data(experiment: Experiment, dataset: ImageDataset) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from styleloom import precision
 from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator, build_generator
-from styleloom.training import precision
-from styleloom.training.precision import cpu_has_bf16, resolve_device, resolve_precision, set_precision
+from styleloom.precision import cpu_has_bf16, resolve_device, resolve_precision, set_precision
 from tiny import tiny
 
 CPU = torch.device("cpu")
