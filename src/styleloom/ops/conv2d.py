@@ -3,7 +3,7 @@
 PyTorch differentiates a convolution twice by rewriting the weight gradient as a convolution with a kernel
 as large as the image, which is slow wherever R1 or path length regularization need it. Here the three
 bilinear maps (output, input gradient, weight gradient) are autograd functions that differentiate into
-each other, so that every order runs on the library's own kernels.
+each other, so that every order runs on the library's own kernels, or on `ops.winograd` where that is faster.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from styleloom.ops import winograd
 
 
 def conv2d_reference(
@@ -44,7 +46,29 @@ def conv_transpose2d(x: Tensor, w: Tensor, stride: int = 1) -> Tensor:
     return _InputGrad.apply(x, w, shape, stride, 0)  # type: ignore[no-any-return]
 
 
-def _backward(
+def _output(x: Tensor, w: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+    if winograd.suits(x, w.shape[1], w.shape[0], w.shape[2], stride, padding):
+        y = winograd.convolve(x, w)
+        return y if bias is None else y.add_(bias[:, None, None])
+    return F.conv2d(x, w, bias, stride=stride, padding=padding)
+
+
+def _input_gradient(g: Tensor, w: Tensor, shape: torch.Size, stride: int, padding: int) -> Tensor:
+    if winograd.suits(g, w.shape[1], w.shape[0], w.shape[2], stride, padding):
+        return winograd.input_gradient(g, w)
+    return _library(g, _placeholder(shape, g), w, False, stride, padding, [True, False, False])[0]
+
+
+def _weight_gradient(
+    g: Tensor, x: Tensor, shape: torch.Size, bias: bool, stride: int, padding: int
+) -> tuple[Tensor, Tensor | None]:
+    if winograd.suits(x, shape[1], shape[0], shape[2], stride, padding):
+        return winograd.weight_gradient(g, x), g.sum((0, 2, 3)) if bias else None
+    _, gw, gb = _library(g, x, _placeholder(shape, x), bias, stride, padding, [False, True, bias])
+    return gw, gb if bias else None
+
+
+def _library(
     g: Tensor, x: Tensor, w: Tensor, bias: bool, stride: int, padding: int, mask: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
     sizes = [w.shape[0]] if bias else None
@@ -58,7 +82,7 @@ class _Conv(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
         ctx.save_for_backward(x, w)
         ctx.stride, ctx.padding = stride, padding
-        return F.conv2d(x, w, bias, stride=stride, padding=padding)
+        return _output(x, w, bias, stride, padding)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
@@ -78,7 +102,7 @@ class _InputGrad(torch.autograd.Function):
     def forward(ctx: Any, g: Tensor, w: Tensor, shape: torch.Size, stride: int, padding: int) -> Tensor:
         ctx.save_for_backward(g, w)
         ctx.stride, ctx.padding = stride, padding
-        return _backward(g, _placeholder(shape, g), w, False, stride, padding, [True, False, False])[0]
+        return _input_gradient(g, w, shape, stride, padding)
 
     @staticmethod
     def backward(ctx: Any, ggx: Tensor) -> Any:  # type: ignore[override]
@@ -100,9 +124,7 @@ class _WeightGrad(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor | None]:
         ctx.save_for_backward(g, x)
         ctx.stride, ctx.padding = stride, padding
-        mask = [False, True, bias]
-        _, gw, gb = _backward(g, x, _placeholder(shape, x), bias, stride, padding, mask)
-        return gw, gb if bias else None
+        return _weight_gradient(g, x, shape, bias, stride, padding)
 
     @staticmethod
     def backward(ctx: Any, ggw: Tensor, ggb: Tensor | None) -> Any:  # type: ignore[override]
