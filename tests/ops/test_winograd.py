@@ -1,4 +1,4 @@
-"""Winograd's tiles against PyTorch's own convolution, in double precision where rounding could hide errors."""
+"""Winograd tiles against PyTorch's own convolution, in double precision where rounding could hide errors."""
 
 from __future__ import annotations
 
