@@ -29,7 +29,7 @@ class Demo:
 
     out: Path = Path("runs/demo")
     """Folder to create; a number is added when it exists."""
-    minutes: float = 6.5
+    minutes: float = 7.5
     """Training time; more gives better pictures."""
     device: str = "auto"
     """auto, cpu, cuda, mps."""
