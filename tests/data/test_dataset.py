@@ -279,3 +279,13 @@ def test_another_resolution_is_refused_with_the_command(archive: Path) -> None:
         open_dataset(archive, 32)
     with pytest.raises(UserError, match="nearest: 8 and 16"):
         open_dataset(archive, 12)
+
+
+def test_an_archive_named_like_an_embedded_set_stays_itself(tmp_path: Path) -> None:
+    """A run records the path, and opens the same images again."""
+    path = build(make_folder(tmp_path / "images", 3), tmp_path / "emoji.zip")
+    dataset = open_dataset(path)
+    again = open_dataset(dataset.path)
+    assert (dataset.name, len(again)) == ("emoji", 3)
+    assert again.fingerprint == dataset.fingerprint
+    assert open_dataset("emoji", 32).path == "emoji"

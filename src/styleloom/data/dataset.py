@@ -45,20 +45,29 @@ def open_dataset(path_or_name: str | Path, resolution: int | None = None) -> Ima
             f"{name} is stored at {stored} px, not {wanted} px{limit}; make another archive with: "
             f"styleloom dataset build {source} DEST.zip --resolution {wanted}{labels}"
         )
-    return ImageDataset(reader, name if embedded else Path(path_or_name).stem, stored // wanted)
+    if embedded:
+        return ImageDataset(reader, name, name, stored // wanted)
+    return ImageDataset(reader, Path(path_or_name).stem, str(Path(path_or_name).absolute()))
 
 
 class ImageDataset:
-    """Images and labels in stored order. Safe to use from several threads and processes; can be pickled."""
+    """Images and labels in stored order. Safe to use from several threads and processes; can be pickled.
 
-    def __init__(self, reader: ArchiveReader, name: str, factor: int = 1) -> None:
+    Args:
+        reader: of the archive.
+        name: for people.
+        path: what `open_dataset` takes to open it again: an absolute path, or an embedded name.
+        factor: by which the images are reduced on reading.
+    """
+
+    def __init__(self, reader: ArchiveReader, name: str, path: str, factor: int = 1) -> None:
         self._reader = reader
         self._range = range(len(reader.index.files))
         self._factor = factor
         self._pixels: PixelArray | None = None  # [all images of the archive's range, C, H, W] once preloaded
         self._part = ""
         self.name = name
-        self.path = name if name in EMBEDDED else str(reader.path.absolute())
+        self.path = path
 
     def __len__(self) -> int:
         return len(self._range)

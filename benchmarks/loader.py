@@ -1,0 +1,56 @@
+"""Images/s of the loader by number of worker threads, decoding PNG from an archive.
+
+styleloom dataset build emoji emoji-256.zip --resolution 256 --upscale
+python benchmarks/loader.py emoji-256.zip
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+
+from machine import describe
+from styleloom.cli.report import print_json
+from styleloom.data import Loader, open_dataset
+
+
+@dataclass
+class LoaderTime:
+    """Time the loader."""
+
+    archive: tyro.conf.Positional[Path]
+    """What `styleloom dataset build` wrote."""
+    workers: tuple[int, ...] = (0, 1, 2)
+    """Threads to compare; 0 decodes in the caller."""
+    batch: int = 32
+    """Images at once."""
+    batches: int = 24
+    """How many to time."""
+
+    def run(self) -> dict[str, Any]:
+        """Measure; the document that is printed."""
+        torch.set_num_threads(1)
+        dataset = open_dataset(self.archive)
+        rates: dict[int, float] = {}
+        for workers in self.workers:
+            with Loader(dataset, seed=0, mirror=True, workers=workers) as loader:
+                loader.next(self.batch)
+                began = time.perf_counter()
+                for _ in range(self.batches):
+                    loader.next(self.batch)
+                rates[workers] = self.batch * self.batches / (time.perf_counter() - began)
+        return {
+            "benchmark": "loader",
+            "resolution": dataset.resolution,
+            "machine": describe(torch.device("cpu")),
+            "images_per_sec": rates,
+        }
+
+
+if __name__ == "__main__":
+    print_json(tyro.cli(LoaderTime).run())
