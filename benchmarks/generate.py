@@ -22,11 +22,10 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from machine import describe, record
+from machine import describe, publish
 from plain import make_plain, plain_operations
 from styleloom import presets
 from styleloom.allocator import keep_large_blocks
-from styleloom.cli.report import print_json
 from styleloom.config.experiment import Precision
 from styleloom.networks.build import build_generator
 from styleloom.precision import resolve_device, set_precision
@@ -121,10 +120,4 @@ def show(document: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     options = tyro.cli(GenerateTime)
-    result = options.run()
-    if options.save:
-        record("generate", result)
-    if options.json:
-        print_json(result)
-    else:
-        show(result)
+    publish("generate", options.run(), options.save, options.json, show)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import datetime
 import json
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from styleloom.cli.report import print_json
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -31,6 +34,18 @@ def record(name: str, document: dict[str, Any]) -> Path:
     with open(path, "a") as file:
         file.write(json.dumps(line) + "\n")
     return path
+
+
+def publish(
+    name: str, document: dict[str, Any], save: bool, as_json: bool, show: Callable[[dict[str, Any]], None]
+) -> None:
+    """Keep a document if asked to, and print it, as JSON or by `show`."""
+    if save:
+        record(name, document)
+    if as_json:
+        print_json(document)
+    else:
+        show(document)
 
 
 def _processor() -> str:

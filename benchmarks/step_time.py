@@ -27,11 +27,10 @@ from torch.profiler import ProfilerActivity, profile
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from machine import describe, record
+from machine import describe, publish
 from plain import make_plain, plain_operations
 from styleloom import presets
 from styleloom.allocator import keep_large_blocks
-from styleloom.cli.report import print_json
 from styleloom.config import Experiment, apply_overrides
 from styleloom.config.experiment import Precision
 from styleloom.networks.build import build_discriminator, build_generator
@@ -278,10 +277,4 @@ def show(document: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     options = tyro.cli(StepTime)
-    result = options.run()
-    if options.save:
-        record("step_time", result)
-    if options.json:
-        print_json(result)
-    else:
-        show(result)
+    publish("step_time", options.run(), options.save, options.json, show)

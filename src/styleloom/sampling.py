@@ -107,7 +107,7 @@ class Sampler:
             truncation_layers: only the first so many layers; None for all.
             classes: label, for generators that were trained with labels.
             noise: "random" draws from the seed, "fixed" takes the stored maps, "none" leaves it out.
-            batch: images at once; by default about 8 megapixels of 256 x 256 images.
+            batch: images at once; by default as many as have the pixels of 8 images of 256 x 256.
         """
         parts = list(self.batches(seeds, truncation, truncation_layers, classes, noise, batch))
         empty = (0, self.experiment.generator.channels, self.resolution, self.resolution)

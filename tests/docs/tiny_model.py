@@ -30,7 +30,7 @@ OVERRIDES = (
 
 
 def experiment(name: str) -> Experiment:
-    """The demo under the name of a preset, at 16 px, with few parameters; one step of 32 images."""
+    """The demo under the name of a preset, at 16 px, with few parameters; two steps of 16 images."""
     return replace(apply_overrides(presets.get("demo"), OVERRIDES), name=name)
 
 

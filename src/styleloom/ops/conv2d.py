@@ -37,8 +37,8 @@ def conv_transpose2d_reference(x: Tensor, w: Tensor, stride: int = 1) -> Tensor:
 def conv_transpose2d(x: Tensor, w: Tensor, stride: int = 1) -> Tensor:
     """Transposed convolution of x [N, I, H, W] with w [I, O, kh, kw] -> [N, O, s(H-1)+kh, s(W-1)+kw].
 
-    Computed as the input gradient of a strided convolution, which on the CPU in bfloat16 is 2-3 times
-    faster than the library's transposed convolution and equal elsewhere.
+    Computed as the input gradient of a strided convolution, which on the CPU in bfloat16 is
+    faster than the library's transposed convolution.
     """
     n, _, height, width = x.shape
     kh, kw = w.shape[2:]

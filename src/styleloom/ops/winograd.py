@@ -3,8 +3,8 @@ Neural Networks" (CVPR 2016), after Winograd's minimal filtering.
 
 A tile of 4x4 outputs needs 36 products per pair of channels instead of 144: tiles of 6x6 inputs and the
 kernel are transformed, multiplied point by point (36 matrix products over channels), and transformed back. On
-the CPU in float32, with hundreds of channels, this takes about half the time of the library's direct
-convolution, at three to four times its rounding error (about 3e-6 of the result's norm).
+the CPU in float32, with hundreds of channels, this is faster than the library's direct convolution. Its
+rounding error is larger, by a factor that a test bounds.
 
 The three functions are the bilinear maps of a convolution with stride 1 and padding 1; `ops.conv2d` chooses
 between them and the library.
