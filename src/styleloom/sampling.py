@@ -61,16 +61,16 @@ class Sampler:
 
     def draw(self, seeds: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
         """The latent z [N, Z] and the noise maps (each [N, 1, H, W]) of every seed, 0 to `MAX_SEED`."""
-        sides = self.generator.synthesis_network.noise_sides
+        sizes = self.generator.synthesis_network.noise_sizes
         zs: list[Tensor] = []
-        maps: list[list[Tensor]] = [[] for _ in sides]
+        maps: list[list[Tensor]] = [[] for _ in sizes]
         for seed in seeds:
             if not 0 <= seed <= MAX_SEED:
                 raise UserError(f"seed: {seed} is not valid, 0 to {MAX_SEED}")
             rng = torch.Generator().manual_seed(int(seed))
             zs.append(torch.randn(self.generator.z_dim, generator=rng))
-            for layer, side in zip(maps, sides, strict=True):
-                layer.append(torch.randn(1, side, side, generator=rng))
+            for layer, size in zip(maps, sizes, strict=True):
+                layer.append(torch.randn(1, *size, generator=rng))
         device = self.generator.w_avg.device
         return torch.stack(zs).to(device), [torch.stack(layer).to(device) for layer in maps]
 

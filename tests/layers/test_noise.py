@@ -7,7 +7,7 @@ from styleloom.layers.noise import NoiseInput
 
 
 def test_strength_starts_at_zero() -> None:
-    scalar, vector = NoiseInput(4), NoiseInput(4, strengths=3)
+    scalar, vector = NoiseInput((4, 4)), NoiseInput((4, 4), strengths=3)
     assert scalar.strength.shape == ()
     assert vector.strength.shape == (3,)
     for layer in (scalar, vector):
@@ -19,7 +19,7 @@ def test_strength_starts_at_zero() -> None:
 
 
 def test_stored_map_is_a_buffer() -> None:
-    layer = NoiseInput(16)
+    layer = NoiseInput((16, 16))
     assert dict(layer.named_buffers()).keys() == {"fixed"}
     assert layer.fixed.shape == (1, 1, 16, 16)
     assert layer.fixed.std().item() == pytest.approx(1, rel=0.2)
@@ -27,7 +27,7 @@ def test_stored_map_is_a_buffer() -> None:
 
 @pytest.mark.parametrize(("strengths", "values"), [(1, 0.5), (3, [0.5, -1.0, 2.0])])
 def test_modes(strengths: int, values: float | list[float]) -> None:
-    layer = NoiseInput(8, strengths)
+    layer = NoiseInput((8, 8), strengths)
     with torch.no_grad():
         layer.strength.copy_(torch.tensor(values))
     factor = layer.strength.reshape(1, -1, 1, 1)
@@ -45,7 +45,7 @@ def test_modes(strengths: int, values: float | list[float]) -> None:
 
 
 def test_random_maps_are_normal() -> None:
-    layer = NoiseInput(64)
+    layer = NoiseInput((64, 64))
     torch.nn.init.ones_(layer.strength)
     maps = layer(8, "random")
     assert abs(maps.mean().item()) < 0.02

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from styleloom.config.networks import ARCHITECTURES, Architecture
+from styleloom.config.networks import TABLE_2_ARCHITECTURES, Architecture
 from styleloom.networks.stylegan2 import StyledConv
 from styleloom.ops.modulated_conv import modulated_layer_reference
 
@@ -60,7 +60,7 @@ def test_formula(demodulate: bool, resample: Any, gain: float) -> None:
     assert expected.abs().max().item() == pytest.approx(1.2 * gain)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TABLE_2_ARCHITECTURES)
 def test_roles(architecture: Architecture) -> None:
     """toRGB: 1x1, linear, modulated but not demodulated, no noise (trap 24). All others are demodulated."""
     for block in synthesis_of(generator(32, architecture=architecture)).blocks:

@@ -59,7 +59,7 @@ def test_number_of_styles(resolution: int) -> None:
     cfg = StyleGAN2Generator(resolution=resolution)
     assert cfg.num_ws == 2 * math.log2(resolution) - 2
     assert cfg.sides == SIDES[: len(cfg.sides)] if resolution <= 1024 else cfg.sides[-1] == 2048
-    assert StyleGAN2Discriminator(resolution=resolution).sides == cfg.sides[::-1]
+    assert StyleGAN2Discriminator(resolution=resolution).sides == cfg.sides
 
 
 def test_resampling_filter() -> None:

@@ -24,7 +24,7 @@ def test_defaults_are_configuration_f() -> None:
     generator = stylegan2_ada.generator_config({**ADA, "z_dim": 512, "w_dim": 512})
     assert generator.features == StyleGAN2Generator().features
     discriminator = stylegan2_ada.discriminator_config(ADA)
-    sides = discriminator.sides
+    sides = discriminator.sides[::-1]
     of = discriminator.features.at_side
     assert [of(side) for side in sides] == [StyleGAN2Discriminator().features.at_side(side) for side in sides]
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from styleloom.config.experiment import R1, ByResolution, Experiment
+from styleloom.config.experiment import ByResolution, Experiment, GradientPenalty
 from styleloom.config.networks import (
     FeatureMaps,
     Mapping,
@@ -153,7 +153,7 @@ def r1(b: Bound, e: Experiment, given: Latents, x: Tensor, y: Tensor) -> object:
 @pytest.mark.parametrize("phase", [main_g, main_d, r1])
 def test_micro_batches_add_up(phase: Callable[..., object], label_dim: int, every: int) -> None:
     """The gradient of 2 and 4 parts is that of the batch: groups of minibatch standard deviation included."""
-    e = experiment(label_dim, d_regularizer=R1(10.0, every))
+    e = experiment(label_dim, d_regularizer=GradientPenalty(gamma=10.0, every=every))
     b, given = bound(e), latents(e)
     images, labels = torch.randn(N, 3, 8, 8) * torch.linspace(0.2, 3, N)[:, None, None, None], given.label
     network = b.g if phase is main_g else b.d
@@ -195,7 +195,7 @@ def test_generator_main_is_the_mean_loss() -> None:
 
 @pytest.mark.parametrize(("every", "gamma"), [(1, 10.0), (1, 0.0), (16, 10.0)])
 def test_discriminator_main_includes_r1_where_it_is_not_lazy(every: int, gamma: float) -> None:
-    e = experiment(d_regularizer=R1(gamma, every))
+    e = experiment(d_regularizer=GradientPenalty(gamma, every))
     b, given, images = bound(e), latents(e), torch.randn(N, 3, 8, 8)
     label = given.label
     stats = phases.discriminator_main(b, e, given, images, label, N)
@@ -216,7 +216,7 @@ def test_discriminator_main_includes_r1_where_it_is_not_lazy(every: int, gamma: 
 
 def test_lazy_r1_is_multiplied_by_its_interval() -> None:
     images, label = torch.randn(N, 3, 8, 8), torch.zeros(N, 0)
-    e = experiment(d_regularizer=R1(10.0, 16))
+    e = experiment(d_regularizer=GradientPenalty(gamma=10.0, every=16))
     b = bound(e)
     stats = phases.discriminator_r1(b, e, images, label, N)
     ours = gradients(b.d)

@@ -1,11 +1,11 @@
 """Experiments as data: frozen dataclasses, JSON, typed overrides."""
 
 from styleloom.config.experiment import (
-    R1,
     Adam,
     ByResolution,
     DataOptions,
     Experiment,
+    GradientPenalty,
     Growth,
     PathLength,
     RunOptions,
@@ -23,7 +23,6 @@ from styleloom.config.overrides import apply_overrides
 from styleloom.config.serialize import from_json, to_json
 
 __all__ = [
-    "R1",
     "Adam",
     "ByResolution",
     "DataOptions",
@@ -31,6 +30,7 @@ __all__ = [
     "Experiment",
     "FeatureMaps",
     "GeneratorConfig",
+    "GradientPenalty",
     "Growth",
     "Mapping",
     "MinibatchStd",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
-from styleloom.config.checks import above, at_least, one_of, within
+from styleloom.config.checks import above, at_least, one_of, power_of_two, within
 from styleloom.config.networks import (
     DiscriminatorConfig,
     GeneratorConfig,
@@ -14,14 +14,25 @@ from styleloom.config.networks import (
 )
 from styleloom.errors import UserError
 
-Loss: TypeAlias = Literal["nonsaturating", "saturating", "wgan"]
+Loss: TypeAlias = Literal[
+    "nonsaturating", "saturating", "wgan", "hinge", "least-squares", "relativistic-hinge"
+]
+LOSSES: tuple[Loss, ...] = Loss.__args__  # type: ignore[attr-defined]
+
 MAX_SEED = 2**63 - 2
 """Latents take the seed plus 1, and torch's generators 64 bits with sign."""
 
-LOSSES: tuple[Loss, ...] = ("nonsaturating", "saturating", "wgan")
-
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "tf32"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "bf16", "tf32")
+
+Penalty: TypeAlias = Literal["zero-centred", "two-sided", "one-sided"]
+PENALTIES: tuple[Penalty, ...] = Penalty.__args__  # type: ignore[attr-defined]
+
+Optimizer: TypeAlias = Literal["adam", "rmsprop"]
+OPTIMIZERS: tuple[Optimizer, ...] = Optimizer.__args__  # type: ignore[attr-defined]
+
+StepOrder: TypeAlias = Literal["g-first", "d-first"]
+STEP_ORDERS: tuple[StepOrder, ...] = StepOrder.__args__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -53,21 +64,42 @@ class Adam:
 
 
 @dataclass(frozen=True)
-class R1:
-    """Zero-centred gradient penalty on reals: gamma/2 ||grad D(x)||^2 (Mescheder et al. 2018).
+class GradientPenalty:
+    """What keeps the discriminator's gradients small.
 
     Args:
+        kind: "zero-centred" is gamma/2 ||grad D(x)||^2 on reals, R1 (Mescheder et al. 2018); "two-sided" is
+            gamma (||grad D(x)|| - target)^2 / target^2 between reals and fakes, WGAN-GP (Gulrajani et al.
+            2017); "one-sided" punishes only norms above the target.
         gamma: weight; 0 leaves the penalty out.
         every: steps between evaluations; 1 adds it to the main loss of every step, more is lazy
             regularization (StyleGAN2 section 3.1).
+        r2_gamma: with "zero-centred", weight of the same penalty on fakes, R2.
+        target: of the norm; zero-centred penalties have none.
     """
 
+    kind: Penalty = "zero-centred"
     gamma: float = 10.0
     every: int = 16
+    r2_gamma: float = 0.0
+    target: float = 1.0
 
     def __post_init__(self) -> None:
+        one_of("d_regularizer.kind", self.kind, PENALTIES)
         at_least("d_regularizer.gamma", self.gamma, 0)
         at_least("d_regularizer.every", self.every, 1)
+        at_least("d_regularizer.r2_gamma", self.r2_gamma, 0)
+        above("d_regularizer.target", self.target, 0)
+        if self.r2_gamma > 0 and self.kind != "zero-centred":
+            raise UserError(
+                f"d_regularizer.r2_gamma: {self.r2_gamma} is not valid with d_regularizer.kind {self.kind}; "
+                "valid: 0, or kind zero-centred"
+            )
+
+    @property
+    def active(self) -> bool:
+        """Whether there is a penalty at all."""
+        return self.gamma > 0 or self.r2_gamma > 0
 
 
 @dataclass(frozen=True)
@@ -111,6 +143,11 @@ class Growth:
 
     def __post_init__(self) -> None:
         one_of("growth.mode", self.mode, ("none", "progressive"))
+        power_of_two("growth.initial_resolution", self.initial_resolution, 4)
+        at_least("growth.stabilize_kimg", self.stabilize_kimg, 0)
+        at_least("growth.fade_kimg", self.fade_kimg, 0)
+        if self.mode == "progressive":
+            above("growth.stabilize_kimg + growth.fade_kimg", self.stabilize_kimg + self.fade_kimg, 0)
 
 
 @dataclass(frozen=True)
@@ -174,15 +211,23 @@ class Experiment:
         source: paper and table row.
         generator, discriminator: networks.
         loss: named adversarial loss.
-        d_regularizer, g_regularizer: R1 and path length.
+        d_regularizer, g_regularizer: gradient penalty and path length.
+        drift: weight of D(x)^2 on reals (ProGAN appendix A.1).
+        label_weight: weight of the class logits' cross-entropy, for discriminators that classify (AC-GAN).
         style_mixing: probability of mixing two latents (StyleGAN section 3.1).
+        style_mixing_unit: samples that share one coin and one cut, by resolution: the authors' minibatch per
+            GPU; 1 mixes a percentage of images, as the paper words it.
+        optimizer: "adam", or "rmsprop" with alpha = beta2 and the same epsilon.
         adam: optimizer constants of both networks.
         learning_rate: of both networks, by resolution.
         batch: total batch by resolution.
-        micro_batch: images through the networks at once; gradients of batch / micro_batch passes add up.
-            0 means the whole batch.
+        micro_batch: most images through the networks at once; gradients of batch / micro_batch passes add
+            up. 0 means the whole batch.
+        step_order: which network is updated first. "d-first" averages the generator before its update
+            (ProGAN, StyleGAN, MSG-GAN), "g-first" after it (StyleGAN2).
         total_kimg: thousands of real images to show.
         ema_half_life_kimg: half-life of the averaged generator.
+        ema_beta: its decay per step instead, whatever the batch (ProGAN: 0.999); None for the half-life.
         growth: progressive growing.
         data: of reals.
         precision: of the convolution trunk; "auto" picks what the device does best.
@@ -196,15 +241,21 @@ class Experiment:
     generator: GeneratorConfig = field(default_factory=StyleGAN2Generator)
     discriminator: DiscriminatorConfig = field(default_factory=StyleGAN2Discriminator)
     loss: Loss = "nonsaturating"
-    d_regularizer: R1 = R1()
+    d_regularizer: GradientPenalty = GradientPenalty()
     g_regularizer: PathLength = PathLength()
+    drift: float = 0.0
+    label_weight: float = 1.0
     style_mixing: float = 0.9
+    style_mixing_unit: ByResolution = ByResolution(4)
+    optimizer: Optimizer = "adam"
     adam: Adam = Adam()
     learning_rate: ByResolution = ByResolution(0.002)
     batch: ByResolution = ByResolution(32)
     micro_batch: int = 0
+    step_order: StepOrder = "g-first"
     total_kimg: float = 25000.0
     ema_half_life_kimg: float = 10.0
+    ema_beta: float | None = None
     growth: Growth = Growth()
     data: DataOptions = DataOptions()
     precision: Precision = "auto"
@@ -214,32 +265,64 @@ class Experiment:
 
     def __post_init__(self) -> None:
         one_of("loss", self.loss, LOSSES)
+        one_of("optimizer", self.optimizer, OPTIMIZERS)
+        one_of("step_order", self.step_order, STEP_ORDERS)
         one_of("precision", self.precision, PRECISIONS)
         one_of("compile", self.compile, ("none", "first-order"))
         within("style_mixing", self.style_mixing, 0, 1)
         within("seed", self.seed, 0, MAX_SEED)
+        at_least("drift", self.drift, 0)
+        at_least("label_weight", self.label_weight, 0)
         at_least("micro_batch", self.micro_batch, 0)
         at_least("ema_half_life_kimg", self.ema_half_life_kimg, 0)
+        if self.ema_beta is not None:
+            within("ema_beta", self.ema_beta, 0, 1)
         above("total_kimg", self.total_kimg, 0)
         for name, table in (("learning_rate", self.learning_rate), ("run.tick_kimg", self.run.tick_kimg)):
             above(name, table.base, 0)
             for side, value in table.at:
                 above(f"{name}.at.{side}", value, 0)
-        for name in ("resolution", "channels", "label_dim"):
-            ours, theirs = getattr(self.generator, name), getattr(self.discriminator, name)
+        for resolution, unit in ((None, self.style_mixing_unit.base), *self.style_mixing_unit.at):
+            _whole("style_mixing_unit" if resolution is None else f"style_mixing_unit.at.{resolution}", unit)
+        self._check_networks()
+        for resolution, batch in ((None, self.batch.base), *self.batch.at):
+            self._check_batch("batch" if resolution is None else f"batch at {resolution}", batch)
+
+    def _check_networks(self) -> None:
+        """Generator and discriminator make and read the same images, in the way that the run asks for."""
+        g, d = self.generator, self.discriminator
+        for name in ("resolution", "channels", "label_dim", "grid", "pyramid_sides"):
+            ours, theirs = getattr(g, name), getattr(d, name)
             if ours != theirs:
                 raise UserError(
                     f"generator.{name} is {ours} and discriminator.{name} is {theirs}: must agree"
                 )
-        if self.growth.mode != "none":
-            raise UserError("growth.mode: 'progressive' is not supported by these networks; valid: none")
-        for resolution, batch in ((None, self.batch.base), *self.batch.at):
-            self._check_batch("batch" if resolution is None else f"batch at {resolution}", batch)
+        if self.growth.mode == "progressive":
+            for network in (g, d):
+                if not network.grows:
+                    raise UserError(
+                        f"growth.mode: 'progressive' is not valid, the {network.family} {network.role} of "
+                        "this experiment does not grow; valid: none"
+                    )
+            if self.growth.initial_resolution > g.resolution:
+                raise UserError(
+                    f"growth.initial_resolution: {self.growth.initial_resolution} is not valid, it must be "
+                    f"at most the resolution, {g.resolution}"
+                )
+        if self.style_mixing > 0 and not g.mixes_styles:
+            raise UserError(
+                f"style_mixing: {self.style_mixing} is not valid, the {g.family} generator of this experiment "
+                "has one style input; valid: 0"
+            )
+        if self.loss == "relativistic-hinge" and self.micro_batch:
+            raise UserError(
+                f"micro_batch: {self.micro_batch} is not valid with loss relativistic-hinge, which compares "
+                "with the mean of the whole batch; valid: 0"
+            )
 
     def _check_batch(self, name: str, batch: float) -> None:
-        if batch < 1 or batch != int(batch):
-            raise UserError(f"{name}: {batch!r} is not valid, it must be a whole number of at least 1")
-        micro = self.micro_batch or int(batch)
+        _whole(name, batch)
+        micro = min(self.micro_batch or int(batch), int(batch))
         if batch % micro:
             divisors = ", ".join(str(d) for d in range(1, int(batch) + 1) if batch % d == 0)
             raise UserError(f"micro_batch: {micro} does not divide {name} {int(batch)}; valid: {divisors}")
@@ -261,13 +344,23 @@ class Experiment:
         return self.generator.resolution
 
     def with_data(
-        self, resolution: int | None = None, channels: int | None = None, label_dim: int | None = None
+        self,
+        resolution: int | None = None,
+        channels: int | None = None,
+        label_dim: int | None = None,
+        grid: tuple[int, ...] | None = None,
     ) -> Experiment:
         """The same experiment for images of another shape; None leaves a field as it is."""
-        shape = {"resolution": resolution, "channels": channels, "label_dim": label_dim}
+        shape = {"resolution": resolution, "channels": channels, "label_dim": label_dim, "grid": grid}
         given = {name: value for name, value in shape.items() if value is not None}
         return replace(
             self,
             generator=replace(self.generator, **given),
             discriminator=replace(self.discriminator, **given),
         )
+
+
+def _whole(name: str, value: float) -> None:
+    """Raise UserError unless `value` is a whole number of at least 1."""
+    if value < 1 or value != int(value):
+        raise UserError(f"{name}: {value!r} is not valid, it must be a whole number of at least 1")

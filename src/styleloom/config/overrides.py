@@ -21,7 +21,7 @@ from styleloom.config.serialize import (
 )
 from styleloom.errors import UserError, nearest
 
-SHARED = ("resolution", "channels", "label_dim")
+SHARED = ("resolution", "channels", "label_dim", "grid")
 """Fields of both networks, which the top level sets together."""
 
 ROLES = ("generator", "discriminator")
@@ -33,8 +33,8 @@ def apply_overrides(experiment: Experiment, overrides: Sequence[str]) -> Experim
     Fields are dotted (`generator.features.base=8192`), values are read as the field's type: numbers, one of
     a field's choices, `none`, or items separated by commas (`generator.resample_filter=1,2,1`). A number by
     resolution takes one number for all resolutions (`batch=64`) or one row (`batch.at.64=16`).
-    `resolution`, `channels` and `label_dim` at the top set both networks. The experiment is checked once,
-    when all are set.
+    `resolution`, `channels`, `label_dim` and `grid` at the top set both networks. The experiment is checked
+    once, when all are set.
 
     Raises:
         UserError: an override is malformed, names no field, or the value is not valid.

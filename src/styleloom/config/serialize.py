@@ -11,32 +11,15 @@ import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias, Union, overload
+from typing import Any, Literal, TypeAlias, Union, overload
 
 from styleloom.config.checks import one_of, power_of_two
 from styleloom.config.experiment import ByResolution, Experiment
-from styleloom.config.networks import (
-    DiscriminatorConfig,
-    GeneratorConfig,
-    StyleGAN2Discriminator,
-    StyleGAN2Generator,
-)
+from styleloom.config.networks import FAMILIES, DiscriminatorConfig, GeneratorConfig
 from styleloom.errors import UserError, nearest
 
 Role: TypeAlias = Literal["generator", "discriminator"]
 
-
-class Family(NamedTuple):
-    """The configuration classes of one family of networks."""
-
-    generator: type
-    discriminator: type
-
-
-FAMILIES: dict[str, Family] = {
-    StyleGAN2Generator.family: Family(StyleGAN2Generator, StyleGAN2Discriminator),
-}
-"""The one place that knows which class a family's name stands for."""
 
 Json: TypeAlias = Any
 """What the json module reads and writes: dict, list, str, int, float, bool, None."""

@@ -9,19 +9,19 @@ from styleloom.types import NoiseMode
 
 
 class NoiseInput(nn.Module):
-    """One noise map of side `side` px, scaled by a learned strength that starts at 0.
+    """One noise map of `size` px, scaled by a learned strength that starts at 0.
 
     Args:
-        side: px.
+        size: height and width, px.
         strengths: 1 for a scalar (StyleGAN2), the number of channels for a weight each (StyleGAN).
     """
 
     fixed: Tensor
 
-    def __init__(self, side: int, strengths: int = 1) -> None:
+    def __init__(self, size: tuple[int, int], strengths: int = 1) -> None:
         super().__init__()
         self.strength = nn.Parameter(torch.zeros(strengths) if strengths > 1 else torch.zeros(()))
-        self.register_buffer("fixed", torch.randn(1, 1, side, side))
+        self.register_buffer("fixed", torch.randn(1, 1, *size))
 
     def forward(self, batch: int, noise: NoiseMode | Tensor) -> Tensor | None:
         """The scaled map [N or 1, 1 or C, H, W], float32; None for "none"."""

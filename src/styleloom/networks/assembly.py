@@ -45,7 +45,8 @@ class SynthesisTrunk(Trunk):
     """w to images."""
 
     num_noises: int
-    noise_sides: tuple[int, ...]
+    noise_sizes: tuple[tuple[int, int], ...]
+    """Height and width of every noise map, px, in layer order; empty without noise inputs."""
 
     def forward(self, ws: Tensor, growth: GrowthState | None, noise: Noise) -> Images:
         raise NotImplementedError

@@ -35,7 +35,7 @@ class StyledConv(nn.Module):
     Args:
         num_in, num_out, w_dim: channels and style size.
         kernel: side of the kernel.
-        noise_side: px of the noise map; None for no noise input.
+        noise_size: height and width of the noise map, px; None for no noise input.
         demodulate: equation 3; off in toRGB.
         act, resample, taps, clamp: as in `EqualizedConv`.
     """
@@ -48,7 +48,7 @@ class StyledConv(nn.Module):
         kernel: int,
         act: config.Activation,
         taps: tuple[float, ...],
-        noise_side: int | None = None,
+        noise_size: tuple[int, int] | None = None,
         resample: Resample = "none",
         demodulate: bool = True,
         clamp: float | None = None,
@@ -57,7 +57,7 @@ class StyledConv(nn.Module):
         self.affine = EqualizedDense(w_dim, num_in)
         self.weight = nn.Parameter(torch.randn(num_out, num_in, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(num_out))
-        self.noise = NoiseInput(noise_side) if noise_side else None
+        self.noise = NoiseInput(noise_size) if noise_size else None
         self.scale = 1 / math.sqrt(num_in * kernel**2)
         self.act: config.Activation = act
         self.resample: Resample = resample
@@ -90,14 +90,15 @@ class SynthesisBlock(nn.Module):
         super().__init__()
         num_in, num_out = cfg.features.at_side(side // 2), cfg.features.at_side(side)
         taps, act, clamp = cfg.resample_filter, cfg.activation, cfg.clamp
+        size = cfg.size_at(side)
         first, last = side == 4, side == cfg.resolution
         self.conv_up = None
         self.skip = None
         if not first:
-            self.conv_up = StyledConv(num_in, num_out, cfg.w_dim, 3, act, taps, side, "up", clamp=clamp)
+            self.conv_up = StyledConv(num_in, num_out, cfg.w_dim, 3, act, taps, size, "up", clamp=clamp)
             if cfg.architecture == "resnet":
                 self.skip = EqualizedConv(num_in, num_out, 1, "linear", "up", taps, bias=False)
-        self.conv = StyledConv(num_out, num_out, cfg.w_dim, 3, act, taps, side, clamp=clamp)
+        self.conv = StyledConv(num_out, num_out, cfg.w_dim, 3, act, taps, size, clamp=clamp)
         self.to_rgb = None
         if last or cfg.architecture == "skip":
             self.to_rgb = StyledConv(
@@ -124,10 +125,12 @@ class SynthesisNetwork(SynthesisTrunk):
     def __init__(self, cfg: config.StyleGAN2Generator) -> None:
         super().__init__()
         self.cfg = cfg
-        self.const = nn.Parameter(torch.randn(1, cfg.features.at_side(4), 4, 4))
+        self.const = nn.Parameter(torch.randn(1, cfg.features.at_side(4), *cfg.grid))
         self.blocks = nn.ModuleList(SynthesisBlock(cfg, side) for side in cfg.sides)
-        self.noise_sides = tuple(side for side in cfg.sides for _ in range(1 if side == 4 else 2))
-        self.num_noises = len(self.noise_sides)
+        self.noise_sizes = tuple(
+            cfg.size_at(side) for side in cfg.sides for _ in range(1 if side == 4 else 2)
+        )
+        self.num_noises = len(self.noise_sizes)
         self.prefer_channels_last()
 
     def forward(self, ws: Tensor, growth: GrowthState | None, noise: Noise) -> Images:
@@ -189,7 +192,7 @@ class DiscriminatorTail(nn.Module):
         if cfg.architecture == "skip":
             self.from_rgb = EqualizedConv(cfg.channels, maps, 1, cfg.activation)
         self.conv = EqualizedConv(maps + extra, maps, 3, cfg.activation, clamp=cfg.clamp)
-        self.dense = EqualizedDense(maps * 16, hidden, cfg.activation)
+        self.dense = EqualizedDense(maps * cfg.grid[0] * cfg.grid[1], hidden, cfg.activation)
         selected = max(cfg.label_dim, 1)
         self.out = EqualizedDense(hidden, cfg.projection.width if cfg.projects else selected)
 
@@ -207,7 +210,7 @@ class Discriminator(Trunk):
     def __init__(self, cfg: config.StyleGAN2Discriminator) -> None:
         super().__init__()
         self.cfg = cfg
-        self.blocks = nn.ModuleList(DiscriminatorBlock(cfg, side) for side in cfg.sides if side > 4)
+        self.blocks = nn.ModuleList(DiscriminatorBlock(cfg, side) for side in cfg.sides[:0:-1])
         self.tail = DiscriminatorTail(cfg)
         self.projection = None
         if cfg.projects:

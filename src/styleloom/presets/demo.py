@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from styleloom.config.experiment import R1, ByResolution, DataOptions, Experiment, PathLength, RunOptions
+from styleloom.config.experiment import (
+    ByResolution,
+    DataOptions,
+    Experiment,
+    GradientPenalty,
+    PathLength,
+    RunOptions,
+)
 from styleloom.config.networks import FeatureMaps, Mapping
 from styleloom.presets.stylegan2 import F_FFHQ
 
@@ -15,7 +22,7 @@ DEMO = replace(
     F_FFHQ.with_data(resolution=32),
     name="demo",
     source="StyleGAN2 configuration F, narrow, for the embedded emoji at 32 x 32 px",
-    d_regularizer=R1(gamma=1.0, every=16),
+    d_regularizer=GradientPenalty(gamma=1.0, every=16),
     g_regularizer=PathLength(weight=2.0, every=4),
     learning_rate=ByResolution(0.0025),
     batch=ByResolution(16),
@@ -40,7 +47,7 @@ EMOJI_64 = replace(
     F_FFHQ.with_data(resolution=64),
     name="emoji-64",
     source="StyleGAN2 configuration F, narrow, for the embedded emoji at 64 x 64 px",
-    d_regularizer=R1(gamma=2.0, every=16),
+    d_regularizer=GradientPenalty(gamma=2.0, every=16),
     g_regularizer=PathLength(weight=2.0, every=4),
     learning_rate=ByResolution(0.0025),
     batch=ByResolution(16),

@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from styleloom.config.experiment import R1, Adam, ByResolution, DataOptions, Experiment, PathLength
+from styleloom.config.experiment import (
+    Adam,
+    ByResolution,
+    DataOptions,
+    Experiment,
+    GradientPenalty,
+    PathLength,
+)
 from styleloom.config.networks import (
-    ARCHITECTURES,
+    TABLE_2_ARCHITECTURES,
     Architecture,
     FeatureMaps,
     StyleGAN2Discriminator,
@@ -31,7 +38,7 @@ E_FFHQ = Experiment(
         resolution=1024, architecture="resnet", resample_filter=(1, 3, 3, 1), features=FeatureMaps(base=8192)
     ),
     loss="nonsaturating",
-    d_regularizer=R1(gamma=100, every=16),
+    d_regularizer=GradientPenalty(gamma=100, every=16),
     g_regularizer=PathLength(weight=2, decay=0.01, batch_shrink=2, every=4),
     style_mixing=0.9,
     adam=Adam(beta1=0.0, beta2=0.99, epsilon=1e-8),
@@ -99,8 +106,8 @@ def _cell(config: Experiment, g: Architecture, d: Architecture, suffix: str, dat
 TABLE_2 = tuple(
     _cell(config, g, d, suffix, dataset)
     for config, suffix, dataset in ((E_FFHQ, "", "FFHQ"), (E_CAR, "-car", "LSUN Car"))
-    for g in ARCHITECTURES
-    for d in ARCHITECTURES
+    for g in TABLE_2_ARCHITECTURES
+    for d in TABLE_2_ARCHITECTURES
 )
 
 PRESETS: dict[str, Experiment] = {

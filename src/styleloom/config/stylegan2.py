@@ -1,0 +1,114 @@
+"""Configurations of StyleGAN2's networks (Karras et al. 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, TypeAlias
+
+from styleloom.config.checks import at_least, one_of, within
+from styleloom.config.parts import ACTIVATIONS, Activation, FeatureMaps, ImageShape, Mapping, MinibatchStd
+
+Architecture: TypeAlias = Literal["orig", "skip", "resnet", "growing"]
+ARCHITECTURES: tuple[Architecture, ...] = Architecture.__args__  # type: ignore[attr-defined]
+TABLE_2_ARCHITECTURES: tuple[Architecture, ...] = ("orig", "skip", "resnet")
+
+
+@dataclass(frozen=True)
+class StyleGAN2Generator(ImageShape):
+    """The generator of StyleGAN2 configurations B to F (StyleGAN2 section 2, Fig. 2 and 7).
+
+    Args:
+        resolution, channels, label_dim, grid: see `ImageShape`.
+        z_dim, w_dim: of the latent spaces.
+        features: channels by resolution.
+        mapping: the mapping network.
+        architecture: how features meet RGB (Fig. 7); "growing" is that of configurations B to D.
+        resample_filter: taps of the separable resampling filter, normalised on use.
+        activation: of the synthesis layers.
+        w_avg_beta: decay of the running average of w, per training pass.
+        clamp: bound of activations for mixed precision in the authors' PyTorch port; None as in the paper.
+    """
+
+    family: ClassVar[str] = "stylegan2"
+    role: ClassVar[Literal["generator"]] = "generator"
+
+    z_dim: int = 512
+    w_dim: int = 512
+    features: FeatureMaps = field(default_factory=FeatureMaps)
+    mapping: Mapping = field(default_factory=Mapping)
+    architecture: Architecture = "skip"
+    resample_filter: tuple[float, ...] = (1, 3, 3, 1)
+    activation: Activation = "lrelu"
+    w_avg_beta: float = 0.995
+    clamp: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("generator.z_dim", self.z_dim, 1)
+        at_least("generator.w_dim", self.w_dim, 1)
+        one_of("generator.architecture", self.architecture, ARCHITECTURES)
+        one_of("generator.activation", self.activation, ACTIVATIONS)
+        at_least("generator.resample_filter (number of taps)", len(self.resample_filter), 1)
+        within("generator.w_avg_beta", self.w_avg_beta, 0, 1)
+
+    @property
+    def grows(self) -> bool:
+        """Configurations B to D only."""
+        return self.architecture == "growing"
+
+    @property
+    def mixes_styles(self) -> bool:
+        """Every layer has a style."""
+        return True
+
+    @property
+    def num_ws(self) -> int:
+        """Style inputs: 2 log2(resolution) - 2, 18 at 1024."""
+        return 2 * len(self.sides)
+
+
+@dataclass(frozen=True)
+class StyleGAN2Discriminator(ImageShape):
+    """The discriminator of StyleGAN2 configurations B to F (Fig. 7 and Table 2).
+
+    Args:
+        resolution, channels, label_dim, grid: as in the generator.
+        features: channels by resolution.
+        architecture: how features meet RGB; "growing" is that of configurations B to D.
+        resample_filter: taps of the separable resampling filter.
+        activation: of the hidden layers.
+        minibatch_std: of the 4x4 block.
+        labels: "select" has one output per class and picks the label's (StyleGAN, StyleGAN2); "project"
+            takes the inner product with a mapped label (the authors' PyTorch port).
+        projection: with labels = "project", the label's mapping network; its width is that of the product.
+        clamp: as in the generator.
+    """
+
+    family: ClassVar[str] = "stylegan2"
+    role: ClassVar[Literal["discriminator"]] = "discriminator"
+
+    features: FeatureMaps = field(default_factory=FeatureMaps)
+    architecture: Architecture = "resnet"
+    resample_filter: tuple[float, ...] = (1, 3, 3, 1)
+    activation: Activation = "lrelu"
+    minibatch_std: MinibatchStd = field(default_factory=MinibatchStd)
+    labels: Literal["select", "project"] = "select"
+    projection: Mapping = field(default_factory=lambda: Mapping(labels="embed"))
+    clamp: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("discriminator.architecture", self.architecture, ARCHITECTURES)
+        one_of("discriminator.activation", self.activation, ACTIVATIONS)
+        one_of("discriminator.labels", self.labels, ("select", "project"))
+        at_least("discriminator.resample_filter (number of taps)", len(self.resample_filter), 1)
+
+    @property
+    def projects(self) -> bool:
+        """Whether the logit is an inner product with a mapped label."""
+        return self.labels == "project" and self.label_dim > 0
+
+    @property
+    def grows(self) -> bool:
+        """Configurations B to D only."""
+        return self.architecture == "growing"
