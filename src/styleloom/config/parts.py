@@ -56,7 +56,8 @@ class Mapping:
         activation: of every layer.
         normalize_z: project the input to the hypersphere first.
         labels: "concat" multiplies the label by a matrix and normalises it together with z (StyleGAN,
-            StyleGAN2); "embed" embeds and normalises it apart from z (the authors' PyTorch port).
+            StyleGAN2); "embed" embeds and normalises it apart from z (the authors' PyTorch port); "join" puts
+            the label itself beside z and normalises both together (ProGAN).
     """
 
     layers: int = 8
@@ -64,13 +65,13 @@ class Mapping:
     lr_multiplier: float = 0.01
     activation: Activation = "lrelu"
     normalize_z: bool = True
-    labels: Literal["concat", "embed"] = "concat"
+    labels: Literal["concat", "embed", "join"] = "concat"
 
     def __post_init__(self) -> None:
         at_least("mapping.layers", self.layers, 0)
         at_least("mapping.width", self.width, 1)
         one_of("mapping.activation", self.activation, ACTIVATIONS)
-        one_of("mapping.labels", self.labels, ("concat", "embed"))
+        one_of("mapping.labels", self.labels, ("concat", "embed", "join"))
         if not self.lr_multiplier > 0:
             at_least("mapping.lr_multiplier", self.lr_multiplier, 1e-9)
 

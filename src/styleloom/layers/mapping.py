@@ -39,6 +39,8 @@ class MappingNetwork(nn.Module):
         if label_dim and config.labels == "concat":
             self.label_weight = nn.Parameter(torch.randn(label_dim, z_dim))
             num_in += z_dim
+        elif label_dim and config.labels == "join":
+            num_in += label_dim
         elif label_dim:
             self.label_embedding = EqualizedDense(label_dim, w_dim)
             num_in += w_dim
@@ -53,6 +55,8 @@ class MappingNetwork(nn.Module):
         parts = [z] if z is not None and self.z_dim else []
         if self.label_weight is not None and label is not None:
             parts.append(label @ self.label_weight)
+        if self.config.labels == "join" and self.label_dim and label is not None:
+            parts.append(label.to(z.dtype) if z is not None else label)
         if self.label_embedding is not None and label is not None:
             # Each part on its own sphere, as the authors' PyTorch port has it.
             parts = [pixel_norm(p) for p in parts] if self.config.normalize_z else parts

@@ -1,0 +1,277 @@
+"""ProGAN (Karras et al. 2018): the networks of Table 2, which grow level by level.
+
+The reader will find growth (section 2, Fig. 2) in `layers.growing`, the equalized learning rate (section 4.1)
+in `layers.equalized`, pixel norm (section 4.2) in `layers.pixel_norm`, the minibatch standard deviation
+(section 3) in `DiscriminatorTail`. The left half of Table 2 is `SynthesisNetwork`, the right half
+`Discriminator`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from styleloom.config import networks as config
+from styleloom.errors import UserError
+from styleloom.layers.equalized import EqualizedConv, EqualizedDense
+from styleloom.layers.growing import active, down2, fade_rgb, grown_features
+from styleloom.layers.mapping import MappingNetwork
+from styleloom.layers.minibatch_std import minibatch_std
+from styleloom.layers.pixel_norm import pixel_norm
+from styleloom.networks.assembly import StyleGenerator, SynthesisTrunk, Truncation, Trunk
+from styleloom.ops.bias_act import bias_act
+from styleloom.ops.conv_layer import Resample
+from styleloom.types import GrowthState, Images, Noise
+
+BOX = (1.0, 1.0)
+"""Taps with which upsampling repeats pixels and downsampling is the mean of 2 x 2 (appendix A)."""
+
+ROOT2 = math.sqrt(2.0)
+"""He's gain, within the weights; the leaky ReLU has none of its own (section 4.1)."""
+
+INPUT_GAIN = ROOT2 / 4
+"""The authors' gain of the input layer: He's for 16 inputs to each pixel, a 4x4 convolution of a 1x1 map."""
+
+
+def hidden_conv(
+    num_in: int, num_out: int, act: config.Activation, resample: Resample = "none", kernel: int = 3
+) -> EqualizedConv:
+    """A hidden convolution of either network, with bias and activation.
+
+    "up" repeats pixels before it, "down" averages 2 x 2 between it and the bias; each is one convolution.
+    """
+    return EqualizedConv(num_in, num_out, kernel, act, resample, BOX, weight_gain=ROOT2, act_gain=1.0)
+
+
+def normalized(x: Tensor) -> Tensor:
+    """Pixel norm with statistics in float32; x [N, C, H, W] keeps its type."""
+    return pixel_norm(x.float()).to(x.dtype)
+
+
+# ---- generator
+
+
+class DenseInput(nn.Module):
+    """The input layer: w [N, W] -> [N, C, h, w], with a bias for each channel, and activation."""
+
+    def __init__(self, cfg: config.ProGANGenerator) -> None:
+        super().__init__()
+        self.size = (cfg.features.at_side(4), *cfg.grid)
+        gain = ROOT2 if cfg.gain == "sqrt2" else INPUT_GAIN
+        self.dense = EqualizedDense(cfg.w_dim, math.prod(self.size), weight_gain=gain, bias=False)
+        self.bias = nn.Parameter(torch.zeros(self.size[0]))
+        self.act: config.Activation = cfg.activation
+
+    def forward(self, w: Tensor) -> Tensor:
+        """[N, W] -> [N, C, h, w]."""
+        return bias_act(self.dense(w).unflatten(1, self.size), self.bias, self.act, gain=1.0)
+
+
+class InputBlock(nn.Module):
+    """The lowest level: input layer and convolution."""
+
+    def __init__(self, cfg: config.ProGANGenerator) -> None:
+        super().__init__()
+        maps = cfg.features.at_side(4)
+        self.input = DenseInput(cfg)
+        self.conv = hidden_conv(maps, maps, cfg.activation)
+        self.norm_input = cfg.pixel_norm == "every"
+        self.norm = cfg.pixel_norm != "none"
+
+    def forward(self, w: Tensor, enter: Callable[[Tensor], Tensor]) -> Tensor:
+        """w [N, W] -> features [N, C, h, w]; the input layer computes in w's type, `enter` ends that."""
+        x = self.input(w)
+        x = self.conv(enter(pixel_norm(x) if self.norm_input else x))
+        return normalized(x) if self.norm else x
+
+
+class SynthesisBlock(nn.Module):
+    """A level above the lowest: up-convolution and convolution."""
+
+    def __init__(self, cfg: config.ProGANGenerator, side: int) -> None:
+        super().__init__()
+        num_in, num_out = cfg.features.at_side(side // 2), cfg.features.at_side(side)
+        self.conv_up = hidden_conv(num_in, num_out, cfg.activation, "up")
+        self.conv = hidden_conv(num_out, num_out, cfg.activation)
+        self.norm = cfg.pixel_norm != "none"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features [N, I, H, W] -> [N, O, 2H, 2W]."""
+        for layer in (self.conv_up, self.conv):
+            x = normalized(layer(x)) if self.norm else layer(x)
+        return x
+
+
+class SynthesisNetwork(SynthesisTrunk):
+    """The normalised latent to images of the active level (Table 2, left).
+
+    Args:
+        cfg: its configuration.
+        rgb_sides: nominal sides, px, of the levels with a toRGB layer; None for every level.
+    """
+
+    num_noises = 0
+    noise_sizes = ()
+
+    def __init__(self, cfg: config.ProGANGenerator, rgb_sides: Sequence[int] | None = None) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.blocks = nn.ModuleList([InputBlock(cfg), *(SynthesisBlock(cfg, side) for side in cfg.sides[1:])])
+        gain = ROOT2 if cfg.gain == "sqrt2" else 1.0
+        self.to_rgb = nn.ModuleDict(
+            {
+                str(side): EqualizedConv(cfg.features.at_side(side), cfg.channels, 1, weight_gain=gain)
+                for side in (cfg.sides if rgb_sides is None else rgb_sides)
+            }
+        )
+        self.prefer_channels_last()
+
+    def features(self, ws: Tensor, noise: Noise, top_level: int) -> list[Tensor]:
+        """Features [N, C, H, W] of levels 0 to `top_level`; no higher one is evaluated.
+
+        Args:
+            ws: [N, 1, W], latent and label.
+            noise: a mode, or no maps, since there are no noise inputs.
+            top_level: 0 at the lowest.
+        """
+        if not isinstance(noise, str) and len(noise):
+            raise UserError(f"noise: {len(noise)} maps given, this network takes none")
+        xs = [self.blocks[0](ws[:, 0], self.enter)]
+        for level in range(1, top_level + 1):
+            xs.append(self.blocks[level](xs[-1]))
+        return xs
+
+    def rgb(self, side: int, x: Tensor) -> Tensor:
+        """Features of the level of nominal `side` px -> images [N, C, H, W], float32."""
+        return self.to_rgb[str(side)](x).float()
+
+    def forward(self, ws: Tensor, growth: GrowthState | None, noise: Noise) -> Images:
+        """ws [N, 1, W] -> images [N, C, H, W] of the active level's size."""
+        growth = active(growth, len(self.cfg.sides))
+        xs = self.features(ws, noise, growth.level)
+        side = self.cfg.sides[growth.level]
+        return fade_rgb(lambda: self.rgb(side // 2, xs[-2]), self.rgb(side, xs[-1]), growth.alpha)
+
+
+class LatentGenerator(StyleGenerator):
+    """A generator whose one style input is the normalised latent itself: there is no w to average.
+
+    `w_avg` stays 0 and is not stored.
+    """
+
+    def __init__(self, cfg: config.ProGANGenerator, synthesis: SynthesisTrunk) -> None:
+        labels = config.Mapping(layers=0, normalize_z=cfg.normalize_z, labels="join")
+        mapping = MappingNetwork(labels, cfg.z_dim, cfg.w_dim, cfg.label_dim)
+        super().__init__(mapping, synthesis, cfg.resolution, cfg.num_ws, cfg.w_dim, w_avg_beta=1.0)
+        self.register_buffer("w_avg", torch.zeros(cfg.w_dim), persistent=False)
+
+    def truncate(self, ws: Tensor, psi: Truncation, layers: int | None = None) -> Tensor:
+        """ws as they are. Raises UserError where `psi` asks for truncation."""
+        if super().truncate(ws, psi, layers) is not ws:
+            raise UserError(
+                f"truncation: {psi} is not valid, ProGAN has no w to truncate, its latents lie on a "
+                "hypersphere; valid: 1"
+            )
+        return ws
+
+
+def build_generator(cfg: config.ProGANGenerator) -> StyleGenerator:
+    """The generator of `cfg`, with fresh weights from the global random generator."""
+    return LatentGenerator(cfg, SynthesisNetwork(cfg))
+
+
+# ---- discriminator
+
+
+class DiscriminatorBlock(nn.Module):
+    """A level above the lowest: convolution, convolution with pooling."""
+
+    def __init__(self, cfg: config.ProGANDiscriminator, side: int) -> None:
+        super().__init__()
+        here, below = cfg.features.at_side(side), cfg.features.at_side(side // 2)
+        self.conv = hidden_conv(here, here, cfg.activation)
+        self.pool_after = cfg.pooling == "after"
+        self.conv_down = hidden_conv(here, below, cfg.activation, "none" if self.pool_after else "down")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features [N, I, H, W] -> [N, O, H/2, W/2]."""
+        x = self.conv_down(self.conv(x))
+        return down2(x) if self.pool_after else x
+
+
+class DiscriminatorTail(nn.Module):
+    """The lowest level: minibatch standard deviation, convolution, two dense layers.
+
+    Args:
+        features: channels; those of stage 0 are the first dense layer's outputs.
+        grid: height and width, px.
+        act: of the hidden layers.
+        std: the minibatch standard deviation.
+        outputs: of the network.
+    """
+
+    def __init__(
+        self,
+        features: config.FeatureMaps,
+        grid: tuple[int, ...],
+        act: config.Activation,
+        std: config.MinibatchStd,
+        outputs: int,
+    ) -> None:
+        super().__init__()
+        self.std = std
+        maps, hidden = features.at_side(4), features.at_side(2)
+        self.conv = hidden_conv(maps + (std.features if std.group_size > 1 else 0), maps, act)
+        self.dense = EqualizedDense(maps * math.prod(grid), hidden, act, weight_gain=ROOT2, act_gain=1.0)
+        self.out = EqualizedDense(hidden, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features [N, C, h, w] -> outputs [N, K], float32."""
+        if self.std.group_size > 1:
+            x = torch.cat([x, minibatch_std(x, self.std.group_size, self.std.features)], 1)
+        x = self.conv(x)
+        return self.out(self.dense(x.float().flatten(1)))
+
+
+class Discriminator(Trunk):
+    """Images of the active level to one logit each (Table 2, right); with labels, also to class logits."""
+
+    def __init__(self, cfg: config.ProGANDiscriminator) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.from_rgb = nn.ModuleDict(
+            {
+                str(side): hidden_conv(cfg.channels, cfg.features.at_side(side), cfg.activation, kernel=1)
+                for side in cfg.sides
+            }
+        )
+        self.blocks = nn.ModuleList(DiscriminatorBlock(cfg, side) for side in cfg.sides[1:])
+        outputs = 1 + cfg.label_dim if cfg.classifies else 1
+        self.tail = DiscriminatorTail(cfg.features, cfg.grid, cfg.activation, cfg.minibatch_std, outputs)
+        self.prefer_channels_last()
+
+    def forward(
+        self, images: Images, label: Tensor | None = None, growth: GrowthState | None = None
+    ) -> Tensor:
+        """Images [N, C, H, W] in [-1, 1] of the active level's size -> logits [N].
+
+        With labels [N, 1 + K]: the score, then a logit for each class (AC-GAN). `label` is no input.
+        """
+        if not isinstance(images, Tensor):
+            raise UserError("this discriminator takes images of one resolution, not a pyramid")
+        growth = active(growth, len(self.cfg.sides))
+        self._check(images, growth.level)
+        from_rgb = [lambda y, layer=layer: layer(self.enter(y)) for layer in self.from_rgb.values()]
+        outputs = self.tail(grown_features(images, growth, from_rgb, list(self.blocks)))
+        return outputs if self.cfg.classifies else outputs[:, 0]
+
+    def _check(self, images: Tensor, level: int) -> None:
+        channels, height, width = expected = (self.cfg.channels, *self.cfg.size_at(self.cfg.sides[level]))
+        if images.ndim != 4 or tuple(images.shape[1:]) != expected:
+            raise UserError(
+                f"images: {list(images.shape)} given, at growth level {level} this discriminator takes "
+                f"{channels} channels of {height} x {width} px: [N, {channels}, {height}, {width}]"
+            )
