@@ -11,7 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from styleloom.config.networks import TABLE_2_ARCHITECTURES, Architecture, FeatureMaps, Mapping, MinibatchStd
+from styleloom.config.networks import (
+    ARCHITECTURES,
+    TABLE_2_ARCHITECTURES,
+    Architecture,
+    FeatureMaps,
+    Mapping,
+    MinibatchStd,
+)
 from styleloom.errors import UserError
 from styleloom.layers import equalized
 from styleloom.networks import stylegan2
@@ -49,7 +56,7 @@ def test_every_pair_at_every_resolution(g_arch: Architecture, d_arch: Architectu
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize("architecture", TABLE_2_ARCHITECTURES)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_channels(channels: int, architecture: Architecture) -> None:
     g = generator(architecture=architecture, channels=channels)
     d = discriminator(architecture=architecture, channels=channels)
@@ -186,7 +193,7 @@ def test_sum_of_rgb_is_not_scaled() -> None:
     torch.testing.assert_close(interior, total[:, None, None].expand_as(interior), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("architecture", TABLE_2_ARCHITECTURES)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_clamp_bounds_every_layer(architecture: Architecture) -> None:
     g = generator(architecture=architecture, clamp=0.05)
     d = discriminator(architecture=architecture, clamp=0.05)
@@ -211,7 +218,7 @@ def test_activation_of_the_configuration() -> None:
 
 def test_filter_of_the_configuration() -> None:
     for build, x in ((generator, torch.randn(2, 6)), (discriminator, torch.randn(2, 3, 16, 16))):
-        for architecture in TABLE_2_ARCHITECTURES:
+        for architecture in ARCHITECTURES:
             results = []
             for taps in ((1, 3, 3, 1), (1, 1)):
                 torch.manual_seed(0)
@@ -266,7 +273,7 @@ def test_fast_paths_equal_slow_ones(
 
 
 @pytest.mark.parametrize("resolution", [1024, 2048])
-@pytest.mark.parametrize("architecture", TABLE_2_ARCHITECTURES)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_shapes_at_1024_and_beyond(resolution: int, architecture: Architecture) -> None:
     config = {"resolution": resolution, "architecture": architecture, "features": FeatureMaps(16384)}
     with torch.device("meta"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
@@ -16,7 +17,7 @@ from styleloom.networks.stylegan2 import Discriminator
 
 from .tiny import synthesis_of
 
-BASE = {"E": 8192, "F": 16384}
+BASE = {"B-D": 8192, "E": 8192, "F": 16384}
 MAPPING = 2_101_248
 
 # row, architecture: parameters at 1024, 512, 256 px
@@ -24,17 +25,19 @@ GENERATORS: dict[tuple[str, Architecture], tuple[int, int, int]] = {
     ("E", "skip"): (24_900_764, 24_860_935, 24_767_458),
     ("E", "orig"): (23_596_292, 23_572_978, 23_512_528),
     ("E", "resnet"): (24_557_316, 24_533_490, 24_470_992),
+    ("B-D", "growing"): (24_900_764, 24_860_935, 24_767_458),
     ("F", "skip"): (30_370_060, 30_276_583, 30_034_338),
 }
 DISCRIMINATORS: dict[tuple[str, Architecture], tuple[int, int, int]] = {
     ("E", "resnet"): (24_038_161, 24_030_753, 24_001_089),
     ("E", "orig"): (23_077_137, 23_070_241, 23_042_625),
     ("E", "skip"): (23_087_249, 23_080_225, 23_052_353),
+    ("B-D", "growing"): (23_087_249, 23_080_225, 23_052_353),
     ("F", "resnet"): (29_012_513, 28_982_849, 28_864_129),
 }
 
 SIDES = tuple(2**r for r in range(2, 11))
-# Row of the table: for each side, E and F.
+# For each side; B-D are as E here.
 G_BLOCKS = {
     "E": (2_630_657, 5_244_930, 5_244_930, 5_244_930, 2_163_970, 639_618, 209_218, 76_962, 31_570),
     "F": (2_630_657, 5_244_930, 5_244_930, 5_244_930, 5_244_930, 2_163_970, 639_618, 209_218, 76_962),
@@ -91,7 +94,7 @@ def test_discriminators(row: str, architecture: Architecture, i: int) -> None:
     )
 
 
-@pytest.mark.parametrize("row", BASE)
+@pytest.mark.parametrize("row", ["E", "F"])
 def test_generator_block_by_block(row: str) -> None:
     g = generator(row, "skip", 1024)
     network = synthesis_of(g)
@@ -103,7 +106,7 @@ def test_generator_block_by_block(row: str) -> None:
     assert tuple(count_parameters(block.to_rgb) for block in blocks) == TO_RGB[row]
 
 
-@pytest.mark.parametrize("row", BASE)
+@pytest.mark.parametrize("row", ["E", "F"])
 def test_discriminator_block_by_block(row: str) -> None:
     d = discriminator(row, "resnet", 1024)
     blocks: list[Any] = list(d.blocks)
@@ -116,6 +119,22 @@ def test_from_rgb_of_a_skip_discriminator() -> None:
     d = discriminator("E", "skip", 1024)
     blocks: list[Any] = [*d.blocks, d.tail]
     assert tuple(count_parameters(block.from_rgb) for block in reversed(blocks)) == FROM_RGB_E
+
+
+def test_growing_networks_block_by_block() -> None:
+    """Configurations B to D: the layers of E without residual branches, RGB at every level."""
+    g, d = generator("B-D", "growing", 1024), discriminator("B-D", "growing", 1024)
+    network = synthesis_of(g)
+    blocks: list[Any] = list(network.blocks)
+    own = [count_parameters(block) - count_parameters(block.to_rgb) for block in blocks]
+    assert (own[0] + network.const.numel(), *own[1:]) == G_BLOCKS["E"]
+    assert tuple(count_parameters(block.to_rgb) for block in blocks) == TO_RGB["E"]
+    blocks = [d.tail, *reversed(d.blocks)]
+    own = [count_parameters(block) - count_parameters(block.from_rgb) for block in blocks]
+    maps = [FeatureMaps(base=8192).at_side(side) for side in SIDES]
+    skips = [0, *(here * below for below, here in itertools.pairwise(maps))]
+    assert tuple(map(sum, zip(own, skips, strict=True))) == D_BLOCKS["E"]
+    assert tuple(count_parameters(block.from_rgb) for block in blocks) == FROM_RGB_E
 
 
 def test_buffers_are_not_counted() -> None:

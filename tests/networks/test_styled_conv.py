@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from styleloom.config.networks import TABLE_2_ARCHITECTURES, Architecture
+from styleloom.config.networks import ARCHITECTURES, Architecture
 from styleloom.networks.stylegan2 import StyledConv
 from styleloom.ops.modulated_conv import modulated_layer_reference
 
@@ -19,7 +19,7 @@ TAPS = (1.0, 3.0, 3.0, 1.0)
 
 def test_initial_values() -> None:
     """Weights N(0, 1), biases 0: the mean of 1 of a style is added at run time, once (trap 5)."""
-    layer = StyledConv(64, 64, 16, 3, "lrelu", TAPS, 8)
+    layer = StyledConv(64, 64, 16, 3, "lrelu", TAPS, (8, 8))
     assert layer.weight.std().item() == pytest.approx(1, rel=0.03)
     assert layer.affine.weight.std().item() == pytest.approx(1, rel=0.1)
     assert layer.bias.abs().max() == 0
@@ -36,11 +36,11 @@ def test_initial_values() -> None:
 @pytest.mark.parametrize("gain", [1.0, 0.5])
 def test_formula(demodulate: bool, resample: Any, gain: float) -> None:
     """Style = A w + b + 1; the coefficient of the equalized learning rate is 1 / sqrt(k k in)."""
-    side = 8 if resample == "up" else 4
-    layer = shake(StyledConv(3, 5, 6, 3, "lrelu", TAPS, side, resample, demodulate, clamp=1.2))
+    size = (8, 6) if resample == "up" else (4, 3)
+    layer = shake(StyledConv(3, 5, 6, 3, "lrelu", TAPS, size, resample, demodulate, clamp=1.2))
     assert layer.affine.bias is not None
     assert layer.noise is not None
-    x, w, noise = torch.randn(2, 3, 4, 4), torch.randn(2, 6), torch.randn(2, 1, side, side)
+    x, w, noise = torch.randn(2, 3, 4, 3), torch.randn(2, 6), torch.randn(2, 1, *size)
     style = w @ layer.affine.weight.t() / math.sqrt(6) + layer.affine.bias + 1
     expected = modulated_layer_reference(
         x,
@@ -60,7 +60,7 @@ def test_formula(demodulate: bool, resample: Any, gain: float) -> None:
     assert expected.abs().max().item() == pytest.approx(1.2 * gain)
 
 
-@pytest.mark.parametrize("architecture", TABLE_2_ARCHITECTURES)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_roles(architecture: Architecture) -> None:
     """toRGB: 1x1, linear, modulated but not demodulated, no noise (trap 24). All others are demodulated."""
     for block in synthesis_of(generator(32, architecture=architecture)).blocks:

@@ -80,14 +80,29 @@ def paper_files() -> list[str]:
     return files
 
 
+def foreign(paper: str, found: set[str]) -> set[str]:
+    """Which of these imports a paper's file may not have: it builds on shared layers and earlier papers."""
+    earlier = tuple(f"networks.{name}" for name in PAPERS[: PAPERS.index(paper)])
+    packages = ("ops", "layers", "networks.assembly", "config.networks", "errors", "types", *earlier)
+    return {name for name in found if not allowed(name, packages)}
+
+
 @pytest.mark.parametrize("file", paper_files())
 def test_a_paper_builds_on_shared_layers_and_earlier_papers(file: str) -> None:
     name = Path(file).stem
     assert name in PAPERS, f"{file}: enter the paper in PAPERS, in its place"
-    earlier = tuple(f"networks.{paper}" for paper in PAPERS[: PAPERS.index(name)])
-    packages = ("ops", "layers", "networks.assembly", "config.networks", "errors", "types", *earlier)
-    wrong = {found for found in imports(file) if not allowed(found, packages)}
+    wrong = foreign(name, imports(file))
     assert not wrong, f"{file} imports {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_the_order_of_papers_is_enforced(paper: str) -> None:
+    """Each may import all papers before it and none after it, nor the builder, presets or training."""
+    others = [name for name in PAPERS if name != paper]
+    later = {f"networks.{name}" for name in others if PAPERS.index(name) > PAPERS.index(paper)}
+    assert foreign(paper, {f"networks.{name}" for name in others}) == later
+    higher = {"networks.build", "presets", "presets.stylegan2", "training.losses", "convert.tables"}
+    assert foreign(paper, higher | {"layers.growing", "networks.assembly", "ops.upfirdn"}) == higher
 
 
 def test_shells_know_no_paper() -> None:
@@ -114,11 +129,21 @@ def test_imports_are_seen() -> None:
 # ---- names
 
 
+FAMILY_CLASSES = {cls.__name__ for family in config.FAMILIES.values() for cls in family}
+
+
 def families() -> set[str]:
-    """Names of families, in use and to come."""
-    classes = [c for c in vars(config).values() if isinstance(c, type) and hasattr(c, "family")]
-    assert len(classes) >= 2
-    return {c.family for c in classes} | set(PAPERS)
+    """Names of families, and of the papers that they come from."""
+    return set(config.FAMILIES) | set(PAPERS)
+
+
+def test_every_family_is_in_the_table() -> None:
+    """Under its own name, with a class for each role."""
+    classes = {c for c in vars(config).values() if isinstance(c, type) and hasattr(c, "family")}
+    assert {cls for family in config.FAMILIES.values() for cls in family} == classes
+    for name, family in config.FAMILIES.items():
+        assert family.generator.family == family.discriminator.family == name
+        assert (family.generator.role, family.discriminator.role) == ("generator", "discriminator")
 
 
 def compared_strings(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -162,6 +187,42 @@ def test_no_family_or_preset_is_compared_by_name(file: str) -> None:
 def test_comparisons_are_seen(code: str) -> None:
     names = families() | set(presets.names())
     assert any(text.rstrip("-_") in names for _, text in compared_strings(ast.parse(code)))
+
+
+def family_tests(tree: ast.AST) -> Iterator[int]:
+    """Lines that tell families apart: `.family` in a comparison, a configuration's class, a table's key."""
+    for node in ast.walk(tree):
+        parts = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+        keys = node.keys if isinstance(node, ast.Dict) else []
+        if (
+            (isinstance(node, ast.Name) and node.id in FAMILY_CLASSES)
+            or (isinstance(node, ast.Attribute) and node.attr in FAMILY_CLASSES)
+            or any(isinstance(part, ast.Attribute) and part.attr == "family" for part in parts)
+            or any(isinstance(key, ast.Constant) and key.value in config.FAMILIES for key in keys)
+        ):
+            yield getattr(node, "lineno", 0)
+
+
+KNOWING_FAMILIES = ("config/", "presets/", "networks/", "convert/")
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if not file.startswith(KNOWING_FAMILIES)])
+def test_training_and_tools_know_no_family(file: str) -> None:
+    """They ask a configuration for what it is: `grows`, `mixes_styles`, `pyramid_sides`."""
+    assert not list(family_tests(ast.parse((ROOT / file).read_text())))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "isinstance(g, StyleGAN2Generator)",
+        "type(d) is config.ProGANDiscriminator",
+        "g.family == name",
+        '{"msg-progan": 1, "stylegan": 2}[name]',
+    ],
+)
+def test_told_apart_families_are_seen(code: str) -> None:
+    assert list(family_tests(ast.parse(code)))
 
 
 def test_the_builder_table_has_every_family() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,6 +58,13 @@ def test_ada_minibatch_std_of_the_whole_batch() -> None:
 
 
 TF_G, TF_D = stylegan2_tf.generator_config, stylegan2_tf.discriminator_config
+REVISED = {"synthesis_func": "G_synthesis_stylegan_revised"}
+
+
+def d_stylegan(kwargs: Mapping[str, Any]) -> StyleGAN2Discriminator:
+    return TF_D(kwargs, "D_stylegan")
+
+
 ADA_D = stylegan2_ada.discriminator_config
 
 
@@ -64,7 +72,15 @@ ADA_D = stylegan2_ada.discriminator_config
     ("config", "kwargs", "message"),
     [
         (TF_G, {"fmap_bas": 8192}, "unknown keyword argument 'fmap_bas', did you mean 'fmap_base'"),
-        (TF_G, {"synthesis_func": "G_synthesis_stylegan_revised"}, "synthesis_func 'G_synthesis_stylegan_r"),
+        (
+            TF_G,
+            {"synthesis_func": "G_synthesis_stylegan"},
+            "synthesis_func 'G_synthesis_stylegan' is not",
+        ),
+        (TF_G, {"architecture": "growing"}, "architecture 'growing' is not supported, it must be 'orig' or"),
+        (TF_G, {**REVISED, "architecture": "skip"}, "unknown keyword argument 'architecture'"),
+        (TF_D, {"architecture": "growing"}, "architecture 'growing' is not supported"),
+        (d_stylegan, {"architecture": "orig"}, "D_stylegan: unknown keyword argument 'architecture'"),
         (TF_G, {"resample_kernel": [[1, 2], [2, 1]]}, r"resample_kernel \[\[1, 2\], \[2, 1\]\] is not"),
         (TF_G, {"resolution": 100}, "generator.resolution: 100 is not a power of two"),
         (TF_D, {"latent_size": 512}, "unknown keyword argument 'latent_size'"),
@@ -79,6 +95,42 @@ def test_arguments_that_are_not_valid(
 ) -> None:
     with pytest.raises(UserError, match=message):
         config(kwargs)
+
+
+def test_growing_networks_have_the_defaults_of_the_others() -> None:
+    """`D_stylegan` and `G_synthesis_stylegan_revised` differ from F in their architecture alone."""
+    run = {"structure": "recursive", "is_template_graph": True}
+    assert TF_G({**REVISED, **run}) == replace(StyleGAN2Generator(), architecture="growing")
+    assert d_stylegan(run) == replace(StyleGAN2Discriminator(), architecture="growing")
+
+
+GROWING_G = stylegan2_tf.generator_table(StyleGAN2Generator(resolution=32, architecture="growing"))
+SKIP_G = stylegan2_tf.generator_table(StyleGAN2Generator(resolution=32))
+GROWING_D = stylegan2_tf.discriminator_table(StyleGAN2Discriminator(resolution=32, architecture="growing"))
+SKIP_D = stylegan2_tf.discriminator_table(StyleGAN2Discriminator(resolution=32, architecture="skip"))
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "target"),
+    [
+        (GROWING_G, "G_synthesis/ToRGB_lod0/mod_bias", "synthesis_network.blocks.3.to_rgb.affine.bias"),
+        (GROWING_G, "G_synthesis/ToRGB_lod3/weight", "synthesis_network.blocks.0.to_rgb.weight"),
+        (GROWING_G, "G_synthesis/32x32/Conv1/bias", "synthesis_network.blocks.3.conv.bias"),
+        (GROWING_G, "G_synthesis/32x32/ToRGB/bias", None),
+        (SKIP_G, "G_synthesis/32x32/ToRGB/bias", "synthesis_network.blocks.3.to_rgb.bias"),
+        (SKIP_G, "G_synthesis/ToRGB_lod0/bias", None),
+        (GROWING_D, "FromRGB_lod0/weight", "blocks.0.from_rgb.weight"),
+        (GROWING_D, "FromRGB_lod2/bias", "blocks.2.from_rgb.bias"),
+        (GROWING_D, "FromRGB_lod3/bias", "tail.from_rgb.bias"),
+        (GROWING_D, "32x32/FromRGB/bias", None),
+        (SKIP_D, "32x32/FromRGB/bias", "blocks.0.from_rgb.bias"),
+        (SKIP_D, "4x4/FromRGB/bias", "tail.from_rgb.bias"),
+        (SKIP_D, "FromRGB_lod0/bias", None),
+    ],
+)
+def test_rgb_layers_are_named_by_level_or_by_side(table: Table, name: str, target: str | None) -> None:
+    place = locate(table, name)
+    assert (place and place.target) == target
 
 
 # ---- tables

@@ -1,7 +1,8 @@
 """StyleGAN2 (Karras et al. 2020): weight demodulation and the architectures of Fig. 7.
 
-The reader will find equations 1-3 in `ops.modulated_conv`, the layer of Fig. 2d in `StyledConv`, the three
-ways in which features meet RGB (Fig. 7) in `SynthesisNetwork.forward` and `Discriminator.forward`.
+The reader will find equations 1-3 in `ops.modulated_conv`, the layer of Fig. 2d in `StyledConv`, the ways in
+which features meet RGB in `SynthesisNetwork.forward` and `Discriminator.forward`: the three of Fig. 7, and
+the progressive growing of configurations B to D.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from styleloom.config import networks as config
 from styleloom.errors import UserError
 from styleloom.layers.equalized import EqualizedConv, EqualizedDense
+from styleloom.layers.growing import active, fade_rgb, grown_features
 from styleloom.layers.mapping import MappingNetwork
 from styleloom.layers.minibatch_std import minibatch_std
 from styleloom.layers.noise import NoiseInput
@@ -27,6 +29,26 @@ from styleloom.types import GrowthState, Images, Noise, NoiseMode
 
 RESNET_GAIN = math.sqrt(0.5)
 """Both branches of a residual block add up at unit variance (section 4.1)."""
+
+RGB_AT_EVERY_LEVEL: tuple[config.Architecture, ...] = ("skip", "growing")
+"""Architectures with toRGB and fromRGB at every level; the others have them at full resolution alone."""
+
+
+def meets_rgb(cfg: config.StyleGAN2Generator | config.StyleGAN2Discriminator, side: int) -> bool:
+    """Whether the level of `side` has a toRGB or fromRGB."""
+    return side == cfg.resolution or cfg.architecture in RGB_AT_EVERY_LEVEL
+
+
+def resolve_growth(
+    cfg: config.StyleGAN2Generator | config.StyleGAN2Discriminator, growth: GrowthState | None
+) -> GrowthState:
+    """Where a network stands: at full resolution, unless it grows. Raises UserError where it does not."""
+    if growth is not None and not cfg.grows:
+        raise UserError(
+            f"growth: {growth} given to a {cfg.role} of architecture {cfg.architecture!r}; "
+            f"it has one resolution, 'growing' is the architecture that grows"
+        )
+    return active(growth, len(cfg.sides))
 
 
 class StyledConv(nn.Module):
@@ -91,16 +113,15 @@ class SynthesisBlock(nn.Module):
         num_in, num_out = cfg.features.at_side(side // 2), cfg.features.at_side(side)
         taps, act, clamp = cfg.resample_filter, cfg.activation, cfg.clamp
         size = cfg.size_at(side)
-        first, last = side == 4, side == cfg.resolution
         self.conv_up = None
         self.skip = None
-        if not first:
+        if side > 4:
             self.conv_up = StyledConv(num_in, num_out, cfg.w_dim, 3, act, taps, size, "up", clamp=clamp)
             if cfg.architecture == "resnet":
                 self.skip = EqualizedConv(num_in, num_out, 1, "linear", "up", taps, bias=False)
         self.conv = StyledConv(num_out, num_out, cfg.w_dim, 3, act, taps, size, clamp=clamp)
         self.to_rgb = None
-        if last or cfg.architecture == "skip":
+        if meets_rgb(cfg, side):
             self.to_rgb = StyledConv(
                 num_out, cfg.channels, cfg.w_dim, 1, "linear", taps, demodulate=False, clamp=clamp
             )
@@ -134,26 +155,32 @@ class SynthesisNetwork(SynthesisTrunk):
         self.prefer_channels_last()
 
     def forward(self, ws: Tensor, growth: GrowthState | None, noise: Noise) -> Images:
-        """ws [N, L, W] -> images [N, C, R, R]."""
+        """ws [N, L, W] -> images [N, C, H, W] of the active resolution: full but in "growing"."""
+        growth = resolve_growth(self.cfg, growth)
         noises = [noise] * self.num_noises if isinstance(noise, str) else list(noise)
         if len(noises) != self.num_noises:
             raise UserError(f"noise: {len(noises)} maps given, this network takes {self.num_noises}")
         layers = ws.unbind(1)
+        # A growing network shows its active level and, until that has faded in, the one below.
+        shown = growth.level - int(growth.alpha < 1) if self.cfg.grows else 0
         x = self.enter(self.const.expand(len(ws), -1, -1, -1))
-        y: Tensor | None = None
-        index = 0
-        for block in self.blocks:
+        image: Tensor | None = None
+        for level in range(growth.level + 1):
+            block = self.blocks[level]
             assert isinstance(block, SynthesisBlock)
-            count = 1 if block.conv_up is None else 2
-            x = block(x, layers[index : index + count], noises[index : index + count])
-            index += count
-            if self.cfg.architecture == "skip" and y is not None:
-                y = upsample2d(y, self.cfg.resample_filter)
-            if block.to_rgb is not None:
-                rgb = block.to_rgb(x, layers[index]).float()
-                y = rgb if y is None else y + rgb
-        assert y is not None
-        return y
+            own = slice(max(2 * level - 1, 0), 2 * level + 1)
+            x = block(x, layers[own], noises[own])
+            if block.to_rgb is not None and level >= shown:
+                rgb = block.to_rgb(x, layers[2 * level + 1]).float()
+                image = rgb if image is None else self._add_level(image, rgb, growth.alpha)
+        assert image is not None
+        return image
+
+    def _add_level(self, image: Tensor, rgb: Tensor, alpha: float) -> Tensor:
+        """The image of the levels below, [N, C, H/2, W/2], and the RGB of this one, [N, C, H, W]."""
+        if self.cfg.grows:
+            return fade_rgb(lambda: image, rgb, alpha)
+        return upsample2d(image, self.cfg.resample_filter) + rgb
 
 
 class DiscriminatorBlock(nn.Module):
@@ -164,7 +191,7 @@ class DiscriminatorBlock(nn.Module):
         here, below = cfg.features.at_side(side), cfg.features.at_side(side // 2)
         taps, act, clamp = cfg.resample_filter, cfg.activation, cfg.clamp
         self.from_rgb = None
-        if side == cfg.resolution or cfg.architecture == "skip":
+        if meets_rgb(cfg, side):
             self.from_rgb = EqualizedConv(cfg.channels, here, 1, act, clamp=clamp)
         self.conv = EqualizedConv(here, here, 3, act, clamp=clamp)
         self.conv_down = EqualizedConv(here, below, 3, act, "down", taps, clamp=clamp)
@@ -189,7 +216,7 @@ class DiscriminatorTail(nn.Module):
         maps, hidden = cfg.features.at_side(4), cfg.features.at_side(2)
         extra = self.std.features if self.std.group_size > 1 else 0
         self.from_rgb = None
-        if cfg.architecture == "skip":
+        if meets_rgb(cfg, 4):
             self.from_rgb = EqualizedConv(cfg.channels, maps, 1, cfg.activation)
         self.conv = EqualizedConv(maps + extra, maps, 3, cfg.activation, clamp=cfg.clamp)
         self.dense = EqualizedDense(maps * cfg.grid[0] * cfg.grid[1], hidden, cfg.activation)
@@ -220,9 +247,21 @@ class Discriminator(Trunk):
     def forward(
         self, images: Images, label: Tensor | None = None, growth: GrowthState | None = None
     ) -> Tensor:
-        """Images [N, C, R, R] in [-1, 1], label [N, K] -> logits [N]."""
+        """Images [N, C, H, W] in [-1, 1] of the active resolution, label [N, K] -> logits [N]."""
         if not isinstance(images, Tensor):
             raise UserError("this discriminator takes images of one resolution, not a pyramid")
+        growth = resolve_growth(self.cfg, growth)
+        expected = (self.cfg.channels, *self.cfg.size_at(self.cfg.sides[growth.level]))
+        if images.shape[1:] != expected:
+            raise UserError(
+                f"images: {list(images.shape[1:])} given (channels, height, width), this discriminator takes "
+                f"{list(expected)} at level {growth.level}"
+            )
+        x = self._grown(images, growth) if self.cfg.grows else self._features(images)
+        return self._select(self.tail(x), label)
+
+    def _features(self, images: Tensor) -> Tensor:
+        """Fig. 7: images of full resolution to features of the lowest level."""
         skip = self.cfg.architecture == "skip"
         y = images
         x: Tensor | None = None
@@ -236,9 +275,13 @@ class Discriminator(Trunk):
             if skip:
                 y = downsample2d(y, self.cfg.resample_filter)
         assert x is not None
-        if self.tail.from_rgb is not None:
-            x = x + self.tail.from_rgb(self.enter(y))
-        return self._select(self.tail(x), label)
+        return x if self.tail.from_rgb is None else x + self.tail.from_rgb(self.enter(y))
+
+    def _grown(self, images: Tensor, growth: GrowthState) -> Tensor:
+        """Configurations B to D: images of the active level to features of the lowest."""
+        levels = [self.tail, *reversed(self.blocks)]
+        from_rgb = [lambda y, layer=level.from_rgb: layer(self.enter(y)) for level in levels]
+        return grown_features(images, growth, from_rgb, levels[1:])
 
     def _select(self, outputs: Tensor, label: Tensor | None) -> Tensor:
         """One logit per image: the label's output, or its projection, as the authors' codes select it."""
