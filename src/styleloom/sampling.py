@@ -19,7 +19,7 @@ from styleloom.networks.assembly import StyleGenerator, Truncation, finest
 from styleloom.precision import resolve_device, resolve_precision, set_precision
 from styleloom.snapshot import Snapshot
 from styleloom.snapshot import load as load_snapshot
-from styleloom.types import NoiseMode
+from styleloom.types import GrowthState, NoiseMode
 
 PIXELS_PER_BATCH = 8 * 256 * 256
 """Default batch: as many images as make this many pixels."""
@@ -39,11 +39,15 @@ class Sampler:
     Args:
         generator: in evaluation mode, on its device.
         experiment: what made it.
+        growth: where a growing run stood; None for the full resolution.
     """
 
-    def __init__(self, generator: StyleGenerator, experiment: Experiment) -> None:
+    def __init__(
+        self, generator: StyleGenerator, experiment: Experiment, growth: GrowthState | None = None
+    ) -> None:
         self.generator = generator
         self.experiment = experiment
+        self.growth = growth
 
     @classmethod
     def of(cls, snapshot: Snapshot, device: str = "auto", precision: Precision = "auto") -> Sampler:
@@ -52,12 +56,17 @@ class Sampler:
         where = resolve_device(device)
         generator = snapshot.generator.to(where)
         set_precision(resolve_precision(precision, where), where, generator)
-        return cls(generator, snapshot.experiment)
+        return cls(generator, snapshot.experiment, snapshot.growth)
 
     @property
     def resolution(self) -> int:
-        """Side of the images, px."""
-        return self.generator.resolution
+        """Nominal side of the images, px: that of the active level in a growing run."""
+        return self.generator.resolution if self.growth is None else 4 << self.growth.level
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images, px."""
+        return self.experiment.generator.size_at(self.resolution)
 
     def draw(self, seeds: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
         """The latent z [N, Z] and the noise maps (each [N, 1, H, W]) of every seed, 0 to `MAX_SEED`."""
@@ -99,7 +108,7 @@ class Sampler:
         noise: NoiseMode = "random",
         batch: int | None = None,
     ) -> Tensor:
-        """Images [N, C, R, R], about [-1, 1] (not clipped), float32 on the generator's device.
+        """Images [N, C, H, W], about [-1, 1] (not clipped), float32 on the generator's device.
 
         Args:
             seeds: one image each; z and random noise depend on the seed alone.
@@ -110,7 +119,7 @@ class Sampler:
             batch: images at once; by default as many as have the pixels of 8 images of 256 x 256.
         """
         parts = list(self.batches(seeds, truncation, truncation_layers, classes, noise, batch))
-        empty = (0, self.experiment.generator.channels, self.resolution, self.resolution)
+        empty = (0, self.experiment.generator.channels, *self.size)
         return torch.cat(parts) if parts else torch.empty(empty)
 
     @torch.inference_mode()
@@ -138,6 +147,7 @@ class Sampler:
                 truncation,
                 truncation_layers,
                 maps if noise == "random" else noise,
+                self.growth,
             )
             yield finest(images)
 

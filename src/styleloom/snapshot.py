@@ -20,8 +20,11 @@ from torch import Tensor, nn
 from styleloom.atomic import atomic_path
 from styleloom.config import Experiment, from_json, to_json
 from styleloom.errors import UserError
+from styleloom.models import EMBEDDED
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.networks.build import build_generator
+from styleloom.training.growth import unfinished_growth
+from styleloom.types import GrowthState
 
 FORMAT = "styleloom-snapshot"
 VERSION = 1
@@ -41,6 +44,12 @@ class Snapshot:
     experiment: Experiment
     info: dict[str, Any]
 
+    @property
+    def growth(self) -> GrowthState | None:
+        """Where the run stood; None for full resolution, which is also where nothing is recorded."""
+        seen = self.info.get("images_seen")
+        return None if seen is None else unfinished_growth(self.experiment, seen)
+
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
     """Tensors and one JSON document to `path`, atomically."""
@@ -55,7 +64,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], document: Mapping[s
 def read_tensors(path: Path, expected: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `write_tensors` wrote. Raises UserError for a file that is absent, damaged or something else."""
     if not path.is_file():
-        raise UserError(f"{path}: there is no such file; expected a {expected} (*.safetensors)")
+        names = ", ".join(EMBEDDED)
+        raise UserError(
+            f"{path}: there is no such file; expected a {expected} (*.safetensors), or an embedded one: {names}"
+        )
     try:
         with safe_open(str(path), framework="pt") as file:  # type: ignore[no-untyped-call]
             text = (file.metadata() or {}).get("styleloom")
@@ -103,8 +115,11 @@ def save(path: Path | str, generator: StyleGenerator, experiment: Experiment, **
 
 
 def load(path: Path | str) -> Snapshot:
-    """Read a snapshot. Raises UserError when it is absent, half-written or of another network."""
-    path = Path(path)
+    """Read a snapshot, by path or by the name of an embedded one (``emoji-64``).
+
+    Raises UserError when it is absent, half-written or of another network.
+    """
+    path = EMBEDDED.get(str(path), Path(path))
     tensors, document = read_tensors(path, FORMAT)
     recorded: Any = document.get("experiment")
     try:

@@ -108,8 +108,9 @@ def test_any_override_works_or_is_an_error_of_the_user(text: str) -> None:
 
 @pytest.mark.parametrize("name", field_names(BASE))
 def test_every_named_field_can_be_set_to_its_own_value(name: str) -> None:
-    values = {**flatten(BASE), "resolution": 1024, "channels": 3, "label_dim": 0}
-    tables = {table: values.get(f"{table}.base") for table in ("batch", "learning_rate", "run.tick_kimg")}
+    values = {**flatten(BASE), "resolution": 1024, "channels": 3, "label_dim": 0, "grid": (4, 4)}
+    names = ("batch", "learning_rate", "style_mixing_unit", "run.tick_kimg")
+    tables = {table: values.get(f"{table}.base") for table in names}
     value = {**values, **tables}[name]
     text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
     result = apply_overrides(BASE, [f"{name}={text}"])

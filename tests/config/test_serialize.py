@@ -135,7 +135,10 @@ def test_wrong_data_is_named(data: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"resolution": 64}, "generator.family: missing, choose from stylegan2"),
+        (
+            {"resolution": 64},
+            "generator.family: missing, choose from progan, stylegan, msg-progan, msg-stylegan, stylegan2",
+        ),
         ("stylegan2", "generator: 'stylegan2' is not valid, it must be an object"),
         ({"family": "stylegan2", "z_dimm": 3}, "generator.z_dimm: no such field, did you mean 'z_dim'?"),
     ],

@@ -14,7 +14,7 @@ from styleloom.config.networks import FeatureMaps, StyleGAN2Discriminator, Style
 from styleloom.networks.build import build_generator
 from styleloom.ops.upfirdn import fir_kernel
 from styleloom.training.ema import ema_beta
-from styleloom.training.optim import adam, lazy_factor
+from styleloom.training.optim import build_optimizer, lazy_factor
 from styleloom.training.regularizers import path_length_penalty, path_lengths
 
 SIDES = tuple(2**r for r in range(2, 11))
@@ -83,7 +83,7 @@ def test_resampling_filter() -> None:
 )
 def test_adam_under_lazy_regularization(every: int, rate: float, beta2: float) -> None:
     """lr c, beta^c with c = k / (k + 1); not lazy, nothing changes."""
-    (group,) = adam([nn.Parameter(torch.zeros(1))], 0.002, Adam(), every).param_groups
+    (group,) = build_optimizer("adam", [nn.Parameter(torch.zeros(1))], 0.002, Adam(), every).param_groups
     assert group["lr"] == pytest.approx(rate, abs=5e-8)
     assert group["betas"][0] == 0
     assert group["betas"][1] == pytest.approx(beta2, abs=5e-7)
@@ -92,7 +92,7 @@ def test_adam_under_lazy_regularization(every: int, rate: float, beta2: float) -
 
 
 def test_beta1_is_corrected_too() -> None:
-    (group,) = adam([nn.Parameter(torch.zeros(1))], 0.002, Adam(0.5, 0.9, 1e-5), 4).param_groups
+    (group,) = build_optimizer("adam", [nn.Parameter(torch.zeros(1))], 0.002, Adam(0.5, 0.9, 1e-5), 4).param_groups
     assert group["betas"] == pytest.approx((0.5**0.8, 0.9**0.8))
     assert group["eps"] == 1e-5
 

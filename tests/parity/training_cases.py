@@ -16,7 +16,7 @@ from styleloom.networks.assembly import StyleGenerator, Trunk
 from styleloom.training.ema import update_ema
 from styleloom.training.growth import lod_at, resolution_at
 from styleloom.training.losses import discriminator_loss, generator_loss, wgan_drift
-from styleloom.training.optim import adam
+from styleloom.training.optim import build_optimizer
 from styleloom.training.regularizers import (
     gradient_penalty,
     path_length_penalty,
@@ -288,7 +288,7 @@ def adam_cases(file: GoldenFile) -> list[Case]:
         x = nn.Parameter(file.inputs["x0"].clone())
         constants = Adam(spec["base_beta1"], spec["base_beta2"], spec["effective"]["epsilon"])
         every = spec["reg_interval"]
-        optimizer = adam([x], spec["base_learning_rate"], constants, 1 if every is None else every)
+        optimizer = build_optimizer("adam", [x], spec["base_learning_rate"], constants, 1 if every is None else every)
         (group,) = optimizer.param_groups
         effective = tuple(spec["effective"][name] for name in ("learning_rate", "beta1", "beta2"))
         torch.testing.assert_close((group["lr"], *group["betas"]), effective, rtol=1e-12, atol=0)

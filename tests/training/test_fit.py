@@ -61,8 +61,8 @@ def test_a_whole_run(begin: Any) -> None:
         assert line["skipped_g"] == line["skipped_d"] == 0
         assert line["images_per_sec"] > 0
         assert all(math.isfinite(line[name]) for name in ("loss_g", "loss_d", "grad_norm_g", "logits_real"))
-    assert "r1_penalty" in lines[0]  # at step 0
-    assert "r1_penalty" not in lines[1]  # every 16
+    assert "d_penalty" in lines[0]  # at step 0
+    assert "d_penalty" not in lines[1]  # every 16
     assert "path_length" in lines[0]
     assert [r["images_seen"] for r in reports if "tick" not in r] == [8 * i for i in range(1, 9)]
     assert sum("tick" in r for r in reports) == 4
@@ -95,7 +95,7 @@ def picture(path: Path) -> np.ndarray:
 def test_pictures(begin: Any) -> None:
     trainer, run = begin()
     reals = picture(run.path / "reals.png")
-    columns, _ = sheet_shape(8)
+    columns, _ = sheet_shape((8, 8))
     assert reals.shape == (8 * 2, 8 * columns, 3)  # 20 images, 16 in a row
     first = trainer.dataset.image(0).transpose(1, 2, 0)
     assert (reals[:8, :8] == first).all()
@@ -105,7 +105,7 @@ def test_pictures(begin: Any) -> None:
 
 
 def test_sheet_shape() -> None:
-    assert [sheet_shape(r) for r in (8, 64, 128, 256, 512, 1024)] == [
+    assert [sheet_shape((r, r)) for r in (8, 64, 128, 256, 512, 1024)] == [
         (16, 8),
         (16, 8),
         (12, 8),

@@ -9,8 +9,11 @@ from styleloom.config.experiment import LOSSES, Loss
 from styleloom.training.losses import (
     DISCRIMINATOR_LOSSES,
     GENERATOR_LOSSES,
+    RELATIVISTIC_GENERATOR_LOSSES,
+    compares_with_reals,
     discriminator_loss,
     generator_loss,
+    label_loss,
     wgan_drift,
 )
 
@@ -24,7 +27,9 @@ def log_sigmoid(x: float) -> float:
 
 
 def test_every_name_has_both_losses() -> None:
-    assert set(GENERATOR_LOSSES) == set(DISCRIMINATOR_LOSSES) == set(LOSSES)
+    assert {*GENERATOR_LOSSES, *RELATIVISTIC_GENERATOR_LOSSES} == set(DISCRIMINATOR_LOSSES) == set(LOSSES)
+    assert not set(GENERATOR_LOSSES) & set(RELATIVISTIC_GENERATOR_LOSSES)
+    assert [name for name in LOSSES if compares_with_reals(name)] == list(RELATIVISTIC_GENERATOR_LOSSES)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +38,8 @@ def test_every_name_has_both_losses() -> None:
         ("nonsaturating", lambda fake: -log_sigmoid(fake)),  # -log D(G(z))
         ("saturating", lambda fake: log_sigmoid(-fake)),  # log(1 - D(G(z)))
         ("wgan", lambda fake: -fake),
+        ("hinge", lambda fake: -fake),
+        ("least-squares", lambda fake: (fake - 1) ** 2 / 2),
     ],
 )
 def test_generator(name: Loss, formula: object) -> None:
@@ -46,6 +53,8 @@ def test_generator(name: Loss, formula: object) -> None:
         ("nonsaturating", lambda real, fake: -log_sigmoid(real) - log_sigmoid(-fake)),
         ("saturating", lambda real, fake: -log_sigmoid(real) - log_sigmoid(-fake)),
         ("wgan", lambda real, fake: fake - real),
+        ("hinge", lambda real, fake: max(0, 1 - real) + max(0, 1 + fake)),
+        ("least-squares", lambda real, fake: ((real - 1) ** 2 + fake**2) / 2),
     ],
 )
 def test_discriminator(name: Loss, formula: object) -> None:
@@ -57,16 +66,49 @@ def test_discriminator(name: Loss, formula: object) -> None:
 def test_directions(name: Loss) -> None:
     """G wants higher logits of fakes; D wants higher ones of reals and lower ones of fakes."""
     real, fake = REAL.clone().requires_grad_(), FAKE.clone().requires_grad_()
-    (of_g,) = torch.autograd.grad(generator_loss(name, fake).sum(), fake)
+    (of_g,) = torch.autograd.grad(generator_loss(name, fake, real.detach()).sum(), fake)
     of_real, of_fake = torch.autograd.grad(discriminator_loss(name, real, fake).sum(), (real, fake))
-    assert (of_g < 0).all()
-    assert (of_real < 0).all()
-    assert (of_fake > 0).all()
+    if name == "least-squares":  # towards 1 for G and reals, towards 0 for fakes, from either side
+        assert torch.equal(of_g.sign(), (FAKE - 1).sign())
+        assert torch.equal(of_real.sign(), (REAL - 1).sign())
+        assert torch.equal(of_fake.sign(), FAKE.sign())
+        return
+    for gradient, sign in ((of_g, -1), (of_real, -1), (of_fake, 1)):
+        assert (gradient * sign >= 0).all()  # hinges are flat beyond their margins
+        assert (gradient * sign).sum() > 0
+
+
+def test_relativistic_hinge() -> None:
+    """Each logit against the mean of the other kind, margins of 1 (Jolicoeur-Martineau 2019, equation 13)."""
+    real, fake = REAL.tolist(), FAKE.tolist()
+    mean_real, mean_fake = sum(real) / 3, sum(fake) / 3
+    d = [
+        max(0.0, 1 - (r - mean_fake)) + max(0.0, 1 + (f - mean_real)) for r, f in zip(real, fake, strict=True)
+    ]
+    g = [
+        max(0.0, 1 + (r - mean_fake)) + max(0.0, 1 - (f - mean_real)) for r, f in zip(real, fake, strict=True)
+    ]
+    torch.testing.assert_close(discriminator_loss("relativistic-hinge", REAL, FAKE).tolist(), d)
+    torch.testing.assert_close(generator_loss("relativistic-hinge", FAKE, REAL).tolist(), g)
+
+
+def test_label_loss() -> None:
+    """-log softmax of the label's class, for one-hot and soft labels."""
+    logits = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0]], dtype=torch.float64)
+    label = torch.tensor([[0.0, 1.0, 0.0], [0.5, 0.0, 0.5]], dtype=torch.float64)
+    expected = []
+    for row, weights in zip(logits.tolist(), label.tolist(), strict=True):
+        norm = math.log(sum(map(math.exp, row)))
+        expected.append(sum(w * (norm - x) for x, w in zip(row, weights, strict=True)))
+    torch.testing.assert_close(label_loss(logits, label).tolist(), expected)
 
 
 def test_only_the_saturating_loss_saturates() -> None:
     fake = torch.tensor([-20.0], requires_grad=True)
-    slopes = {name: torch.autograd.grad(generator_loss(name, fake).sum(), fake)[0].item() for name in LOSSES}
+    slopes = {
+        name: torch.autograd.grad(generator_loss(name, fake).sum(), fake)[0].item()
+        for name in GENERATOR_LOSSES
+    }
     assert slopes["nonsaturating"] == pytest.approx(-1)
     assert abs(slopes["saturating"]) < 1e-8
 
@@ -74,7 +116,7 @@ def test_only_the_saturating_loss_saturates() -> None:
 def test_no_overflow() -> None:
     huge = torch.tensor([-1e4, 1e4])
     for name in LOSSES:
-        assert generator_loss(name, huge).isfinite().all()
+        assert generator_loss(name, huge, huge.flip(0)).isfinite().all()
         assert discriminator_loss(name, huge, huge.flip(0)).isfinite().all()
 
 

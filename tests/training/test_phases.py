@@ -20,7 +20,7 @@ from styleloom.config.networks import (
 )
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.training import losses, phases, regularizers
-from styleloom.training.phases import Bound, Latents, pair_logits, pair_logits_reference
+from styleloom.training.phases import Bound, Latents, Reals, pair_logits, pair_logits_reference
 from styleloom.training.style_mixing import draw_cutoffs
 from styleloom.types import Images
 
@@ -30,7 +30,7 @@ N = 16
 
 def experiment(label_dim: int = 0, group: int = 4, **fields: Any) -> Experiment:
     """8 px, 8 feature maps, groups of 4 in a batch of 16."""
-    g = StyleGAN2Generator(8, 3, 4, 4, label_dim, features=FEATURES, mapping=Mapping(1, 4))
+    g = StyleGAN2Generator(8, 3, label_dim, z_dim=4, w_dim=4, features=FEATURES, mapping=Mapping(1, 4))
     d = StyleGAN2Discriminator(8, 3, label_dim, features=FEATURES, minibatch_std=MinibatchStd(group))
     return Experiment(generator=g, discriminator=d, batch=ByResolution(24), **fields)
 
@@ -43,7 +43,8 @@ def bound(e: Experiment) -> Bound:
 
 def latents(e: Experiment, n: int = N) -> Latents:
     """Some units are mixed, some are not."""
-    cutoffs = draw_cutoffs(n, e.generator.num_ws, 0.5, torch.Generator().manual_seed(1))
+    layers = e.generator.num_ws
+    cutoffs = draw_cutoffs(n, layers, 0.5, torch.Generator().manual_seed(1), layers, 4)
     classes = e.generator.label_dim
     label = torch.eye(classes)[torch.arange(n) % classes] if classes else torch.zeros(n, 0)
     return Latents(torch.randn(n, 4), torch.randn(n, 4), cutoffs, label)
@@ -135,17 +136,17 @@ def test_parts_are_strided() -> None:
 # ---- micro-batches
 
 
-def main_g(b: Bound, e: Experiment, given: Latents, x: Tensor, y: Tensor) -> object:
+def main_g(b: Bound, e: Experiment, given: Latents, reals: Reals) -> object:
     """Run a phase on a part."""
     return phases.generator_main(b, e, given, N)
 
 
-def main_d(b: Bound, e: Experiment, given: Latents, x: Tensor, y: Tensor) -> object:
-    return phases.discriminator_main(b, e, given, x, y, N)
+def main_d(b: Bound, e: Experiment, given: Latents, reals: Reals) -> object:
+    return phases.discriminator_main(b, e, given, reals, N)
 
 
-def r1(b: Bound, e: Experiment, given: Latents, x: Tensor, y: Tensor) -> object:
-    return phases.discriminator_r1(b, e, x, y, N)
+def r1(b: Bound, e: Experiment, given: Latents, reals: Reals) -> object:
+    return phases.discriminator_penalty(b, e, given, reals, N)
 
 
 @pytest.mark.parametrize("every", [1, 16])
@@ -161,7 +162,7 @@ def test_micro_batches_add_up(phase: Callable[..., object], label_dim: int, ever
 
     def total(parts: int) -> Tensor:
         for k in range(parts):
-            phase(b, e, given.part(k, parts), images[k::parts], labels[k::parts])
+            phase(b, e, given.part(k, parts), Reals(images, labels).part(k, parts))
         return gradients(network)
 
     whole = total(1)
@@ -173,7 +174,7 @@ def test_micro_batches_add_up(phase: Callable[..., object], label_dim: int, ever
     for k in range(2):
         run = slice(k * N // 2, (k + 1) * N // 2)
         part = Latents(given.z[run], given.z2[run], given.cutoffs[run], given.label[run])
-        phase(b, e, part, images[run], labels[run])
+        phase(b, e, part, Reals(images[run], labels[run]))
     assert distance(gradients(network), whole) > 1e-4
 
 
@@ -195,10 +196,10 @@ def test_generator_main_is_the_mean_loss() -> None:
 
 @pytest.mark.parametrize(("every", "gamma"), [(1, 10.0), (1, 0.0), (16, 10.0)])
 def test_discriminator_main_includes_r1_where_it_is_not_lazy(every: int, gamma: float) -> None:
-    e = experiment(d_regularizer=GradientPenalty(gamma, every))
+    e = experiment(d_regularizer=GradientPenalty(gamma=gamma, every=every))
     b, given, images = bound(e), latents(e), torch.randn(N, 3, 8, 8)
     label = given.label
-    stats = phases.discriminator_main(b, e, given, images, label, N)
+    stats = phases.discriminator_main(b, e, given, Reals(images, label), N)
     assert all(p.grad is None for p in b.g.parameters())
     ours = gradients(b.d)
     fakes = b.g.synthesis(b.mixed_ws(given)[0]).detach()  # type: ignore[union-attr]
@@ -208,7 +209,7 @@ def test_discriminator_main_includes_r1_where_it_is_not_lazy(every: int, gamma: 
         loss = loss + regularizers.zero_centred_penalty(b.d, images, gamma)
     loss.mean().backward()
     assert distance(ours, gradients(b.d)) < 1e-5
-    assert ("r1_penalty" in stats) == (every == 1 and gamma > 0)
+    assert ("d_penalty" in stats) == (every == 1 and gamma > 0)
     assert stats["logits_real"].item() == pytest.approx(real.mean().item(), rel=1e-4)
     assert stats["logits_fake"].item() == pytest.approx(fake.mean().item(), rel=1e-4)
     assert stats["sign_real"].item() == pytest.approx(real.sign().mean().item())
@@ -218,13 +219,13 @@ def test_lazy_r1_is_multiplied_by_its_interval() -> None:
     images, label = torch.randn(N, 3, 8, 8), torch.zeros(N, 0)
     e = experiment(d_regularizer=GradientPenalty(gamma=10.0, every=16))
     b = bound(e)
-    stats = phases.discriminator_r1(b, e, images, label, N)
+    stats = phases.discriminator_penalty(b, e, latents(e), Reals(images, label), N)
     ours = gradients(b.d)
     penalty = regularizers.zero_centred_penalty(b.d, images, 10.0)
     (16 * penalty.mean()).backward()
     assert distance(ours, gradients(b.d)) < 1e-5
-    assert stats["r1_penalty"].item() == pytest.approx(penalty.mean().item(), rel=1e-5)
-    assert stats["r1_penalty"] > 0
+    assert stats["d_penalty"].item() == pytest.approx(penalty.mean().item(), rel=1e-5)
+    assert stats["d_penalty"] > 0
 
 
 def test_path_length_is_multiplied_by_its_interval() -> None:

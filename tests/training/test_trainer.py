@@ -233,13 +233,13 @@ def test_the_order_of_a_step(make: Any, monkeypatch: pytest.MonkeyPatch) -> None
     trainer = make("g_regularizer.every=2", "d_regularizer.every=3")
     events: list[str] = []
     reals: list[Tensor] = []
-    for name in ("generator_main", "generator_path_length", "discriminator_main", "discriminator_r1"):
+    for name in ("generator_main", "generator_path_length", "discriminator_main", "discriminator_penalty"):
         run = getattr(trainer_module.phases, name)
 
         def phase(*args: Any, name: str = name, run: Any = run) -> Any:
             events.append(name)
             if name.startswith("disc"):
-                reals.append(args[3] if name == "discriminator_main" else args[2])
+                reals.append(args[3].images)
             return run(*args)
 
         monkeypatch.setattr(trainer_module.phases, name, phase)
@@ -248,7 +248,7 @@ def test_the_order_of_a_step(make: Any, monkeypatch: pytest.MonkeyPatch) -> None
     for optimizer, name in ((trainer.opt_g, "adam g"), (trainer.opt_d, "adam d")):
         optimizer.register_step_post_hook(lambda *_, name=name: events.append(name))
     main_g, main_d = ["generator_main", "adam g"], ["discriminator_main", "adam d"]
-    path, r1 = ["generator_path_length", "adam g"], ["discriminator_r1", "adam d"]
+    path, r1 = ["generator_path_length", "adam g"], ["discriminator_penalty", "adam d"]
     expected = [
         [*main_g, *path, "average", *main_d, *r1],
         [*main_g, "average", *main_d],
@@ -261,14 +261,14 @@ def test_the_order_of_a_step(make: Any, monkeypatch: pytest.MonkeyPatch) -> None
         assert events == step
         assert all(torch.equal(x, reals[0]) for x in reals)
         assert ("path_length" in stats) == ("generator_path_length" in step)
-        assert ("r1_penalty" in stats) == ("discriminator_r1" in step)
+        assert ("d_penalty" in stats) == ("discriminator_penalty" in step)
 
 
 def test_penalties_are_not_zero_where_they_are_configured(make: Any) -> None:
     stats = make().step()
     assert stats["path_penalty"] > 0
-    assert stats["r1_penalty"] > 0
-    assert make("d_regularizer.every=1").step()["r1_penalty"] > 0
+    assert stats["d_penalty"] > 0
+    assert make("d_regularizer.every=1").step()["d_penalty"] > 0
 
 
 @pytest.mark.parametrize(
@@ -416,7 +416,7 @@ def infinite(trainer: Trainer, network: nn.Module, when: set[str], monkeypatch: 
     monkeypatch.setattr(trainer, "_update", poisoned)
 
 
-@pytest.mark.parametrize("kind", ["g", "g_path", "d", "d_r1"])
+@pytest.mark.parametrize("kind", ["g", "g_path", "d", "d_penalty"])
 def test_a_skipped_update_changes_nothing(kind: str, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = steps(make("g_regularizer.every=2", "d_regularizer.every=2"), 2)
     trainer._update, kept = trainer._update, trainer._update
@@ -459,7 +459,7 @@ def test_a_path_length_that_is_nan_does_not_stay(make: Any, monkeypatch: pytest.
     assert torch.isfinite(trainer.path_mean)
 
 
-@pytest.mark.parametrize("kind", ["g", "g_path", "d", "d_r1"])
+@pytest.mark.parametrize("kind", ["g", "g_path", "d", "d_penalty"])
 def test_too_many_skipped_updates_end_the_run(kind: str, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of one kind: that the other updates succeed does not hide it."""
     trainer = make("run.max_skipped=3", "g_regularizer.every=2", "d_regularizer.every=2")

@@ -13,7 +13,7 @@ import torch
 import tyro
 
 from styleloom import sampling
-from styleloom.cli.report import console, print_json
+from styleloom.cli.report import console, print_json, progress_console
 from styleloom.data.reals import to_uint8
 from styleloom.errors import UserError
 from styleloom.networks.assembly import Truncation
@@ -27,7 +27,7 @@ class Generate:
     """Generate images from a snapshot."""
 
     snapshot: tyro.conf.Positional[Path]
-    """A snapshot-*.safetensors."""
+    """A snapshot-*.safetensors, or an embedded model: emoji-64."""
     seeds: str = "0-15"
     """Seeds: 0-63, or 1,5,9, or both mixed. One image each."""
     truncation: str = "1"
@@ -64,6 +64,14 @@ class Generate:
         if shape is None and self.out.exists() and not self.out.is_dir():
             raise UserError(f"--out: {self.out} is a file; give a folder, or --grid COLUMNSxROWS")
         sampler = sampling.load(self.snapshot, self.device, self.precision)
+        if sampler.growth is not None:
+            height, width = sampler.size
+            progress_console().print(
+                f"note: a snapshot from the middle of growing: images of {height} x {width} px, "
+                f"level {sampler.growth.level}, alpha {sampler.growth.alpha:g}",
+                highlight=False,
+                soft_wrap=True,
+            )
         one_class = classes[0] if classes is not None and len(classes) == 1 else classes
         batches = sampler.batches(
             seeds, truncation, self.truncation_layers, one_class, self.noise, self.batch

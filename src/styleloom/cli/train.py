@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.table import Table
@@ -31,6 +31,8 @@ class Train:
     """Archive made by `styleloom dataset build`, or an embedded set: emoji."""
     preset: str | None = None
     """Name of the experiment, see `styleloom presets`; by default stylegan2-f."""
+    device_table: Literal[1, 2, 4, 8] | None = None
+    """Batch and learning rate of the preset's authors on so many devices, where they depend on them."""
     resolution: int | None = None
     """Side of the images in px; by default that of the data."""
     kimg: float | None = None
@@ -72,7 +74,7 @@ class Train:
             return self._resume(self.resume)
         if self.allow_change:
             raise UserError("--allow-change: only with --resume")
-        experiment = self._changed(presets.get(self.preset or "stylegan2-f"))
+        experiment = self._changed(self._preset())
         dataset = self._dataset(experiment) if self.data is not None else None
         if dataset is not None:
             experiment = self._fitted(experiment, dataset)
@@ -85,6 +87,11 @@ class Train:
         self._note_labels(experiment, dataset)
         trainer, run = start(out, experiment, dataset, self.device, self.workers)
         return self._fit(trainer, run)
+
+    def _preset(self) -> Experiment:
+        """The preset, by its authors' table where one is asked for."""
+        experiment = presets.get(self.preset or "stylegan2-f")
+        return experiment if self.device_table is None else presets.for_devices(experiment, self.device_table)
 
     def _changed(self, experiment: Experiment) -> Experiment:
         """The experiment with this command line's flags."""
@@ -118,10 +125,11 @@ class Train:
         )
 
     def _fitted(self, experiment: Experiment, dataset: ImageDataset) -> Experiment:
-        """Resolution and channels of the data, where the command line does not fix them."""
+        """Resolution, channels and grid of the data, where the command line does not fix them."""
         experiment = experiment.with_data(
             resolution=None if self._asked("resolution") else dataset.resolution,
             channels=None if self._asked("channels") else dataset.channels,
+            grid=None if self._asked("grid") else dataset.grid,
         )
         check_data(experiment, dataset)
         return experiment
@@ -136,8 +144,8 @@ class Train:
             )
 
     def _resume(self, path: Path) -> int:
-        for name in ("out", "preset"):
-            if getattr(self, name) is not None:
+        for name in ("out", "preset", "device-table"):
+            if getattr(self, name.replace("-", "_")) is not None:
                 raise UserError(f"--{name}: not with --resume, which continues {path} as it is")
         written, data = RunDirectory(path).read_experiment()
         requested = self._changed(written)
@@ -153,7 +161,7 @@ class Train:
         minutes = math.inf if self.minutes is None else self.minutes
         screen = progress_console()
         screen.print(
-            f"{trainer.experiment.name} at {trainer.experiment.resolution} px on {trainer.device.type}, "
+            f"{trainer.experiment.name} at {_px(trainer.experiment)} px on {trainer.device.type}, "
             f"{trainer.experiment.precision}, {len(trainer.train_set)} images, in {run.path}",
             highlight=False,
             soft_wrap=True,
@@ -194,24 +202,34 @@ class Train:
                     "device": device.type,
                     "precision": precision,
                     "timeline": phases,
-                    "parameters": [{"network": n, "part": p, "parameters": c} for n, p, c in parameters],
+                    "parameters": [part._asdict() for part in parameters],
                     "training_pflop": flops / 1e15,
                 }
             )
             return
         out = console()
         out.print(experiment_table(experiment))
-        table = Table("kimg", "resolution", "alpha", "batch", "learning rate")
-        for phase in phases:
-            table.add_row(
-                *(f"{phase[k]:g}" for k in ("kimg", "resolution", "alpha", "batch", "learning_rate"))
-            )
-        out.print(table)
+        out.print(_schedule_table(phases))
         table = Table("network", "part", "parameters")
         for network, part, count in parameters:
             table.add_row(network, part, f"{count:,}")
         out.print(table)
         out.print(f"device {device.type}, precision {precision}", highlight=False)
-        out.print(
-            f"convolutions and matrix products of the whole run: {flops / 1e15:,.3g} PFLOP", highlight=False
-        )
+        cost = f"{flops / 1e15:,.0f}" if flops > 1e18 else f"{flops / 1e15:.3g}"
+        out.print(f"convolutions and matrix products of the whole run: {cost} PFLOP", highlight=False)
+
+
+def _schedule_table(rows: list[dict[str, float]]) -> Table:
+    """The schedule from each point on; a level that fades in does so until the next row."""
+    table = Table("kimg", "level", "resolution", "alpha", "batch", "learning rate")
+    for row, after in zip(rows, [*rows[1:], {"alpha": 1.0}], strict=True):
+        alpha = f"{row['alpha']:g}" + f" to {after['alpha']:g}" * (row["alpha"] == 0)
+        fields = [f"{row[name]:g}" for name in ("kimg", "level", "resolution", "batch", "learning_rate")]
+        table.add_row(*fields[:3], alpha, *fields[3:])
+    return table
+
+
+def _px(experiment: Experiment) -> str:
+    """Size of the images: 64, or 384 x 512."""
+    height, width = experiment.generator.size
+    return str(height) if height == width else f"{height} x {width}"

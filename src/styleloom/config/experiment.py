@@ -309,10 +309,15 @@ class Experiment:
                     f"growth.initial_resolution: {self.growth.initial_resolution} is not valid, it must be "
                     f"at most the resolution, {g.resolution}"
                 )
+            if self.compile != "none":
+                raise UserError(
+                    f"compile: {self.compile!r} is not valid with growth.mode progressive, whose networks "
+                    "change at every step of a fade; valid: none"
+                )
         if self.style_mixing > 0 and not g.mixes_styles:
             raise UserError(
-                f"style_mixing: {self.style_mixing} is not valid, the {g.family} generator of this experiment "
-                "has one style input; valid: 0"
+                f"style_mixing: {self.style_mixing} is not valid, the {g.family} generator of this "
+                "experiment has one style input; valid: 0"
             )
         if self.loss == "relativistic-hinge" and self.micro_batch:
             raise UserError(

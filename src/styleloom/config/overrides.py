@@ -16,7 +16,6 @@ from styleloom.config.serialize import (
     invalid,
     optional,
     resolution_key,
-    role_of,
     to_json,
 )
 from styleloom.errors import UserError, nearest
@@ -84,6 +83,10 @@ def _set(tree: dict[str, Any], experiment: Experiment, path: str, text: str, giv
         raise _unknown(experiment, path, config, parents)
     if isinstance(config, ByResolution) and last == "at":
         raise UserError(f"{path}: name a resolution, for example {path}.64={text or 16}")
+    value = getattr(config, last)
+    if dataclasses.is_dataclass(value) and not isinstance(value, ByResolution):
+        fields = ", ".join(field_types(type(value)))
+        raise UserError(f"{path}: a group of fields, set them one by one: {fields}")
     tree[last] = parse(annotations[last], text, given)
 
 
@@ -107,8 +110,6 @@ def parse(annotation: Any, text: str, path: str) -> Json:
         return None
     if inner is ByResolution:
         return {"base": _number(annotation, text, path), "at": {}}
-    if dataclasses.is_dataclass(inner) or role_of(inner):
-        raise UserError(f"{path}: a group of fields, set them one by one: {', '.join(field_types(inner))}")
     origin = typing.get_origin(inner)
     if origin is tuple:
         items = [item.strip() for item in text.strip("()[]").split(",") if item.strip()]

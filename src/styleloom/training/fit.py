@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from styleloom.config import Experiment, from_json
@@ -26,9 +27,13 @@ from styleloom.training.events import EventWriter
 from styleloom.training.phases import Stats
 from styleloom.training.run_dir import RunDirectory, check_changes
 from styleloom.training.trainer import Trainer
+from styleloom.types import GrowthState
 
 SHEET_PX = (1536, 1024)
 """Width and height that a sample grid may fill; 4 x 2 images at least, 16 x 8 at most."""
+
+SWD_PX = 8
+"""Smallest side at which a run measures its distance: descriptors are 7 x 7 px."""
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -70,7 +75,7 @@ def start(
     trainer = Trainer(experiment, dataset, device, workers)
     run = RunDirectory.create(path)
     try:
-        columns, rows = sheet_shape(trainer.experiment.resolution)
+        columns, rows = sheet_shape(trainer.experiment.generator.size)
         first = trainer.dataset.images(torch.arange(min(columns * rows, len(dataset))).numpy())
         run.save_image("reals", grid(torch.from_numpy(first), columns))
         save_state(trainer, run)
@@ -176,7 +181,7 @@ class _Loop:
         self.sums: dict[str, list[Tensor]] = defaultdict(list)
         lines = run.read_stats()
         self.ticks = lines[-1]["tick"] + 1 if lines else 0
-        self.best = min((line["swd"] for line in lines if line.get("swd") is not None), default=math.inf)
+        self.best = min((line["swd"] for line in lines if _counts(line)), default=math.inf)
         self.seconds_before = lines[-1]["sec_total"] if lines else 0.0
         self.began = time.monotonic()
         self.images_before = trainer.images_seen
@@ -218,6 +223,8 @@ class _Loop:
             "images_per_sec": self.images_per_sec(),
             "sec_total": self.seconds_before + time.monotonic() - self.began,
             "memory_gib": peak_memory_gib(trainer.device),
+            "level": None if trainer.growth is None else trainer.growth.level,
+            "alpha": None if trainer.growth is None else trainer.growth.alpha,
             "skipped_g": trainer.skipped["g"],
             "skipped_d": trainer.skipped["d"],
         }
@@ -238,48 +245,63 @@ class _Loop:
     def pictures(self) -> None:
         """Grids at fixed latents, of the raw and of the averaged generator."""
         trainer = self.trainer
-        columns, rows = sheet_shape(trainer.experiment.resolution)
+        size = trainer.experiment.generator.size
+        columns, rows = sheet_shape(size)
         name = f"{trainer.images_seen // 1000:06d}"
         psi = trainer.experiment.run.sample_truncation
         for kind, generator in (("raw", trainer.g), ("ema", trainer.ema)):
-            images = samples(generator, trainer.experiment, columns * rows, psi)
+            images = samples(generator, trainer.experiment, columns * rows, psi, trainer.growth)
+            if images.shape[2:] != size:  # pictures of a growing run keep one size
+                images = F.interpolate(images, size, mode="nearest")
             self.run.save_image(f"fakes-{kind}-{name}", grid(images, columns))
 
     def snapshot(self) -> float | None:
-        """Save the averaged generator; with `swd_images`, measure it and keep the best."""
+        """Save the averaged generator; with `swd_images`, measure it and, at full size, keep the best."""
         trainer, options = self.trainer, self.trainer.experiment.run
         info: dict[str, Any] = {"images_seen": trainer.images_seen, "data": trainer.data_record()}
         value = None
-        if options.swd_images:
+        if options.swd_images and trainer.current_resolution(trainer.images_seen) >= SWD_PX:
             value = run_swd(trainer, options.swd_images).average
             info["swd"] = value
-        if value is not None and value < self.best:
+        if value is not None and trainer.growth is None and value < self.best:
             self.best = value
             self.run.save_best(trainer.ema, trainer.experiment, info)
         self.run.save_snapshot(trainer.ema, trainer.experiment, info, options.keep_snapshots)
         return value
 
 
-def sheet_shape(resolution: int) -> tuple[int, int]:
-    """Columns and rows of a sample grid."""
-    columns, rows = (px // resolution for px in SHEET_PX)
+def sheet_shape(size: tuple[int, int]) -> tuple[int, int]:
+    """Columns and rows of a sample grid for images of `size`, height and width in px."""
+    columns, rows = SHEET_PX[0] // size[1], SHEET_PX[1] // size[0]
     return min(max(columns, 4), 16), min(max(rows, 2), 8)
 
 
-def samples(generator: StyleGenerator, experiment: Experiment, count: int, psi: float = 1.0) -> Tensor:
-    """Images of seeds 0 to count-1, class i modulo the number of classes: uint8 [N, C, R, R] on the CPU."""
+def samples(
+    generator: StyleGenerator,
+    experiment: Experiment,
+    count: int,
+    psi: float = 1.0,
+    growth: GrowthState | None = None,
+) -> Tensor:
+    """Images of seeds 0 to count-1, class i modulo the number of classes: uint8 [N, C, H, W] on the CPU.
+
+    In a growing run they have the size of the active level.
+    """
     dim = generator.label_dim
-    sampler = Sampler(generator, experiment)
+    sampler = Sampler(generator, experiment, growth)
     classes = [i % dim for i in range(count)] if dim else None
     return to_uint8(sampler.generate(range(count), psi, classes=classes)).cpu()
 
 
 def run_swd(trainer: Trainer, count: int) -> SWD:
-    """Sliced Wasserstein distance of the averaged generator to the run's evaluation images."""
-    reals = trainer.evaluation_set
+    """Sliced Wasserstein distance of the averaged generator to the run's evaluation images.
+
+    In a growing run both have the size of the active level.
+    """
+    reals = trainer.evaluation_set.at(trainer.current_resolution(trainer.images_seen))
     count = min(count, len(reals))
     images = torch.from_numpy(reals.images(torch.arange(count).numpy()))
-    return sliced_wasserstein(images, samples(trainer.ema, trainer.experiment, count))
+    return sliced_wasserstein(images, samples(trainer.ema, trainer.experiment, count, growth=trainer.growth))
 
 
 def peak_memory_gib(device: torch.device) -> float | None:
@@ -292,6 +314,11 @@ def peak_memory_gib(device: torch.device) -> float | None:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def _counts(line: dict[str, Any]) -> bool:
+    """Whether a line's distance is one of full size, which alone may be the best."""
+    return line.get("swd") is not None and line.get("level") is None
 
 
 def _finite(value: float) -> float | None:

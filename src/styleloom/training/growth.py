@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from styleloom.config.experiment import Growth
+from styleloom.config.experiment import Experiment, Growth
 from styleloom.types import GrowthState
 
 
@@ -36,3 +36,22 @@ def growth_at(images_seen: float, growth: Growth, resolution: int) -> GrowthStat
         return None
     lod = lod_at(images_seen, growth, resolution)
     return GrowthState(int(math.log2(resolution)) - 2 - math.floor(lod), 1 - (lod - math.floor(lod)))
+
+
+def active_ws(growth: GrowthState | None, num_ws: int) -> int:
+    """Style inputs of the active levels: two for each. Style mixing cuts among them."""
+    return num_ws if growth is None else min(2 * (growth.level + 1), num_ws)
+
+
+def phase_at(images_seen: float, growth: Growth, resolution: int) -> tuple[int, int]:
+    """(floor, ceiling) of the level of detail: it changes where a fade begins or ends, which resets the
+    optimizers."""
+    lod = lod_at(images_seen, growth, resolution)
+    return math.floor(lod), math.ceil(lod)
+
+
+def unfinished_growth(experiment: Experiment, images_seen: float) -> GrowthState | None:
+    """Where a growing run stands, or None when it is at its full resolution, or does not grow."""
+    growth = growth_at(images_seen, experiment.growth, experiment.resolution)
+    complete = phase_at(images_seen, experiment.growth, experiment.resolution) == (0, 0)
+    return None if complete else growth

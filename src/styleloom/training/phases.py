@@ -1,6 +1,6 @@
 """The four phases of a training step, each on one micro-batch: they add to `.grad` and return statistics.
 
-G main: the adversarial loss of fakes. G path length and D R1: the regularizers, lazily. D main: the
+G main: the adversarial loss of fakes. G path length and D penalty: the regularizers, lazily. D main: the
 adversarial loss of reals and fakes. Losses are sums over samples divided by the whole batch, so that
 gradients of micro-batches add up to the gradient of the batch mean.
 """
@@ -42,6 +42,19 @@ class Latents:
 
 
 @dataclass(frozen=True)
+class Reals:
+    """Real images at the level and in the form that the discriminator reads, and their labels [N, K]."""
+
+    images: Images
+    label: Tensor
+
+    def part(self, index: int, count: int) -> Reals:
+        """Micro-batch `index` of `count`: every count-th sample."""
+        images = [x[index::count] for x in scales(self.images)]
+        return Reals(like(self.images, images), self.label[index::count])
+
+
+@dataclass(frozen=True)
 class Bound:
     """Both networks with growth bound to them, so that no loss ever sees it.
 
@@ -49,6 +62,7 @@ class Bound:
         g, d: the networks, in training.
         synthesis, logits: what the first-order phases call: the networks themselves, or compiled.
         growth: where they stand.
+        gradient_scale: of penalties, see `regularizers.zero_centred_penalty`.
     """
 
     g: StyleGenerator
@@ -56,6 +70,7 @@ class Bound:
     growth: GrowthState | None
     synthesis: nn.Module
     logits: nn.Module
+    gradient_scale: float = 1.0
 
     def mixed_ws(self, latents: Latents) -> tuple[Tensor, Tensor]:
         """ws [N, L, W] with mixed styles, and the mean [W] of w of the first latents."""
@@ -65,22 +80,46 @@ class Bound:
             ws = mix(ws, self.g.mapping(latents.z2, latents.label), latents.cutoffs)
         return ws, mean
 
+    def fakes(self, latents: Latents) -> tuple[Images, Tensor]:
+        """Images without a graph, and the mean [W] of w."""
+        with torch.no_grad():
+            ws, mean = self.mixed_ws(latents)
+            return self.synthesis(ws, self.growth, "random"), mean
+
     def discriminate(self, images: Images, label: Tensor | None = None) -> Tensor:
         """Logits [N], through the network itself: differentiable twice."""
-        return self.d(images, label, self.growth)
+        return split_outputs(self.d(images, label, self.growth))[0]
 
     def discriminate_once(self, images: Images, label: Tensor | None = None) -> Tensor:
-        """Logits [N] for first-order phases."""
+        """Outputs for first-order phases: logits [N], or with class logits [N, 1 + K]."""
         return self.logits(images, label, self.growth)
 
 
-def generator_main(bound: Bound, experiment: Experiment, latents: Latents, batch: int) -> Stats:
-    """Non-saturating (or named) loss of the generator."""
+def split_outputs(outputs: Tensor) -> tuple[Tensor, Tensor | None]:
+    """A discriminator's outputs to logits [N] and, where it classifies, class logits [N, K]."""
+    return (outputs, None) if outputs.ndim == 1 else (outputs[:, 0], outputs[:, 1:])
+
+
+def generator_main(
+    bound: Bound, experiment: Experiment, latents: Latents, batch: int, reals: Reals | None = None
+) -> Stats:
+    """Non-saturating (or named) loss of the generator; relativistic ones need `reals`."""
     ws, w_mean = bound.mixed_ws(latents)
-    logits = bound.discriminate_once(bound.synthesis(ws, bound.growth, "random"), latents.label)
-    loss = losses.generator_loss(experiment.loss, logits)
-    (loss.sum() / batch).backward()
-    return {"loss_g": loss.detach().mean(), "w_mean": w_mean}
+    images = bound.synthesis(ws, bound.growth, "random")
+    logits, classes = split_outputs(bound.discriminate_once(images, latents.label))
+    real_logits = None
+    if losses.compares_with_reals(experiment.loss):
+        assert reals is not None
+        with torch.no_grad():
+            real_logits, _ = split_outputs(bound.discriminate_once(reals.images, reals.label))
+    loss = losses.generator_loss(experiment.loss, logits, real_logits)
+    total, stats = loss, {"loss_g": loss.detach().mean(), "w_mean": w_mean}
+    if classes is not None and experiment.label_weight > 0:
+        label_loss = losses.label_loss(classes, latents.label)
+        total = loss + label_loss * experiment.label_weight
+        stats["label_loss_g"] = label_loss.detach().mean()
+    (total.sum() / batch).backward()
+    return stats
 
 
 def generator_path_length(
@@ -104,38 +143,64 @@ def generator_path_length(
 
 
 def discriminator_main(
-    bound: Bound, experiment: Experiment, latents: Latents, reals: Images, label: Tensor, batch: int
+    bound: Bound, experiment: Experiment, latents: Latents, reals: Reals, batch: int
 ) -> Stats:
     """The discriminator's loss; fakes carry no gradient."""
-    with torch.no_grad():
-        ws, w_mean = bound.mixed_ws(latents)
-        fakes = bound.synthesis(ws, bound.growth, "random")
+    fakes, w_mean = bound.fakes(latents)
     group = experiment.discriminator.minibatch_std.group_size
-    real_logits, fake_logits = pair_logits(bound.discriminate_once, reals, fakes, label, latents.label, group)
+    real_outputs, fake_outputs = pair_logits(
+        bound.discriminate_once, reals.images, fakes, reals.label, latents.label, group
+    )
+    (real_logits, real_classes), (fake_logits, fake_classes) = map(
+        split_outputs, (real_outputs, fake_outputs)
+    )
     loss = losses.discriminator_loss(experiment.loss, real_logits, fake_logits)
     total = loss
-    stats = {"w_mean": w_mean}
-    if experiment.d_regularizer.every == 1 and experiment.d_regularizer.gamma > 0:
-        penalty = regularizers.zero_centred_penalty(
-            bound.discriminate, reals, experiment.d_regularizer.gamma, label
-        )
-        total = loss + penalty
-        stats["r1_penalty"] = penalty.detach().mean()
-    (total.sum() / batch).backward()
-    return stats | {
+    stats = {
+        "w_mean": w_mean,
         "loss_d": loss.detach().mean(),
         "logits_real": real_logits.detach().mean(),
         "logits_fake": fake_logits.detach().mean(),
         "sign_real": real_logits.detach().sign().mean(),
     }
+    if experiment.drift > 0:
+        total = total + losses.wgan_drift(real_logits, experiment.drift)
+    if real_classes is not None and fake_classes is not None and experiment.label_weight > 0:
+        label_loss = losses.label_loss(real_classes, reals.label)
+        label_loss = label_loss + losses.label_loss(fake_classes, latents.label)
+        total = total + label_loss * experiment.label_weight
+        stats["label_loss_d"] = label_loss.detach().mean()
+    if experiment.d_regularizer.every == 1 and experiment.d_regularizer.active:
+        penalty = _penalty(bound, experiment, fakes, latents, reals)
+        total = total + penalty
+        stats["d_penalty"] = penalty.detach().mean()
+    (total.sum() / batch).backward()
+    return stats
 
 
-def discriminator_r1(bound: Bound, experiment: Experiment, reals: Images, label: Tensor, batch: int) -> Stats:
-    """Lazy R1 on the reals of the main phase, times its interval (StyleGAN2 section 3.1)."""
+def discriminator_penalty(
+    bound: Bound, experiment: Experiment, latents: Latents, reals: Reals, batch: int
+) -> Stats:
+    """The lazy penalty on the reals of the main phase, times its interval (StyleGAN2 section 3.1)."""
     cfg = experiment.d_regularizer
-    penalty = regularizers.zero_centred_penalty(bound.discriminate, reals, cfg.gamma, label)
+    fakes = bound.fakes(latents)[0] if regularizers.needs_fakes(cfg) else None
+    penalty = _penalty(bound, experiment, fakes, latents, reals)
     (penalty.sum() * (cfg.every / batch)).backward()
-    return {"r1_penalty": penalty.detach().mean()}
+    return {"d_penalty": penalty.detach().mean()}
+
+
+def _penalty(
+    bound: Bound, experiment: Experiment, fakes: Images | None, latents: Latents, reals: Reals
+) -> Tensor:
+    return regularizers.discriminator_penalty(
+        experiment.d_regularizer,
+        bound.discriminate,
+        reals.images,
+        fakes,
+        reals.label,
+        latents.label,
+        bound.gradient_scale,
+    )
 
 
 def pair_logits_reference(
@@ -158,7 +223,7 @@ def pair_logits(
     fake_label: Tensor,
     group: int,
 ) -> tuple[Tensor, Tensor]:
-    """Logits of reals and fakes, [N] each, in one pass that keeps them in separate groups.
+    """Outputs for reals and fakes, [N] or [N, K] each, in one pass that keeps them in separate groups.
 
     Minibatch standard deviation groups the samples i, i + M, i + 2M, ...: with reals and fakes arranged as
     [group, N / group] each and joined on the second axis, no group contains both.
@@ -174,5 +239,6 @@ def pair_logits(
 
     pairs = zip(scales(reals), scales(fakes), strict=True)
     images = like(reals, [join(r, f) for r, f in pairs])
-    logits = discriminator(images, join(real_label, fake_label)).reshape(group, 2, n // group)
-    return logits[:, 0].flatten(), logits[:, 1].flatten()
+    outputs = discriminator(images, join(real_label, fake_label))
+    outputs = outputs.reshape(group, 2, n // group, *outputs.shape[1:])
+    return outputs[:, 0].flatten(0, 1), outputs[:, 1].flatten(0, 1)

@@ -2,84 +2,238 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
 import torch
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from styleloom.config import Experiment
-from styleloom.networks.assembly import finest
 from styleloom.networks.build import build_discriminator, build_generator, count_parameters
-from styleloom.training.growth import growth_at, lod_at, resolution_at
+from styleloom.training.growth import growth_at
+from styleloom.training.losses import compares_with_reals
+from styleloom.training.regularizers import like, needs_fakes, scales
+from styleloom.types import GrowthState, Images
+
+# ---- schedule
+
+
+class Interval(NamedTuple):
+    """Part of a run in which one level is trained: faded in, or fully there."""
+
+    start_kimg: float
+    end_kimg: float
+    level: int
+    fades: bool
+
+
+def intervals(experiment: Experiment) -> list[Interval]:
+    """The run from its first image to its last; without growth, one interval."""
+    growth, total, sides = experiment.growth, experiment.total_kimg, experiment.generator.sides
+    starts = {0.0}
+    if growth.mode == "progressive":
+        phase = growth.stabilize_kimg + growth.fade_kimg
+        for index in range(len(sides) - sides.index(growth.initial_resolution) - 1):
+            starts |= {phase * index + growth.stabilize_kimg, phase * (index + 1)}
+    found = []
+    for start, end in pairwise([*sorted(start for start in starts if start < total), total]):
+        state = growth_at((start + end) / 2 * 1000, growth, experiment.resolution)
+        found.append(
+            Interval(start, end, len(sides) - 1, False)
+            if state is None
+            else Interval(start, end, state.level, state.alpha < 1)
+        )
+    return found
 
 
 def timeline(experiment: Experiment) -> list[dict[str, float]]:
-    """The schedule at every point where it changes: kimg, resolution, alpha, batch, learning_rate."""
-    growth = experiment.growth
-    points = [0.0]
-    if growth.mode != "none":
-        period = growth.stabilize_kimg + growth.fade_kimg
-        starts = [period * i for i in range(int(experiment.total_kimg // max(period, 1e-9)) + 1)]
-        points = sorted({p for s in starts for p in (s, s + growth.stabilize_kimg)})
-    rows = []
-    for kimg in [p for p in points if p < experiment.total_kimg] + [experiment.total_kimg]:
-        resolution = resolution_at(lod_at(kimg * 1000, growth, experiment.resolution), experiment.resolution)
-        state = growth_at(kimg * 1000, growth, experiment.resolution)
-        row = {
-            "kimg": kimg,
-            "resolution": resolution,
-            "alpha": 1.0 if state is None else state.alpha,
-            "batch": experiment.batch(resolution),
-            "learning_rate": experiment.learning_rate(resolution),
-        }
-        if not rows or kimg == experiment.total_kimg or row != rows[-1] | {"kimg": kimg}:
-            rows.append(row)
+    """The schedule at every point where it changes, and at the end.
+
+    Each row has kimg, level (0 at 4 x 4 px), resolution, alpha, batch and learning_rate. A level that fades
+    in starts at alpha 0 and has its batch and learning rate from there on.
+    """
+    parts = intervals(experiment)
+    last = growth_at(experiment.total_kimg * 1000, experiment.growth, experiment.resolution)
+    points = [(part.start_kimg, part.level, 0.0 if part.fades else 1.0) for part in parts]
+    points.append((experiment.total_kimg, parts[-1].level, 1.0 if last is None else last.alpha))
+    rows: list[dict[str, float]] = []
+    for kimg, level, alpha in points:
+        resolution = experiment.generator.sides[level]
+        rows.append(
+            {
+                "kimg": kimg,
+                "level": level,
+                "resolution": resolution,
+                "alpha": alpha,
+                "batch": experiment.batch(resolution),
+                "learning_rate": experiment.learning_rate(resolution),
+            }
+        )
     return rows
 
 
-def parameter_table(experiment: Experiment) -> list[tuple[str, str, int]]:
-    """(network, part, trainable parameters), block by block, then the totals."""
-    with torch.device("meta"):
-        g, d = build_generator(experiment.generator), build_discriminator(experiment.discriminator)
-    rows: list[tuple[str, str, int]] = []
-    for network, module in (("generator", g), ("discriminator", d)):
+# ---- networks without storage
+
+
+class Networks:
+    """Generator and discriminator on torch's meta device: shapes, no numbers."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self.top = len(experiment.generator.sides) - 1
+        self.grow = experiment.generator.grows and experiment.discriminator.grows
+        with torch.device("meta"):
+            self.g = build_generator(experiment.generator)
+            self.d = build_discriminator(experiment.discriminator)
+
+    @property
+    def levels(self) -> Sequence[int]:
+        """Levels at which the networks can work: all of them if they grow, else the highest."""
+        return range(self.top + 1) if self.grow else (self.top,)
+
+    def generate(self, level: int) -> Images:
+        """One image, or pyramid, of `level`."""
+        cfg = self.experiment.generator
+        with torch.device("meta"):
+            z, label = torch.zeros(1, cfg.z_dim), torch.zeros(1, cfg.label_dim)
+            images = self.g(z, label, noise="none", growth=self._growth(level))
+        return like(images, [image.detach() for image in scales(images)])
+
+    def discriminate(self, images: Images, level: int) -> Tensor:
+        """Outputs for images of `level`."""
+        with torch.device("meta"):
+            return self.d(images, torch.zeros(1, self.experiment.generator.label_dim), self._growth(level))
+
+    def _growth(self, level: int) -> GrowthState | None:
+        return GrowthState(level, 1.0) if self.grow else None
+
+    def forward_flops(self, level: int) -> tuple[int, int]:
+        """Floating-point operations of one image's way through each network at `level`."""
+        with FlopCounterMode(display=False) as way_through_g:
+            images = self.generate(level)
+        with FlopCounterMode(display=False) as way_through_d:
+            self.discriminate(images, level)
+        return way_through_g.get_total_flops(), way_through_d.get_total_flops()
+
+
+# ---- parameters
+
+
+class Part(NamedTuple):
+    """A row of the table of parameters.
+
+    Args:
+        network: "generator" or "discriminator".
+        part: nominal side of its level, px, where it belongs to one, and dotted name of the module: "64 px
+            blocks.4"; "total" for the sum.
+        parameters: trainable ones.
+    """
+
+    network: str
+    part: str
+    parameters: int
+
+
+def parameter_table(experiment: Experiment) -> list[Part]:
+    """Trainable parameters, from the lowest level up, layers to and from RGB apart, and the totals."""
+    networks = Networks(experiment)
+    modules = {"generator": networks.g, "discriminator": networks.d}
+    sides = {name: _watch_sides(module, experiment.generator.grid[0]) for name, module in modules.items()}
+    for level in networks.levels:
+        networks.discriminate(networks.generate(level), level)
+    rows: list[Part] = []
+    for network, module in modules.items():
         counts: dict[str, int] = {}
         for name, parameter in module.named_parameters():
-            words = [w for w in name.split(".") if w not in ("synthesis_network",)]
-            part = ".".join(words[:2]) if words[0] == "blocks" else words[0]
+            part = part_of(name)
             counts[part] = counts.get(part, 0) + parameter.numel()
-        rows += [(network, part, count) for part, count in counts.items()]
-        rows.append((network, "total", count_parameters(module)))
+        for part in sorted(counts, key=lambda part: sides[network].get(part, 0)):
+            level = f"{sides[network][part]} px " if part in sides[network] else ""
+            rows.append(Part(network, level + part.removeprefix(SYNTHESIS), counts[part]))
+        rows.append(Part(network, "total", count_parameters(module)))
     return rows
+
+
+SYNTHESIS = "synthesis_network."
+
+
+def part_of(name: str) -> str:
+    """The part that a parameter is counted with: `blocks.3.conv.weight` -> `blocks.3`.
+
+    Every block is a part, and so is every layer to or from RGB; else the topmost module.
+    """
+    prefix, words = SYNTHESIS * name.startswith(SYNTHESIS), name.removeprefix(SYNTHESIS).split(".")
+    rgb = next((i for i, word in enumerate(words) if word in ("to_rgb", "from_rgb")), 0)
+    length = rgb + 1
+    if words[rgb] in ("to_rgb", "from_rgb", "blocks") and words[length].isdigit():
+        length += 1
+    return prefix + ".".join(words[:length])
+
+
+def _watch_sides(network: nn.Module, rows: int) -> dict[str, int]:
+    """Nominal sides, px, of the largest maps that go into or out of each part; filled as the network runs.
+
+    Args:
+        network: with parameters on any device.
+        rows: of the lowest level's grid.
+    """
+    sides: dict[str, int] = {}
+
+    def see(part: str, tensors: Sequence[Any]) -> None:
+        heights = [x.shape[2] for x in tensors if isinstance(x, Tensor) and x.ndim == 4]
+        if heights:
+            sides[part] = max(sides.get(part, 0), max(heights) * 4 // rows)
+
+    parts = {part_of(name) for name, _ in network.named_parameters()}
+    for name, module in network.named_modules():
+        if name in parts:
+            module.register_forward_hook(lambda _, given, made, name=name: see(name, (*given, made)))
+    for name, parameter in network.named_parameters():
+        if name in parts:  # the learned constant
+            see(name, (parameter,))
+    return sides
+
+
+# ---- cost
 
 
 def phase_flops(experiment: Experiment) -> dict[str, float]:
-    """Floating-point operations per image of each phase: convolutions and matrix products, about.
+    """Floating-point operations per image of each phase at full resolution.
 
-    Counted on the networks' forward passes. Back to the inputs costs one forward more, to the weights
-    another; the second derivatives double a penalty's cost. Path length counts per image of the whole batch.
+    Convolutions and matrix products, about, from the networks' forward passes. Back to the inputs costs one
+    forward more, to the weights another; the second derivatives double a penalty's cost. Path length counts
+    per image of the whole batch.
     """
-    with torch.device("meta"):
-        g, d = build_generator(experiment.generator), build_discriminator(experiment.discriminator)
-        z = torch.zeros(1, experiment.generator.z_dim)
-        label = torch.zeros(1, experiment.generator.label_dim)
-        with FlopCounterMode(display=False) as counter:
-            images = finest(g(z, label, noise="none"))
-        forward_g = counter.get_total_flops()
-        with FlopCounterMode(display=False) as counter:
-            d(images.detach(), label)
-        forward_d = counter.get_total_flops()
+    networks = Networks(experiment)
+    return _phase_flops(experiment, *networks.forward_flops(networks.top))
+
+
+def _phase_flops(experiment: Experiment, forward_g: float, forward_d: float) -> dict[str, float]:
+    penalty = experiment.d_regularizer
+    passes = (penalty.gamma > 0) + (penalty.r2_gamma > 0)
+    again = forward_g if penalty.every > 1 and needs_fakes(penalty) else 0  # lazily, fakes are made anew
     return {
-        "g_main": 3 * forward_g + 2 * forward_d,
+        "g_main": 3 * forward_g + (2 + compares_with_reals(experiment.loss)) * forward_d,
         "g_path_length": 6 * forward_g / experiment.g_regularizer.batch_shrink,
         "d_main": forward_g + 6 * forward_d,
-        "d_r1": 6 * forward_d,
+        "d_r1": passes * 6 * forward_d + again,
     }
 
 
 def training_flops(experiment: Experiment) -> float:
-    """Floating-point operations of the whole run, about; a growing run costs less than this."""
-    flops = phase_flops(experiment)
-    path, r1 = experiment.g_regularizer, experiment.d_regularizer
-    per_image = flops["g_main"] + flops["d_main"]
-    per_image += flops["g_path_length"] / path.every if path.weight > 0 else 0
-    per_image += flops["d_r1"] / r1.every if r1.gamma > 0 else 0
-    return experiment.total_kimg * 1000 * per_image
+    """Floating-point operations of the whole run, about: each level costs what it costs alone."""
+    networks = Networks(experiment)
+    kimg_at: dict[int, float] = {}
+    for part in intervals(experiment):
+        kimg_at[part.level] = kimg_at.get(part.level, 0) + part.end_kimg - part.start_kimg
+    path, penalty = experiment.g_regularizer, experiment.d_regularizer
+    total = 0.0
+    for level, kimg in kimg_at.items():
+        flops = _phase_flops(experiment, *networks.forward_flops(level))
+        per_image = flops["g_main"] + flops["d_main"]
+        per_image += flops["g_path_length"] / path.every if path.weight > 0 else 0
+        per_image += flops["d_r1"] / penalty.every if penalty.active else 0
+        total += kimg * 1000 * per_image
+    return total

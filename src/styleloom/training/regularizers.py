@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from styleloom.config.experiment import GradientPenalty
 from styleloom.types import Images, LogitFunction, Pyramid
 
 
@@ -27,17 +28,26 @@ def square_norms(gradients: Sequence[Tensor]) -> Tensor:
 
 
 def zero_centred_penalty(
-    discriminator: LogitFunction, images: Images, gamma: float, label: Tensor | None = None
+    discriminator: LogitFunction,
+    images: Images,
+    gamma: float,
+    label: Tensor | None = None,
+    gradient_scale: float = 1.0,
 ) -> Tensor:
     """gamma/2 ||grad_x D(x)||^2 per sample, the mean over scales: [N].
 
     R1 on reals, R2 on fakes (Mescheder et al. 2018). On a pyramid the scales count equally
     (MSG-GAN's code: mean over scales).
+
+    Args:
+        gradient_scale: factor on the gradient. The authors' growing networks read images of full resolution,
+            in which every pixel of the active level is repeated 2^k x 2^k times; the norm of the gradient by
+            those is 1/2^k of that by the active level's pixels.
     """
     inputs = [x.detach().requires_grad_() for x in scales(images)]
     logits = discriminator(like(images, inputs), label)
     gradients = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
-    return square_norms(gradients).mean(0) * (gamma / 2)
+    return square_norms(gradients).mean(0) * (gamma / 2 * gradient_scale**2)
 
 
 def gradient_penalty(
@@ -48,19 +58,60 @@ def gradient_penalty(
     weight: float = 10.0,
     target: float = 1.0,
     label: Tensor | None = None,
+    gradient_scale: float = 1.0,
+    one_sided: bool = False,
 ) -> Tensor:
     """WGAN-GP: weight/target^2 (||grad D(x^)||_2 - target)^2 at x^ = real + u (fake - real), per sample: [N].
 
     Args:
         u: interpolation factors [N], shared by all scales of a pyramid; the penalty is the mean over scales.
+        gradient_scale: as in `zero_centred_penalty`.
+        one_sided: punish only norms above the target (Gulrajani et al. 2017, section 4; MSG-GAN's text).
     """
     factor = u.reshape(-1, 1, 1, 1)
     pairs = zip(scales(reals), scales(fakes), strict=True)
     inputs = [torch.lerp(r, f, factor).detach().requires_grad_() for r, f in pairs]
     logits = discriminator(like(reals, inputs), label)
     gradients = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
-    norms = square_norms(gradients).sqrt()
-    return (norms - target).square().mean(0) * (weight / target**2)
+    excess = square_norms(gradients).sqrt() * gradient_scale - target
+    if one_sided:
+        excess = excess.relu()
+    return excess.square().mean(0) * (weight / target**2)
+
+
+def discriminator_penalty(
+    cfg: GradientPenalty,
+    discriminator: LogitFunction,
+    reals: Images,
+    fakes: Images | None,
+    label: Tensor | None,
+    fake_label: Tensor | None,
+    gradient_scale: float = 1.0,
+) -> Tensor:
+    """The penalty that `cfg` asks for, per sample: [N]. `fakes` may be None where `needs_fakes` says no.
+
+    Interpolation factors of WGAN-GP come from torch's global generator.
+    """
+    if cfg.kind == "zero-centred":
+        parts = []
+        if cfg.gamma > 0:
+            parts.append(zero_centred_penalty(discriminator, reals, cfg.gamma, label, gradient_scale))
+        if cfg.r2_gamma > 0:
+            assert fakes is not None
+            parts.append(zero_centred_penalty(discriminator, fakes, cfg.r2_gamma, fake_label, gradient_scale))
+        return torch.stack(parts).sum(0)
+    assert fakes is not None
+    first = scales(reals)[0]
+    u = torch.rand(len(first), device=first.device)
+    one_sided = cfg.kind == "one-sided"
+    return gradient_penalty(
+        discriminator, reals, fakes, u, cfg.gamma, cfg.target, label, gradient_scale, one_sided
+    )
+
+
+def needs_fakes(cfg: GradientPenalty) -> bool:
+    """Whether the penalty is evaluated on fakes, or between reals and fakes."""
+    return cfg.kind != "zero-centred" or cfg.r2_gamma > 0
 
 
 def path_lengths(images: Images, ws: Tensor, y: Images) -> Tensor:

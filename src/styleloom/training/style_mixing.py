@@ -5,19 +5,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-UNIT = 4
-"""Samples that share one coin and one cut: the authors' minibatch per GPU."""
 
-
-def draw_cutoffs(batch: int, num_ws: int, probability: float, generator: torch.Generator) -> Tensor:
+def draw_cutoffs(
+    batch: int, num_ws: int, probability: float, generator: torch.Generator, active: int, unit: int
+) -> Tensor:
     """Layer index below which each sample keeps its first latent: [N] in 1..num_ws; num_ws is unmixed.
 
-    A coin and a uniform cut in 1..num_ws-1 are drawn for each `UNIT` of samples. Members of a unit are
+    A coin and a uniform cut in 1..active-1 are drawn for each `unit` of samples. Members of a unit are
     strided through the batch, i, i + M, ..., like the groups of minibatch standard deviation.
+
+    Args:
+        active: style inputs of the active levels; without growing all, `num_ws`.
+        unit: samples that share one coin and one cut.
     """
-    units = max(batch // UNIT, 1)
+    units = max(batch // unit, 1)
     coins = torch.rand(units, generator=generator)
-    cuts = torch.randint(1, max(num_ws, 2), (units,), generator=generator)
+    cuts = torch.randint(1, max(active, 2), (units,), generator=generator)
     cutoffs = torch.where(coins < probability, cuts, num_ws)
     return cutoffs.repeat(-(-batch // units))[:batch]
 

@@ -1,9 +1,11 @@
 """The training algorithm (StyleGAN2 appendix B). One step:
 
-    G main -> every k steps G path length -> average of G -> D main -> every k steps D R1
+    G main -> every k steps G path length -> average of G -> D main -> every k steps D penalty
 
-each phase over micro-batches whose gradients add up. Everything drawn at random comes from three sources
-that a state records: torch's global generators (weights, noise maps, y), `draws` (latents, style mixing)
+or, as ProGAN, StyleGAN and MSG-GAN have it, from "average of G" first. Growing networks work on the active
+level alone; their optimizers start anew where a fade begins or ends (ProGAN appendix A.1). Each phase runs
+over micro-batches whose gradients add up. Everything drawn at random comes from three sources that a state
+records: torch's global generators (weights, noise maps, y), `draws` (latents, style mixing)
 and the loader's position. A Trainer therefore owns torch's global random state while it runs.
 """
 
@@ -28,10 +30,12 @@ from styleloom.precision import resolve_device, resolve_precision, set_precision
 from styleloom.snapshot import load_weights
 from styleloom.training import phases
 from styleloom.training.ema import ema_beta, update_ema
-from styleloom.training.growth import growth_at, lod_at, resolution_at
-from styleloom.training.optim import adam, lazy_factor
-from styleloom.training.phases import Bound, Latents, Stats
+from styleloom.training.growth import active_ws, lod_at, phase_at, resolution_at, unfinished_growth
+from styleloom.training.losses import compares_with_reals
+from styleloom.training.optim import STATE_FIELDS, build_optimizer, lazy_factor
+from styleloom.training.phases import Bound, Latents, Reals, Stats
 from styleloom.training.style_mixing import draw_cutoffs
+from styleloom.types import GrowthState
 
 ADVICE = (
     "the gradients stay infinite or NaN. The weights are as they were before; continue the run with --resume "
@@ -63,6 +67,9 @@ class Trainer:
         held_out = experiment.data.held_out
         self.train_set, self.evaluation_set = dataset.split(held_out) if held_out else (dataset, dataset)
         self.workers = workers
+        self.step_count = 0
+        self.images_seen = 0
+        self.growth_phase = self._phase_now()
         self.loader = self._open_loader(0)
 
         torch.manual_seed(experiment.seed)
@@ -79,20 +86,25 @@ class Trainer:
         self.opt_g = self._optimizer(self.g, experiment.g_regularizer.every)
         self.opt_d = self._optimizer(self.d, experiment.d_regularizer.every)
 
-        self.step_count = 0
-        self.images_seen = 0
         self.path_mean = torch.zeros((), device=self.device)
         self.skipped = {"g": 0, "d": 0}
-        self.skipped_in_a_row: dict[str, int] = {"g": 0, "g_path": 0, "d": 0, "d_r1": 0}
+        self.skipped_in_a_row: dict[str, int] = {"g": 0, "g_path": 0, "d": 0, "d_penalty": 0}
 
     def _optimizer(self, network: nn.Module, every: int) -> torch.optim.Optimizer:
         rate = self.experiment.learning_rate(self.current_resolution(0))
-        return adam(network.parameters(), rate, self.experiment.adam, every)
+        return build_optimizer(
+            self.experiment.optimizer, network.parameters(), rate, self.experiment.adam, every
+        )
 
     def current_resolution(self, images_seen: int) -> int:
         """Resolution for schedule tables, px."""
         lod = lod_at(images_seen, self.experiment.growth, self.experiment.resolution)
         return resolution_at(lod, self.experiment.resolution)
+
+    @property
+    def growth(self) -> GrowthState | None:
+        """Where a growing run stands; None at full resolution, or without growth."""
+        return unfinished_growth(self.experiment, self.images_seen)
 
     # One step -----------------------------------------------------------------------------------------
 
@@ -103,53 +115,86 @@ class Trainer:
         `run.max_skipped` updates of a kind in a row had to be left out.
         """
         experiment = self.experiment
+        self._follow_growth()
         resolution = self.current_resolution(self.images_seen)
         batch = int(experiment.batch(resolution))
-        growth = growth_at(self.images_seen, experiment.growth, experiment.resolution)
-        bound = Bound(self.g, self.d, growth, self._synthesis, self._logits)
+        scale = resolution / experiment.resolution
+        bound = Bound(self.g, self.d, self.growth, self._synthesis, self._logits, scale)
         self._set_learning_rates(experiment.learning_rate(resolution))
-        parts = batch // (experiment.micro_batch or batch)
+        images = self._reals(batch)
+        turns = {"g-first": (self._train_g, self._train_d), "d-first": (self._train_d, self._train_g)}
         stats: Stats = {}
-        images, labels = self._reals(batch)
-
-        self._only(self.g)
-        latents = self._latents(batch)
-        stats |= self._phase(
-            parts, lambda k: phases.generator_main(bound, experiment, latents.part(k, parts), batch)
-        )
-        stats |= self._update(self.opt_g, self.g, "g")
-        if experiment.g_regularizer.weight > 0 and self.step_count % experiment.g_regularizer.every == 0:
-            stats |= self._path_length(bound, batch, parts)
-        update_ema(self.ema, self.g, ema_beta(batch, experiment.ema_half_life_kimg))
-
-        self._only(self.d)
-        latents = self._latents(batch, labels)
-        stats |= self._phase(
-            parts,
-            lambda k: phases.discriminator_main(
-                bound, experiment, latents.part(k, parts), images[k::parts], labels[k::parts], batch
-            ),
-        )
-        stats |= self._update(self.opt_d, self.d, "d")
-        r1 = experiment.d_regularizer
-        if r1.every > 1 and r1.gamma > 0 and self.step_count % r1.every == 0:
-            stats |= self._phase(
-                parts,
-                lambda k: phases.discriminator_r1(
-                    bound, experiment, images[k::parts], labels[k::parts], batch
-                ),
-            )
-            stats |= self._update(self.opt_d, self.d, "d", "_r1")
-
+        for turn in turns[experiment.step_order]:
+            stats |= turn(bound, batch, images)
         self.step_count += 1
         self.images_seen += batch
         self._check_skipped()
         return stats
 
+    def _train_g(self, bound: Bound, batch: int, images: Reals) -> Stats:
+        experiment, parts = self.experiment, self._parts(batch)
+        reals = images if compares_with_reals(experiment.loss) else None
+        self._only(self.g)
+        latents = self._latents(batch, bound)
+        stats = self._phase(
+            parts,
+            lambda k: phases.generator_main(
+                bound, experiment, latents.part(k, parts), batch, reals and reals.part(k, parts)
+            ),
+        )
+        stats |= self._update(self.opt_g, self.g, "g")
+        if experiment.g_regularizer.weight > 0 and self.step_count % experiment.g_regularizer.every == 0:
+            stats |= self._path_length(bound, batch, parts)
+        return stats
+
+    def _train_d(self, bound: Bound, batch: int, images: Reals) -> Stats:
+        """The average of G moves first: after G's update in a g-first step, before it in a d-first one."""
+        experiment, parts = self.experiment, self._parts(batch)
+        beta = experiment.ema_beta
+        update_ema(
+            self.ema, self.g, ema_beta(batch, experiment.ema_half_life_kimg) if beta is None else beta
+        )
+        self._only(self.d)
+        latents = self._latents(batch, bound, images.label)
+
+        def phase(run: Callable[..., Stats]) -> Stats:
+            return self._phase(
+                parts,
+                lambda k: run(bound, experiment, latents.part(k, parts), images.part(k, parts), batch),
+            )
+
+        stats = phase(phases.discriminator_main) | self._update(self.opt_d, self.d, "d")
+        penalty = experiment.d_regularizer
+        if penalty.every > 1 and penalty.active and self.step_count % penalty.every == 0:
+            stats |= phase(phases.discriminator_penalty)
+            stats |= self._update(self.opt_d, self.d, "d", "_penalty")
+        return stats
+
+    def _parts(self, batch: int) -> int:
+        """Micro-batches of a step."""
+        return batch // min(self.experiment.micro_batch or batch, batch)
+
+    def _phase_now(self) -> tuple[int, int]:
+        return phase_at(self.images_seen, self.experiment.growth, self.experiment.resolution)
+
+    def _follow_growth(self) -> None:
+        """Where a fade begins or ends: forget the optimizers' moments, read images of the new level."""
+        phase = self._phase_now()
+        if phase == self.growth_phase:
+            return
+        changed = phase[0] != self.growth_phase[0]
+        self.growth_phase = phase
+        for _, optimizer, _ in self._optimizers():
+            optimizer.state.clear()
+        if changed:
+            position = self.loader.position
+            self.loader.close()
+            self.loader = self._open_loader(position)
+
     def _path_length(self, bound: Bound, batch: int, parts: int) -> Stats:
         """Each micro-batch enters the running mean as a GPU of the authors' does; then they are averaged."""
         size = max(batch // self.experiment.g_regularizer.batch_shrink, 1)
-        latents, mean = self._latents(size), self.path_mean
+        latents, mean = self._latents(size, bound), self.path_mean
         parts = min(parts, size)
         stats = self._phase(
             parts,
@@ -204,11 +249,18 @@ class Trainer:
 
     # Random input --------------------------------------------------------------------------------------
 
-    def _latents(self, count: int, labels: Tensor | None = None) -> Latents:
+    def _latents(self, count: int, bound: Bound, labels: Tensor | None = None) -> Latents:
         """Latents of `count` fakes; labels of random training images unless given."""
-        cfg = self.experiment.generator
+        experiment, cfg = self.experiment, self.experiment.generator
         z, z2 = torch.randn(2, count, cfg.z_dim, generator=self.draws).to(self.device)
-        cutoffs = draw_cutoffs(count, cfg.num_ws, self.experiment.style_mixing, self.draws)
+        cutoffs = draw_cutoffs(
+            count,
+            cfg.num_ws,
+            experiment.style_mixing,
+            self.draws,
+            active_ws(bound.growth, cfg.num_ws),
+            int(experiment.style_mixing_unit(self.current_resolution(self.images_seen))),
+        )
         if labels is None:
             chosen = torch.randint(len(self.train_set), (count,), generator=self.draws)
             found = self.train_set.labels(chosen.numpy()) if cfg.label_dim else torch.zeros(count, 0)
@@ -216,13 +268,21 @@ class Trainer:
         return Latents(z, z2, cutoffs, labels.to(self.device))
 
     def _open_loader(self, position: int) -> Loader:
+        """Images of the active level; the sequence of samples does not depend on it."""
         mirror = self.experiment.data.mirror == "horizontal"
-        return Loader(self.train_set, self.experiment.seed, mirror, self.workers, position)
+        level = self.train_set.at(self.current_resolution(self.images_seen))
+        return Loader(level, self.experiment.seed, mirror, self.workers, position)
 
-    def _reals(self, batch: int) -> tuple[Tensor, Tensor]:
+    def _reals(self, batch: int) -> Reals:
+        cfg, growth = self.experiment.generator, self.growth
         loaded = self.loader.next(batch)
-        labels = loaded.labels[:, : self.experiment.generator.label_dim]  # none when they are not used
-        return reals.to_signed(loaded.images.to(self.device)), labels.to(self.device)
+        labels = loaded.labels[:, : cfg.label_dim].to(self.device)  # none when they are not used
+        images = reals.to_signed(loaded.images.to(self.device))
+        if growth is not None:
+            return Reals(reals.fade(images, growth.alpha), labels)
+        if cfg.pyramid_sides is not None:
+            return Reals(reals.pyramid(images, cfg.pyramid_sides), labels)
+        return Reals(images, labels)
 
     # State ------------------------------------------------------------------------------------------------
 
@@ -244,6 +304,7 @@ class Trainer:
             "step": self.step_count,
             "images_seen": self.images_seen,
             "loader_position": self.loader.position,
+            "growth_phase": list(self.growth_phase),
             "skipped": dict(self.skipped),
             "skipped_in_a_row": dict(self.skipped_in_a_row),
             "device": self.device.type,
@@ -256,9 +317,9 @@ class Trainer:
         for key, network in self._networks():
             own = {n[len(key) + 1 :]: t for n, t in tensors.items() if n.startswith(f"{key}.")}
             load_weights(network, own, f"state, {key}")
+        fields = STATE_FIELDS[self.experiment.optimizer]
         for key, optimizer, network in self._optimizers():
             for name, parameter in network.named_parameters():
-                fields = ("step", "exp_avg", "exp_avg_sq")
                 found = {f: tensors[f"{key}.{f}.{name}"] for f in fields if f"{key}.{f}.{name}" in tensors}
                 if found:
                     optimizer.state[parameter] = {f: _placed(f, t, parameter) for f, t in found.items()}
@@ -271,8 +332,10 @@ class Trainer:
             torch.mps.set_rng_state(tensors["rng.mps"])
         counters = document["counters"]
         self.step_count, self.images_seen = counters["step"], counters["images_seen"]
+        self.growth_phase = tuple(counters.get("growth_phase", self._phase_now()))
         self.skipped = dict(counters["skipped"])
-        self.skipped_in_a_row = dict(counters["skipped_in_a_row"])
+        rows = counters["skipped_in_a_row"]
+        self.skipped_in_a_row = {kind: rows.get(kind, 0) for kind in self.skipped_in_a_row}
         self.loader.close()
         self.loader = self._open_loader(counters["loader_position"])
 
@@ -289,7 +352,8 @@ class Trainer:
         yield from (("g", self.g), ("d", self.d), ("ema", self.ema))
 
     def _optimizers(self) -> Iterator[tuple[str, torch.optim.Optimizer, nn.Module]]:
-        yield from (("adam_g", self.opt_g, self.g), ("adam_d", self.opt_d, self.d))
+        kind = self.experiment.optimizer
+        yield from ((f"{kind}_g", self.opt_g, self.g), (f"{kind}_d", self.opt_d, self.d))
 
     def close(self) -> None:
         """Stop the loader's threads."""
@@ -305,15 +369,20 @@ def _placed(field: str, value: Tensor, parameter: nn.Parameter) -> Tensor:
 
 def check_data(experiment: Experiment, dataset: ImageDataset) -> None:
     """Raise UserError unless the images are of the experiment's shape and there are enough of them."""
-    for name in ("resolution", "channels", "label_dim"):
+    for name in ("resolution", "channels", "grid", "label_dim"):
         wanted, found = getattr(experiment.generator, name), getattr(dataset, name)
         unused_labels = name == "label_dim" and wanted == 0
         if wanted != found and not unused_labels:
             raise UserError(
                 f"{dataset.name}: has {name} {found}, the experiment {wanted}; "
-                f"train with --set {name}={found} or build another data set"
+                f"train with --set {name}={_written(found)} or build another data set"
             )
     if len(dataset) <= experiment.data.held_out:
         raise UserError(
             f"data.held_out: {experiment.data.held_out} leaves nothing of {len(dataset)} images to train on"
         )
+
+
+def _written(value: int | tuple[int, ...]) -> str:
+    """A value as --set takes it."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

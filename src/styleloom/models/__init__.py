@@ -1,0 +1,10 @@
+"""Trained generators that come with the package, each with its experiment, statistics and grids beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+
+EMBEDDED: dict[str, Path] = {"emoji-64": FOLDER / "emoji-64" / "snapshot.safetensors"}
+"""Snapshots by name. A name wins over a file of that name."""

@@ -1,0 +1,251 @@
+"""Progressive growing in training: work at the active level equals the authors' at full resolution."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+
+from presets.shrink import BATCH, RESOLUTION, STEPS_PER_PHASE, shrink
+from styleloom import presets, sampling
+from styleloom.config import ByResolution, Experiment, Growth
+from styleloom.errors import UserError
+from styleloom.networks.build import build_discriminator
+from styleloom.sampling import Sampler
+from styleloom.training.fit import fit, resume, start
+from styleloom.training.growth import active_ws, phase_at
+from styleloom.training.regularizers import gradient_penalty, path_lengths, zero_centred_penalty
+from styleloom.training.style_mixing import draw_cutoffs
+from styleloom.training.trainer import Trainer
+from styleloom.types import GrowthState
+from tiny import assert_equal, make_archive, opened, same_state, steps
+
+GROWING = ("progan", "stylegan-a", "stylegan-f", "stylegan2-a", "stylegan2-d")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_archive(tmp_path_factory.mktemp("growing"), 12, RESOLUTION)
+
+
+# ---- penalties: at the active level as at full resolution
+
+
+@pytest.mark.parametrize("family", ["progan", "stylegan-f", "stylegan2-d"])
+@pytest.mark.parametrize(("level", "alpha"), [(0, 1.0), (1, 0.3), (1, 1.0), (2, 0.6), (2, 1.0)])
+def test_penalties_equal_those_at_full_resolution(family: str, level: int, alpha: float) -> None:
+    """The authors' discriminator reads repeated pixels, averages them, and is derived by them."""
+    d = build_discriminator(shrink(presets.get(family)).discriminator)
+    growth, factor = GrowthState(level, alpha), RESOLUTION // (4 << level)
+    native = torch.randn(BATCH, 3, 4 << level, 4 << level)
+    other, u = torch.randn_like(native), torch.rand(BATCH)
+
+    def ours(images: Any, label: Tensor | None = None) -> Tensor:
+        return d(images, label, growth)
+
+    def theirs(images: Any, label: Tensor | None = None) -> Tensor:
+        return d(F.avg_pool2d(images, factor), label, growth)
+
+    def up(x: Tensor) -> Tensor:
+        return x.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+
+    scale = 1 / factor
+    torch.testing.assert_close(
+        zero_centred_penalty(ours, native, 10.0, gradient_scale=scale),
+        zero_centred_penalty(theirs, up(native), 10.0),
+    )
+    for one_sided in (False, True):
+        torch.testing.assert_close(
+            gradient_penalty(ours, native, other, u, target=0.01, gradient_scale=scale, one_sided=one_sided),
+            gradient_penalty(theirs, up(native), up(other), u, target=0.01, one_sided=one_sided),
+        )
+
+
+def test_trainer_scales_penalties(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the trainer binds: 1/2^k at k levels below the full resolution."""
+    found = []
+    from styleloom.training import phases
+
+    original = phases.discriminator_main
+
+    def spy(bound: Any, *rest: Any) -> Any:
+        found.append((bound.growth.level if bound.growth else 2, bound.gradient_scale))
+        return original(bound, *rest)
+
+    monkeypatch.setattr(phases, "discriminator_main", spy)
+    steps(Trainer(shrink(presets.get("progan")), opened(archive), "cpu"), 5 * STEPS_PER_PHASE)
+    assert set(found) == {(0, 0.25), (1, 0.5), (2, 1.0)}
+
+
+@given(st.integers(0, 3))
+@settings(max_examples=4, deadline=None)
+def test_path_lengths_need_no_scale(k: int) -> None:
+    """Noise on repeated pixels adds up to noise of 2^k times the deviation, which the area takes back."""
+    weight, factor = torch.randn(3 * 16, 2 * 5), 2**k
+    ws = torch.randn(3, 2, 5, requires_grad=True)
+    native = (ws.flatten(1) @ weight.t()).reshape(3, 3, 4, 4)
+    full = native.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    y = torch.randn_like(full)
+    summed = F.avg_pool2d(y, factor) * factor  # N(0, 1) again
+    torch.testing.assert_close(path_lengths(full, ws, y), path_lengths(native, ws, summed))
+
+
+# ---- transitions
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_optimizers_start_anew_where_a_fade_begins_or_ends(name: str, archive: Path) -> None:
+    small = shrink(presets.get(name))
+    trainer = Trainer(small, opened(archive), "cpu")
+    per_step = 1 + (small.g_regularizer.weight > 0 and small.g_regularizer.every == 1)
+    ages = []
+    for _ in range(4 * STEPS_PER_PHASE):
+        phase = phase_at(trainer.images_seen, small.growth, RESOLUTION)
+        trainer.step()
+        ages.append((phase, max(int(s["step"]) for s in trainer.opt_d.state.values())))
+    first = {}
+    for index, (phase, age) in enumerate(ages):
+        first.setdefault(phase, (index, age))
+    assert len(first) >= 3
+    lazy = small.d_regularizer.every > 1
+    for index, age in first.values():
+        # one update, and one more where the lazy penalty falls due: at step 0
+        assert age == per_step + (lazy and index % small.d_regularizer.every == 0)
+    trainer.close()
+
+
+def test_batch_and_rate_follow_the_level(archive: Path) -> None:
+    """The new level's values hold from the beginning of its fade; samples continue in their order."""
+    small = shrink(presets.get("stylegan-f"))
+    small = replace(
+        small,
+        batch=ByResolution(4, ((8, 8), (16, 4))),
+        learning_rate=ByResolution(0.001, ((16, 0.003),)),
+        growth=Growth("progressive", 8, 0.016, 0.016),
+    )
+    trainer = Trainer(small, opened(archive), "cpu")
+    rows = []
+    for _ in range(5):
+        before = trainer.images_seen
+        trainer.step()
+        rows.append((trainer.images_seen - before, trainer.opt_g.param_groups[0]["lr"]))
+        assert trainer.loader.position == trainer.images_seen
+        side = 8 if before <= 16 else 16  # at 16 images the fade has not begun
+        assert trainer.loader.dataset.resolution == side
+    assert rows == [(8, 0.001), (8, 0.001), (8, 0.001), (4, 0.003), (4, 0.003)]
+
+
+@given(level=st.integers(0, 7), probability=st.sampled_from([0.5, 1.0]))
+@settings(max_examples=20, deadline=None)
+def test_mixing_cuts_among_active_layers(level: int, probability: float) -> None:
+    active = active_ws(GrowthState(level, 0.5), 18)
+    assert active == 2 * (level + 1)
+    cuts = draw_cutoffs(4000, 18, probability, torch.Generator().manual_seed(level), active, 1)
+    mixed = cuts[cuts < 18]
+    assert len(mixed) > 1500
+    assert set(mixed.tolist()) == set(range(1, active))
+
+
+def test_the_average_moves_before_g_where_d_is_first(archive: Path) -> None:
+    for name, moved in (("stylegan-f", False), ("stylegan2-d", True)):
+        trainer = Trainer(shrink(presets.get(name)), opened(archive), "cpu")
+        start_weights = [p.clone() for p in trainer.ema.parameters()]
+        trainer.step()
+        same = all(torch.equal(a, b) for a, b in zip(start_weights, trainer.ema.parameters(), strict=True))
+        assert same != moved
+        assert any(not torch.equal(a, b) for a, b in zip(start_weights, trainer.g.parameters(), strict=True))
+
+
+# ---- a whole run
+
+
+def growing_run(name: str) -> Experiment:
+    small = shrink(presets.get(name))
+    run = replace(
+        small.run, tick_kimg=ByResolution(BATCH / 1000), sample_every=1, snapshot_every=1, state_every=1,
+        keep_snapshots=0, swd_images=4,
+    )  # fmt: skip
+    growth = replace(small.growth, stabilize_kimg=0.016, fade_kimg=0.016)
+    return replace(small, run=run, batch=ByResolution(BATCH, ((8, 8),)), growth=growth, total_kimg=0.088)
+
+
+@pytest.mark.parametrize("name", ["progan", "stylegan2-d"])
+def test_an_interrupted_growing_run_continues_exactly(name: str, archive: Path, tmp_path: Path) -> None:
+    """Stopped in a fade and at a change of batch, through the run directory."""
+    experiment = growing_run(name)
+    whole, run = start(tmp_path / "whole", experiment, opened(archive), "cpu")
+    assert fit(whole, run)
+    parts, directory = start(tmp_path / "parts", experiment, opened(archive), "cpu")
+    while parts.images_seen < experiment.total_kimg * 1000:
+        fit(parts, directory, max_minutes=0)  # one step
+        parts.close()
+        parts, directory = resume(directory.path, opened(archive), device="cpu")
+    same_state(parts, whole)
+    lines = directory.read_stats()
+    assert [line["step"] for line in lines] == list(range(1, parts.step_count + 1))
+    levels = [line["level"] for line in lines]
+    assert levels[-1] is None
+    assert 1 in levels
+    assert any(line["alpha"] not in (None, 1.0) for line in lines)
+
+
+def test_pictures_and_snapshots_of_a_growing_run(archive: Path, tmp_path: Path) -> None:
+    """Grids keep one size; a snapshot makes images of the level it was taken at, faded as it was."""
+    experiment = growing_run("stylegan2-d")
+    trainer, run = start(tmp_path / "run", experiment, opened(archive), "cpu")
+    found, complete = set(), False
+    while not complete:
+        complete = fit(trainer, run, max_minutes=0)  # one step
+        sampler = sampling.load(run.snapshots()[-1], "cpu", "fp32")
+        images = sampler.generate([0, 1])
+        assert images.shape[2:] == sampler.size == (sampler.resolution,) * 2
+        expected = Sampler(trainer.ema, trainer.experiment, trainer.growth).generate([0, 1])
+        assert torch.equal(images, expected)
+        found.add((sampler.resolution, sampler.growth is None))
+    assert found >= {(8, False), (16, False), (16, True)}
+    sizes = set()
+    for file in run.path.glob("fakes-*.png"):
+        with Image.open(file) as picture:
+            sizes.add(picture.size)
+    assert sizes == {(16 * RESOLUTION, 8 * RESOLUTION)}
+    best = [line["swd"] for line in run.read_stats() if line["swd"] is not None and line["level"] is None]
+    assert best
+    trainer.close()
+
+
+# ---- contradictions
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"growth": Growth("progressive", 32)}, "growth.initial_resolution"),
+        ({"compile": "first-order"}, "compile"),
+    ],
+)
+def test_contradictions_of_growing(change: dict[str, Any], word: str) -> None:
+    with pytest.raises(UserError, match=word):
+        replace(shrink(presets.get("stylegan-f")), **change)
+
+
+def test_networks_that_do_not_grow_are_refused() -> None:
+    small = shrink(presets.get("stylegan2-f"))
+    with pytest.raises(UserError, match=r"growth.mode: 'progressive'.*stylegan2 generator"):
+        replace(small, growth=Growth("progressive"))
+
+
+def test_states_of_different_levels_differ(archive: Path) -> None:
+    """The comparison above would notice."""
+    small = shrink(presets.get("stylegan2-d"))
+    a, b = (Trainer(small, opened(archive), "cpu") for _ in range(2))
+    steps(a, 3), steps(b, 2)
+    with pytest.raises(AssertionError):
+        assert_equal(a.state()[0], b.state()[0])
