@@ -21,7 +21,7 @@ CONNECTED: dict[Connections, tuple[int, float]] = {
     "fine": (64, float("inf")),
     "all": (4, float("inf")),
 }
-"""Lowest and highest side, px, that connects generator and discriminator (section 4.4, Table 4)."""
+"""Lowest and highest side, px, that connects generator and discriminator (section 4, Table 4)."""
 
 
 def connected_sides(connections: Connections, shape: ImageShape) -> tuple[int, ...]:
@@ -95,7 +95,7 @@ class _MSGDiscriminator(ImageShape):
             class, and the label picks its own.
         features: channels by resolution.
         connections: as in the generator.
-        combine: how RGB joins the features of a level (section 3, equations 6 to 8): "simple" concatenates,
+        combine: how RGB joins the features of a level (section 2, equations 10 to 12): "simple" concatenates,
             "lin_cat" maps RGB to half as many channels first, "cat_lin" maps the concatenation to the
             features' channels.
         activation: of the hidden layers.

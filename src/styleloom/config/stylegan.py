@@ -85,8 +85,10 @@ class StyleGANGenerator(ImageShape):
 
     @property
     def _z_and_label(self) -> int:
-        joined = self.label_dim > 0 and self.mapping.labels == "concat"
-        return self.z_dim * 2 if joined else self.z_dim
+        if not self.label_dim:
+            return self.z_dim
+        added = {"concat": self.z_dim, "join": self.label_dim, "embed": self.w_dim}
+        return self.z_dim + added[self.mapping.labels]
 
     @property
     def grows(self) -> bool:
