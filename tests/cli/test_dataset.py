@@ -120,10 +120,48 @@ def test_check_reports_and_fails_on_problems(
     assert "00000000.png is damaged" in document["problems"][0]
 
 
+def test_rectangular_images(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dest = str(tmp_path / "x.zip")
+    arguments = ["build", str(folder), dest, "--resolution", "16", "--grid", "5,4"]
+    assert run(*arguments) == 0
+    size = "16x20 px (width x height; grid 5,4)"
+    assert capsys.readouterr().out == f"wrote {dest}: 6 images, {size}, 3 channels, no labels\n"
+    dataset = open_dataset(dest)
+    assert (dataset.resolution, dataset.grid, dataset.size) == (16, (5, 4), (20, 16))
+    assert run("check", dest) == 0
+    out = capsys.readouterr().out
+    for line in (f"6 images, {size}", "  resolution: 16\n", "  grid: 5,4\n", "no problems"):
+        assert line in out
+    for document in (["check", dest, "--json"], [*arguments, "--overwrite", "--json"]):
+        assert run(*document) == 0
+        printed = json.loads(capsys.readouterr().out)
+        assert (printed["resolution"], printed["grid"], printed["size"]) == (16, [5, 4], [20, 16])
+        assert printed["recipe"]["grid"] == [5, 4]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--grid", "3"), "grid '3': valid: HEIGHT,WIDTH, e.g. 4,4"),
+        (("--grid", "3x4"), "grid '3x4': valid"),
+        (("--grid", "1,4"), "grid 1,4: valid: height,width of 2 to 16"),
+        (("--grid", "4,20"), "grid 4,20: valid"),
+        (("--grid", "3,4", "--crop", "lsun-car"), "grid 3,4: crop lsun-car .*valid: 4,4"),
+    ],
+)
+def test_grids_that_are_refused(
+    folder: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        run("build", str(folder), str(tmp_path / "x.zip"), "--resolution", "512", *arguments)
+    assert not (tmp_path / "x.zip").exists()
+
+
 def test_check_emoji(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", "emoji", "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["num_images"], document["resolution"], document["duplicates"]) == (1870, 64, [])
+    assert (document["grid"], document["size"]) == ([4, 4], [64, 64])
 
 
 def test_build_emoji_smaller(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

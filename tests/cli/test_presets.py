@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 
 from styleloom import presets
-from styleloom.cli import main
-from styleloom.config import from_json
+from styleloom.cli import main, report
+from styleloom.cli.presets import penalty_name, summary
+from styleloom.config import GradientPenalty, from_json
 
 # Trainable parameters at 1024, 512 and 256 px.
 SIZES = (1024, 512, 256)
@@ -25,6 +27,26 @@ E_DISCRIMINATOR = {
 }
 F_GENERATOR = (30_370_060, 30_276_583, 30_034_338)
 F_DISCRIMINATOR = (29_012_513, 28_982_849, 28_864_129)
+
+
+# The other families at 1024 px: generator, discriminator.
+COUNTS = {
+    "progan": (23_079_115, 23_087_249),
+    "stylegan-a": (23_079_115, 23_087_249),
+    "stylegan-b": (23_079_115, 23_087_249),
+    "stylegan-c": (30_400_651, 23_087_249),
+    "stylegan-d": (26_214_539, 23_087_249),
+    "stylegan-e": (26_219_627, 23_087_249),
+    "stylegan-f": (26_219_627, 23_087_249),
+    "stylegan-traditional-8": (25_180_363, 23_087_249),
+    "msg-progan": (23_079_115, 23_163_681),
+    "msg-progan-lin-cat": (23_079_115, 28_210_753),
+    "msg-progan-cat-lin": (23_079_115, 24_238_625),
+    "msg-stylegan": (26_219_627, 24_238_625),
+    "stylegan2-a": (26_219_627, 23_087_249),
+    "stylegan2-b": (24_900_764, 23_087_249),
+    "stylegan2-d": (24_900_764, 23_087_249),
+}
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
@@ -57,6 +79,18 @@ def test_parameters_of_configuration_f(index: int, capsys: pytest.CaptureFixture
     assert shown["discriminator_parameters"] == F_DISCRIMINATOR[index]
 
 
+@pytest.fixture(scope="module")
+def listed() -> list[dict[str, Any]]:
+    """The rows of the whole list."""
+    return [summary(experiment) for experiment in presets.PRESETS.values()]
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameters_of_the_other_families(name: str, listed: list[dict[str, Any]]) -> None:
+    row = next(row for row in listed if row["name"] == name)
+    assert (row["generator_parameters"], row["discriminator_parameters"]) == COUNTS[name]
+
+
 def test_the_list_has_a_row_for_each_preset(capsys: pytest.CaptureFixture[str]) -> None:
     rows = run_json(capsys)["presets"]
     assert [row["name"] for row in rows] == list(presets.names())
@@ -64,20 +98,52 @@ def test_the_list_has_a_row_for_each_preset(capsys: pytest.CaptureFixture[str]) 
     assert by_name["stylegan2-f-car"] == {
         "name": "stylegan2-f-car",
         "source": "StyleGAN2 (Karras et al. 2020), Tables 1 and 3, row F, LSUN Car",
+        "paper": "StyleGAN2 (Karras et al. 2020)",
+        "place": "Tables 1 and 3, row F, LSUN Car",
         "resolution": 512,
         "generator_parameters": F_GENERATOR[1],
         "discriminator_parameters": F_DISCRIMINATOR[1],
         "total_kimg": 57000,
         "loss": "nonsaturating",
+        "penalty": "R1 10",
         "gamma": 10,
     }
 
 
-def test_the_list_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    out = run(capsys)
-    line = next(line for line in out.splitlines() if " stylegan2-f " in line)
-    for text in ("StyleGAN2 (Karras et al. 2020), Table 1, row F, FFHQ", "1024", "30,370,060", "29,012,513"):
-        assert text in line
+def test_counting_takes_little_time() -> None:
+    """All presets within seconds, once torch and the networks are imported: equal networks count once."""
+    for count in (report._generator_parameters, report._discriminator_parameters):
+        count.cache_clear()
+    started = time.process_time()
+    for experiment in presets.PRESETS.values():
+        report.parameter_counts(experiment)
+    assert time.process_time() - started < 5
+    info = report._generator_parameters.cache_info()
+    assert info.misses < len(presets.PRESETS) / 2
+
+
+def test_the_list_is_a_table_for_each_paper(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = run(capsys).splitlines()
+    assert max(map(len, lines)) <= 120
+    for paper in presets.PAPERS:
+        assert paper in lines
+    after = lines.index("StyleGAN2 (Karras et al. 2020)")
+    line = next(line for line in lines[after:] if line.startswith("stylegan2-f "))
+    assert line.split() == [
+        *("stylegan2-f", "Table", "1,", "row", "F,", "FFHQ"),
+        *("1024", "30.37M", "29.01M", "25000", "non-sat.,", "R1", "10"),
+    ]
+    order = [name for line in lines for name in line.split()[:1] if name in presets.PRESETS]
+    assert order == list(presets.names())
+
+
+def test_the_list_by_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = run_json(capsys, "stylegan2")["presets"]
+    assert [row["name"] for row in rows] == list(presets.find("stylegan2"))
+    assert {row["paper"] for row in rows} == {"StyleGAN2 (Karras et al. 2020)", presets.OWN}
+    rows = run_json(capsys, "indian celebs")["presets"]
+    assert [row["name"] for row in rows] == ["msg-progan-indian-celebs", "msg-stylegan-indian-celebs"]
+    assert "msg-progan-cifar10-lr-0.001" in run(capsys, "cifar")
 
 
 def test_the_list_on_a_narrow_terminal(
@@ -85,11 +151,27 @@ def test_the_list_on_a_narrow_terminal(
 ) -> None:
     monkeypatch.setattr("styleloom.cli.report.PLAIN_WIDTH", 80)
     lines = run(capsys).splitlines()
-    assert len(lines) == 2 * len(presets.names())
-    at = lines.index("stylegan2-f: StyleGAN2 (Karras et al. 2020), Table 1, row F, FFHQ")
+    assert len(lines) == 2 * len(presets.names()) + len(presets.PAPERS)
+    at = lines.index("stylegan2-f: Table 1, row F, FFHQ")
     assert lines[at + 1] == (
-        "    1024 px, G 30,370,060 and D 29,012,513 parameters, 25000 kimg, nonsaturating, gamma 10"
+        "    1024 px, G 30,370,060 and D 29,012,513 parameters, 25000 kimg, nonsaturating, R1 10"
     )
+    at = lines.index("msg-progan-bmsg: authors' earlier PyTorch code, FFHQ")
+    assert lines[at + 1].endswith("6000 kimg, relativistic-hinge")
+
+
+@pytest.mark.parametrize(
+    ("penalty", "name"),
+    [
+        (GradientPenalty(gamma=0.5), "R1 0.5"),
+        (GradientPenalty(gamma=10, r2_gamma=1), "R1 10, R2 1"),
+        (GradientPenalty("two-sided", gamma=10), "GP 10"),
+        (GradientPenalty("one-sided", gamma=10), "one-sided GP 10"),
+        (GradientPenalty(gamma=0), "none"),
+    ],
+)
+def test_names_of_penalties(penalty: GradientPenalty, name: str) -> None:
+    assert penalty_name(penalty) == name
 
 
 def test_one_preset_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,6 +199,41 @@ def test_diff(capsys: pytest.CaptureFixture[str]) -> None:
     assert "source" not in out
 
 
+def compared(capsys: pytest.CaptureFixture[str], *pair: str) -> dict[str, tuple[str, str]]:
+    """The rows of a comparison."""
+    lines = [line for line in run(capsys, "diff", *pair).splitlines() if line.startswith("│")]
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
+    return {name: (old, new) for name, old, new in rows}
+
+
+def test_diff_is_short_where_rows_of_a_table_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    assert compared(capsys, "stylegan-b", "stylegan-c") == {
+        "generator.mapping.layers": ("0", "8"),
+        "generator.styles": ("none", "adain"),
+        "generator.normalization": ("pixel", "instance"),
+    }
+    assert compared(capsys, "stylegan2-d", "stylegan2-e") == {
+        "generator.architecture": ("growing", "skip"),
+        "discriminator.architecture": ("growing", "resnet"),
+        "d_regularizer.gamma": ("10", "100"),
+        "growth.mode": ("progressive", "none"),
+        "batch": ("32; 256 at 8 px, 128 at 16 px, 64 at 32 px", "32"),
+        "style_mixing_unit": ("4; 32 at 8 px, 16 at 16 px, 8 at 32 px", "4"),
+        "learning_rate": (
+            "0.001; 0.0015 at 128 px, 0.002 at 256 px, 0.003 at 512 px, 0.003 at 1024 px",
+            "0.002",
+        ),
+    }
+
+
+def test_diff_of_families_marks_what_one_has_not(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = compared(capsys, "stylegan-a", "stylegan-b")
+    assert rows["generator.family"] == ("progan", "stylegan")
+    assert rows["generator.blur"] == ("–", "1,2,1")
+    assert rows["discriminator.pooling"] == ("before", "–")
+    assert rows["growth.initial_resolution"] == ("4", "8")
+
+
 def test_diff_of_equals(capsys: pytest.CaptureFixture[str]) -> None:
     pair = ("stylegan2-e", "stylegan2-e-g-skip-d-resnet")
     assert run_json(capsys, "diff", *pair)["differences"] == {}
@@ -132,9 +249,11 @@ def test_diff_of_equals(capsys: pytest.CaptureFixture[str]) -> None:
         (["diff", "stylegan2-e", "nothing"], "preset: 'nothing' does not exist"),
         (
             ["stylegan2-e", "stylegan2-f"],
-            "takes one preset, got 2; to compare two: styleloom presets diff stylegan2-e stylegan2-f",
+            "takes one preset or word, got 2; to compare two: styleloom presets diff stylegan2-e stylegan2-f",
         ),
         (["stylegan2-e", "--resolution", "100"], "resolution: 100 is not a power of two"),
+        (["--device-table", "4"], "--device-table: only with the name of a preset, or with diff"),
+        (["stylegan2-d", "--device-table", "4"], "device table: not valid for stylegan2-d, its batch"),
     ],
 )
 def test_errors(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,3 +262,75 @@ def test_errors(argv: list[str], message: str, capsys: pytest.CaptureFixture[str
     assert out == ""
     assert err.startswith("styleloom: error: ")
     assert message in err
+
+
+# ---- tables for fewer devices
+
+
+def test_a_preset_by_the_table_for_fewer_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = run_json(capsys, "stylegan-f", "--device-table", "2")["experiment"]
+    assert from_json(shown) == presets.for_devices(presets.get("stylegan-f"), 2)
+    differences = run_json(capsys, "diff", "stylegan-e", "stylegan-f", "--device-table", "2")["differences"]
+    assert set(differences) == {"style_mixing"}
+
+
+def planned(capsys: pytest.CaptureFixture[str], *argv: str) -> Any:
+    capsys.readouterr()
+    assert main(["train", "--dry-run", "--device", "cpu", "--json", *argv]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_dry_run_by_the_table_for_fewer_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    document = planned(capsys, "--preset", "stylegan-f", "--device-table", "4", "--resolution", "256")
+    rows = [(r["kimg"], r["level"], r["alpha"], r["batch"], r["learning_rate"]) for r in document["timeline"]]
+    assert rows == [
+        (0, 1, 1, 256, 0.001),
+        (600, 2, 0, 128, 0.001),
+        (1200, 2, 1, 128, 0.001),
+        (1800, 3, 0, 64, 0.001),
+        (2400, 3, 1, 64, 0.001),
+        (3000, 4, 0, 32, 0.001),
+        (3600, 4, 1, 32, 0.001),
+        (4200, 5, 0, 16, 0.001),
+        (4800, 5, 1, 16, 0.001),
+        (5400, 6, 0, 16, 0.0015),
+        (6000, 6, 1, 16, 0.0015),
+        (25000, 6, 1, 16, 0.0015),
+    ]
+    assert from_json(document["experiment"]).style_mixing_unit(64) == 8  # 32 images on 4 devices
+
+
+def test_the_command_line_goes_before_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--preset", "msg-progan", "--resolution", "16", "--device-table", "2")
+    assert from_json(planned(capsys, *words)["experiment"]).batch(16) == 32
+    assert from_json(planned(capsys, *words, "--batch", "12")["experiment"]).batch(16) == 12
+
+
+def test_the_schedule_of_a_dry_run_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["train", "--dry-run", "--device", "cpu", "--preset", "stylegan-f", "--resolution", "16"]
+    assert main([*argv, "--kimg", "900"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    at = next(index for index, line in enumerate(lines) if "learning rate" in line)
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines[at + 2 : at + 5]]
+    assert cells == [
+        ["0", "1", "8", "1", "256", "0.001"],
+        ["600", "2", "16", "0 to 0.5", "128", "0.001"],
+        ["900", "2", "16", "0.5", "128", "0.001"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--preset", "stylegan2-f", "--device-table", "4"], "device table: not valid for stylegan2-f"),
+        (["--resume", "nowhere", "--device-table", "4"], "--device-table: not with --resume"),
+    ],
+)
+def test_where_there_is_no_table(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--dry-run", *argv]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_number_of_devices_without_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--dry-run", "--preset", "stylegan-f", "--device-table", "3"]) == 2
+    assert "--device-table" in capsys.readouterr().err

@@ -178,7 +178,7 @@ CASES: list[tuple[list[str], list[str]]] = [
     (["--preset", "stylegan2-g"], ["preset: 'stylegan2-g' does not exist", "did you mean 'stylegan2-"]),
     (["--set", "d_regularizer.gama=1"], ["d_regularizer.gama: no such field", "'d_regularizer.gamma'"]),
     (["--set", "batch"], ["override 'batch': write FIELD=VALUE"]),
-    (["--set", "loss=hinge"], ["loss: 'hinge' is not valid", "nonsaturating, saturating, wgan"]),
+    (["--set", "loss=hing"], ["loss: 'hing' is not valid", "nonsaturating, saturating, wgan"]),
     (["--resolution", "100"], ["resolution", "100", "128"]),
     (["--resolution", "16"], ["stored at 8 px, not 16 px"]),
     (["--set", "resolution=16"], ["stored at 8 px, not 16 px"]),

@@ -10,25 +10,49 @@ from styleloom.cli.presets import summary
 
 README = Path(__file__).parents[2] / "README.md"
 BLOCK = re.compile(r"(?<=<!-- presets -->\n).*?(?=<!-- /presets -->)", re.DOTALL)
-STUDY = "Table 2"
+
+HEADLINES = (
+    "progan",
+    "stylegan-b",
+    "stylegan-f",
+    "msg-progan",
+    "msg-stylegan",
+    "stylegan2-d",
+    "stylegan2-e",
+    "stylegan2-f",
+    "demo",
+    "emoji-64",
+)
+"""One preset for each kind of network, with its numbers; of the others the names."""
 
 
 def table() -> str:
-    """The main table, then the cells of the study of architectures folded away."""
-    rows = [summary(experiment) for experiment in presets.PRESETS.values()]
-    main = [row for row in rows if STUDY not in row["source"]]
-    study = [row for row in rows if STUDY in row["source"]]
+    """The numbers of some, then the names of all by paper and table, folded away."""
     return (
-        f"{_markdown(main)}\n<details><summary>The {len(study)} cells of {STUDY}</summary>\n\n"
-        f"{_markdown(study)}\n</details>\n"
+        f"{_numbers()}\n<details><summary>All {len(presets.PRESETS)} presets; `styleloom presets` has the "
+        f"numbers of each</summary>\n\n{_names()}\n</details>\n"
     )
 
 
-def _markdown(rows: list[dict]) -> str:
-    lines = ["| name | paper, table and row | px | G parameters | D parameters |", "|---|---|---|---|---|"]
-    for row in rows:
+def _numbers() -> str:
+    lines = ["| name | where | px | G parameters | D parameters | kimg | loss, penalty |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for name in HEADLINES:
+        row = summary(presets.get(name))
         counts = f"{row['generator_parameters']:,} | {row['discriminator_parameters']:,}"
-        lines.append(f"| `{row['name']}` | {row['source']} | {row['resolution']} | {counts} |")
+        training = f"{row['total_kimg']:g} | {row['loss']}, {row['penalty']}"
+        lines.append(f"| `{name}` | {row['source']} | {row['resolution']} | {counts} | {training} |")
+    return "\n".join(lines) + "\n"
+
+
+def _names() -> str:
+    lines = ["| paper | where | presets |", "|---|---|---|"]
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, experiment in presets.PRESETS.items():
+        paper, place = presets.place(experiment)
+        groups.setdefault((paper, place.split(", ")[0]), []).append(name)
+    for (paper, where), names in groups.items():
+        lines.append(f"| {paper} | {where} | {', '.join(f'`{name}`' for name in names)} |")
     return "\n".join(lines) + "\n"
 
 

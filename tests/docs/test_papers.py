@@ -28,7 +28,7 @@ def test_every_row_that_maps_names_a_symbol() -> None:
 
 @pytest.mark.parametrize("equation", [1, 2, 3, 4])
 def test_every_equation_of_stylegan2_is_mapped(equation: int) -> None:
-    part = TEXT.split("## StyleGAN2")[1].split("## StyleGAN:")[0]
+    part = TEXT.split("## StyleGAN2")[1].split("## StyleGAN\n")[0]
     cells = " ".join(line.split("|")[1] for line in part.splitlines() if line.startswith("| §"))
     numbers = re.findall(r"eq\. ([\d, ]+)", cells)
     assert str(equation) in " ".join(numbers)

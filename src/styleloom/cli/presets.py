@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from itertools import groupby
+from typing import Annotated, Any, Literal
 
 import tyro
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
 from styleloom import presets
 from styleloom.cli.report import console, experiment_table, parameter_counts, print_json, text
-from styleloom.config.experiment import Experiment
-from styleloom.config.serialize import differences, to_json
+from styleloom.config.experiment import Experiment, GradientPenalty
+from styleloom.config.serialize import differences, flatten, to_json
 from styleloom.errors import UserError
 
-TABLE_WIDTH = 140
+TABLE_WIDTH = 120
 """Columns that the list needs to be a table; on a narrower terminal each preset takes two lines."""
+
+SHORT = {"nonsaturating": "non-sat.", "relativistic-hinge": "rel. hinge"}
+"""Names of losses that are too long for the table."""
+
+ABSENT = "–"
+"""What a comparison shows for a field that one of the experiments has not."""
 
 
 @dataclass(frozen=True)
 class Presets:
-    """List the presets; show one (presets NAME); or compare two (presets diff A B)."""
+    """List the presets, all or those with WORD in name or source; show one (presets NAME); or compare two
+    (presets diff A B)."""
 
-    names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[NAME | diff A B]")] = ()
-    """Nothing, the name of a preset, or: diff A B."""
+    names: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[WORD | NAME | diff A B]")
+    ] = ()
+    """Nothing, a word to look for, the name of a preset, or: diff A B."""
 
     resolution: int | None = None
     """Side of the images in px, in place of the presets' own."""
+
+    device_table: Literal[1, 2, 4, 8] | None = None
+    """Batch and learning rate of the preset's authors on so many devices, where they depend on them."""
 
     json: bool = False
     """Print one JSON document."""
@@ -35,40 +50,45 @@ class Presets:
     def run(self) -> int:
         """Print what was asked for; 0."""
         if not self.names:
-            self._list([self._get(name) for name in presets.names()])
-        elif self.names[0] == "diff":
-            if len(self.names) != 3:
-                raise UserError(f"presets diff: takes two presets, got {len(self.names) - 1}: diff A B")
-            self._diff(self._get(self.names[1]), self._get(self.names[2]))
-        elif len(self.names) == 1:
-            self._show(self._get(self.names[0]))
-        else:
+            self._list(presets.names())
+            return 0
+        word, *others = self.names
+        if word == "diff":
+            if len(others) != 2:
+                raise UserError(f"presets diff: takes two presets, got {len(others)}: diff A B")
+            self._diff(*map(self._get, others))
+        elif others:
             raise UserError(
-                f"presets: takes one preset, got {len(self.names)}; to compare two: "
-                f"styleloom presets diff {self.names[0]} {self.names[1]}"
+                f"presets: takes one preset or word, got {len(self.names)}; to compare two: "
+                f"styleloom presets diff {word} {others[0]}"
             )
+        elif word not in presets.PRESETS and (found := presets.find(word)):
+            self._list(found)
+        else:
+            self._show(self._get(word))
         return 0
 
     def _get(self, name: str) -> Experiment:
-        return presets.get(name).with_data(resolution=self.resolution)
+        experiment = presets.get(name).with_data(resolution=self.resolution)
+        return experiment if self.device_table is None else presets.for_devices(experiment, self.device_table)
 
-    def _list(self, experiments: list[Experiment]) -> None:
-        rows = [summary(experiment) for experiment in experiments]
+    def _list(self, names: Sequence[str]) -> None:
+        if self.device_table is not None:
+            raise UserError("--device-table: only with the name of a preset, or with diff")
+        rows = [summary(self._get(name)) for name in names]
         if self.json:
             print_json({"presets": rows})
             return
         out = console()
-        if out.width < TABLE_WIDTH:
-            for row in rows:
+        wide = out.width >= TABLE_WIDTH
+        width = max(len(row["name"]) for row in rows)
+        for paper, group in groupby(rows, key=lambda row: row["paper"]):
+            out.print(f"{paper}", style="bold", markup=False, highlight=False)
+            if wide:
+                out.print(_table(list(group), width), "")
+                continue
+            for row in group:
                 out.print(_two_lines(row), markup=False, highlight=False, soft_wrap=True)
-            return
-        table = Table("name", "source", "px", "G parameters", "D parameters", "kimg", "loss", "gamma")
-        for column in table.columns:
-            column.no_wrap = column.header != "source"
-            column.justify = "left" if column.header in ("name", "source", "loss") else "right"
-        for row in rows:
-            table.add_row(*(escape(cell(name, value)) for name, value in row.items()))
-        out.print(table)
 
     def _show(self, experiment: Experiment) -> None:
         if self.json:
@@ -91,32 +111,84 @@ class Presets:
             print_json({"a": a.name, "b": b.name, "differences": fields})
             return
         table = Table("field", escape(a.name), escape(b.name))
-        for name, (old, new) in changed.items():
-            table.add_row(name, escape(text(old)), escape(text(new)))
+        ours, theirs = _written(a), _written(b)
+        for name in dict.fromkeys(_field(name) for name in changed):
+            table.add_row(name, escape(ours.get(name, ABSENT)), escape(theirs.get(name, ABSENT)))
         console().print(table if changed else f"{a.name} and {b.name} are the same experiment")
+
+
+def _field(name: str) -> str:
+    """The field that a dotted name belongs to: all rows of a table by resolution are one."""
+    return name.removesuffix(".base").split(".at.")[0]
+
+
+def _written(experiment: Experiment) -> dict[str, str]:
+    """Every field with its value; numbers by resolution as `32; 64 at 8 px, 48 at 16 px`."""
+    fields: dict[str, str] = {}
+    for name, value in flatten(experiment).items():
+        field, side = _field(name), name.partition(".at.")[2]
+        if side:
+            separator = ", " if " px" in fields[field] else "; "
+            fields[field] += f"{separator}{text(value)} at {side} px"
+        else:
+            fields[field] = text(value)
+    return fields
+
+
+def _table(rows: Sequence[dict[str, Any]], name_width: int) -> Table:
+    """The presets of one paper; the columns of all papers' tables agree."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), width=TABLE_WIDTH, header_style="")
+    table.add_column("name", width=name_width, no_wrap=True)
+    table.add_column("table, row, data", ratio=1)
+    for header, width in (("px", 4), ("G", 6), ("D", 6), ("kimg", 6)):
+        table.add_column(header, width=width, justify="right", no_wrap=True)
+    table.add_column("loss, penalty", width=17)
+    for row in rows:
+        millions = (f"{row[key] / 1e6:.2f}M" for key in ("generator_parameters", "discriminator_parameters"))
+        table.add_row(
+            escape(row["name"]),
+            escape(row["place"]),
+            str(row["resolution"]),
+            *millions,
+            f"{row['total_kimg']:g}",
+            escape(_loss(row | {"loss": SHORT.get(row["loss"], row["loss"])})),
+        )
+    return table
 
 
 def _two_lines(row: dict[str, Any]) -> str:
     networks = f"G {row['generator_parameters']:,} and D {row['discriminator_parameters']:,} parameters"
-    training = f"{row['total_kimg']} kimg, {row['loss']}, gamma {row['gamma']}"
-    return f"{row['name']}: {row['source']}\n    {row['resolution']} px, {networks}, {training}"
+    training = f"{row['total_kimg']} kimg, {_loss(row)}"
+    return f"{row['name']}: {row['place']}\n    {row['resolution']} px, {networks}, {training}"
 
 
-def cell(name: str, value: Any) -> str:
-    """`value` for the table: counts of parameters with separators."""
-    return f"{value:,}" if name.endswith("_parameters") else str(value)
+def _loss(row: dict[str, Any]) -> str:
+    return row["loss"] if row["penalty"] == "none" else f"{row['loss']}, {row['penalty']}"
+
+
+def penalty_name(penalty: GradientPenalty) -> str:
+    """What the papers call a gradient penalty, with its weight: "R1 10", "GP 10" of WGAN-GP, or "none"."""
+    if not penalty.active:
+        return "none"
+    names = {"zero-centred": "R1", "two-sided": "GP", "one-sided": "one-sided GP"}
+    r2 = f", R2 {penalty.r2_gamma:g}" if penalty.r2_gamma > 0 else ""
+    return f"{names[penalty.kind]} {penalty.gamma:g}{r2}"
 
 
 def summary(experiment: Experiment) -> dict[str, Any]:
     """The row of `experiment` in the list of presets."""
     generator, discriminator = parameter_counts(experiment)
+    paper, place = presets.place(experiment)
     return {
         "name": experiment.name,
         "source": experiment.source,
+        "paper": paper,
+        "place": place,
         "resolution": experiment.resolution,
         "generator_parameters": generator,
         "discriminator_parameters": discriminator,
         "total_kimg": experiment.total_kimg,
         "loss": experiment.loss,
+        "penalty": penalty_name(experiment.d_regularizer),
         "gamma": experiment.d_regularizer.gamma,
     }

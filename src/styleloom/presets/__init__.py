@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import difflib
+
 from styleloom.config.experiment import Experiment
 from styleloom.errors import UserError, nearest
-from styleloom.presets import demo, stylegan2
+from styleloom.presets import demo, msg, progan, stylegan, stylegan2
+from styleloom.presets.schedules import DEVICES, for_devices
+
+OWN = "styleloom"
+
+PAPERS: dict[str, dict[str, Experiment]] = {
+    progan.PAPER: progan.PRESETS,
+    stylegan.PAPER: stylegan.PRESETS,
+    msg.PAPER: msg.PRESETS,
+    stylegan2.PAPER: stylegan2.PRESETS,
+    OWN: demo.PRESETS,
+}
+"""Experiments by paper and name: the papers as they appeared, rows as in their tables, then our own."""
 
 PRESETS: dict[str, Experiment] = {
-    **stylegan2.PRESETS,
-    **demo.PRESETS,
+    name: experiment for group in PAPERS.values() for name, experiment in group.items()
 }
-"""Experiments by name, in the order of the papers' tables."""
+"""Experiments by name, in the same order."""
+
+__all__ = ["DEVICES", "OWN", "PAPERS", "PRESETS", "find", "for_devices", "get", "names", "place"]
+
+CLOSE = 5
+"""Names that the error for an unknown one gives."""
 
 
 def names() -> tuple[str, ...]:
@@ -22,10 +40,27 @@ def get(name: str) -> Experiment:
     """The preset `name`.
 
     Raises:
-        UserError: there is none of that name; the message gives the nearest and all valid ones.
+        UserError: there is none of that name; the message gives the nearest ones.
     """
     if name not in PRESETS:
+        close = difflib.get_close_matches(name, PRESETS, CLOSE, cutoff=0.5)
+        some = f"choose for example from {', '.join(close)}; " if close else ""
         raise UserError(
-            f"preset: {name!r} does not exist, {nearest(name, PRESETS)}choose from {', '.join(PRESETS)}"
+            f"preset: {name!r} does not exist, {nearest(name, PRESETS)}{some}"
+            f"`styleloom presets` lists all {len(PRESETS)}"
         )
     return PRESETS[name]
+
+
+def find(word: str) -> tuple[str, ...]:
+    """Names of the presets whose name or source has `word` in it, whatever the case; perhaps none."""
+    word = word.lower()
+    return tuple(name for name, e in PRESETS.items() if word in name.lower() or word in e.source.lower())
+
+
+def place(experiment: Experiment) -> tuple[str, str]:
+    """The paper of `experiment`, and where it is there: table, row, data."""
+    for paper in PAPERS:
+        if experiment.source.startswith(f"{paper}, "):
+            return paper, experiment.source.removeprefix(f"{paper}, ")
+    return OWN, experiment.source
