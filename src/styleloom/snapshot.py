@@ -66,7 +66,8 @@ def read_tensors(path: Path, expected: str) -> tuple[dict[str, Tensor], dict[str
     if not path.is_file():
         names = ", ".join(EMBEDDED)
         raise UserError(
-            f"{path}: there is no such file; expected a {expected} (*.safetensors), or an embedded one: {names}"
+            f"{path}: there is no such file; expected a {expected} (*.safetensors), or an embedded "
+            f"model: {names}"
         )
     try:
         with safe_open(str(path), framework="pt") as file:  # type: ignore[no-untyped-call]

@@ -92,7 +92,9 @@ def test_adam_under_lazy_regularization(every: int, rate: float, beta2: float) -
 
 
 def test_beta1_is_corrected_too() -> None:
-    (group,) = build_optimizer("adam", [nn.Parameter(torch.zeros(1))], 0.002, Adam(0.5, 0.9, 1e-5), 4).param_groups
+    (group,) = build_optimizer(
+        "adam", [nn.Parameter(torch.zeros(1))], 0.002, Adam(0.5, 0.9, 1e-5), 4
+    ).param_groups
     assert group["betas"] == pytest.approx((0.5**0.8, 0.9**0.8))
     assert group["eps"] == 1e-5
 

@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from . import msg_cases, progan_cases, stylegan_cases, stylegan_layer_cases
 from .golden_file import FOLDER, Case, GoldenFile, compare
+from .growing_cases import stylegan2_growing_discriminator_cases, stylegan2_revised_generator_cases
 from .network_cases import (
     ada_discriminator_cases,
     ada_generator_cases,
@@ -35,37 +37,35 @@ HANDLERS: dict[str, Callable[[GoldenFile], list[Case]]] = {
     "stylegan2 upsample_conv_2d, conv_downsample_2d": resample_conv_cases,
     "stylegan2 upfirdn_2d": upfirdn_cases,
     "stylegan2 G_main with G_mapping and G_synthesis_stylegan2": tf_generator_cases,
+    "stylegan2 G_main with G_synthesis_stylegan_revised": stylegan2_revised_generator_cases,
     "stylegan2 G_main, is_training=True": tf_generator_training_cases,
     "stylegan2 D_stylegan2": tf_discriminator_cases,
+    "stylegan2 D_stylegan": stylegan2_growing_discriminator_cases,
     "stylegan2 loss functions on a small G_main / D_stylegan2 pair": loss_cases,
     "stylegan2 training_schedule": schedule_cases,
     "stylegan2 Network.setup_as_moving_average_of": moving_average_cases,
     "stylegan2-ada-pytorch Generator": ada_generator_cases,
     "stylegan2-ada-pytorch Discriminator": ada_discriminator_cases,
+    "progressive_growing_of_gans G_paper": progan_cases.generator_cases,
+    "progressive_growing_of_gans D_paper": progan_cases.discriminator_cases,
+    "progressive_growing_of_gans losses on a small G_paper / D_paper pair": progan_cases.loss_cases,
+    "progressive_growing_of_gans TrainingSchedule": progan_cases.schedule_cases,
+    "msg-stylegan-tf G_style": msg_cases.tf_generator_cases,
+    "msg-stylegan-tf D_basic": msg_cases.tf_discriminator_cases,
+    "msg-stylegan-tf losses on a small pair": msg_cases.tf_loss_cases,
+    "BMSG-GAN Generator / Discriminator and losses": msg_cases.bmsg_cases,
+    "stylegan G_style with G_mapping and G_synthesis": stylegan_cases.generator_cases,
+    "stylegan G_style, is_training=True": stylegan_cases.generator_training_cases,
+    "stylegan D_basic": stylegan_cases.discriminator_cases,
+    "stylegan loss functions on a small G_style / D_basic pair": stylegan_cases.loss_cases,
+    "stylegan primitive operations and layers": stylegan_layer_cases.layer_cases,
+    "stylegan process_reals": stylegan_layer_cases.process_reals_cases,
+    "stylegan training_schedule": stylegan_layer_cases.schedule_cases,
     "TensorFlow 1 Adam": adam_cases,
 }
 """The official functions that ours are compared with."""
 
-NOT_YET_SUPPORTED = (
-    "stylegan2 G_main with G_synthesis_stylegan_revised",
-    "stylegan2 D_stylegan",
-    "stylegan2 projector",
-    "stylegan G_style with G_mapping and G_synthesis",
-    "stylegan G_style, is_training=True",
-    "stylegan D_basic",
-    "stylegan loss functions on a small G_style / D_basic pair",
-    "stylegan primitive operations and layers",
-    "stylegan process_reals",
-    "stylegan training_schedule",
-    "progressive_growing_of_gans G_paper",
-    "progressive_growing_of_gans D_paper",
-    "progressive_growing_of_gans losses on a small G_paper / D_paper pair",
-    "progressive_growing_of_gans TrainingSchedule",
-    "msg-stylegan-tf G_style",
-    "msg-stylegan-tf D_basic",
-    "msg-stylegan-tf losses on a small pair",
-    "BMSG-GAN Generator / Discriminator and losses",
-)
+NOT_YET_SUPPORTED = ("stylegan2 projector",)
 """The official functions of networks and tools that we do not have yet."""
 
 FILES = [GoldenFile(path) for path in sorted(FOLDER.glob("*.npz"))]

@@ -288,7 +288,8 @@ def adam_cases(file: GoldenFile) -> list[Case]:
         x = nn.Parameter(file.inputs["x0"].clone())
         constants = Adam(spec["base_beta1"], spec["base_beta2"], spec["effective"]["epsilon"])
         every = spec["reg_interval"]
-        optimizer = build_optimizer("adam", [x], spec["base_learning_rate"], constants, 1 if every is None else every)
+        lazy = 1 if every is None else every
+        optimizer = build_optimizer("adam", [x], spec["base_learning_rate"], constants, lazy)
         (group,) = optimizer.param_groups
         effective = tuple(spec["effective"][name] for name in ("learning_rate", "beta1", "beta2"))
         torch.testing.assert_close((group["lr"], *group["betas"]), effective, rtol=1e-12, atol=0)

@@ -8,14 +8,22 @@ from typing import Any
 from torch import nn
 
 from styleloom.config import networks as config
-from styleloom.networks import stylegan2
+from styleloom.networks import msg, progan, stylegan, stylegan2
 from styleloom.networks.assembly import StyleGenerator, Trunk
 
 GENERATORS: dict[type, Callable[[Any], StyleGenerator]] = {
+    config.ProGANGenerator: progan.build_generator,
+    config.MSGProGANGenerator: msg.build_progan_generator,
+    config.MSGStyleGANGenerator: msg.build_stylegan_generator,
+    config.StyleGANGenerator: stylegan.build_generator,
     config.StyleGAN2Generator: stylegan2.build_generator,
 }
 
 DISCRIMINATORS: dict[type, Callable[[Any], Trunk]] = {
+    config.ProGANDiscriminator: progan.Discriminator,
+    config.MSGProGANDiscriminator: msg.ProGANDiscriminator,
+    config.MSGStyleGANDiscriminator: msg.StyleGANDiscriminator,
+    config.StyleGANDiscriminator: stylegan.Discriminator,
     config.StyleGAN2Discriminator: stylegan2.Discriminator,
 }
 
