@@ -151,9 +151,7 @@ class Trainer:
         """The average of G moves first: after G's update in a g-first step, before it in a d-first one."""
         experiment, parts = self.experiment, self._parts(batch)
         beta = experiment.ema_beta
-        update_ema(
-            self.ema, self.g, ema_beta(batch, experiment.ema_half_life_kimg) if beta is None else beta
-        )
+        update_ema(self.ema, self.g, ema_beta(batch, experiment.ema_half_life_kimg) if beta is None else beta)
         self._only(self.d)
         latents = self._latents(batch, bound, images.label)
 
