@@ -47,6 +47,20 @@ def test_archive_is_a_stored_zip_of_pngs_with_an_index(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_the_grid_is_recorded_unless_it_is_square(tmp_path: Path) -> None:
+    """So that indexes of square images are what they were, and have the fingerprints that runs recorded."""
+    folder = make_folder(tmp_path / "in", 2)
+    for grid, stored in [((4, 4), None), ((3, 4), [3, 4]), ((8, 8), [8, 8])]:
+        path = build(folder, tmp_path / "x.zip", resolution=8, grid=grid, overwrite=True)
+        with zipfile.ZipFile(path) as archive:
+            content = archive.read("dataset.json")
+        recipe = json.loads(content)["recipe"]
+        assert recipe.get("grid") == stored
+        dataset = open_dataset(path)
+        assert dataset.recipe.grid == dataset.grid == grid
+        assert dataset.fingerprint == hashlib.sha256(content).hexdigest()
+
+
 def test_order_is_shuffled_once_with_seed_123(tmp_path: Path) -> None:
     path = build(make_folder(tmp_path / "in", 30), tmp_path / "out.zip")
     names = sorted(open_source(tmp_path / "in").names)

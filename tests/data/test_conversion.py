@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -243,6 +244,97 @@ def test_pad_keeps_the_whole_image_between_black_bars(width: int, height: int, c
         assert (pixels[3] == 255).all()
 
 
+GRIDS = st.tuples(st.integers(2, 16), st.integers(2, 16))
+
+
+@given(GRIDS, st.sampled_from([4, 8]), st.integers(1, 90), st.integers(1, 90))
+@settings(deadline=None, max_examples=60)
+def test_center_takes_the_largest_central_part_of_the_grid(
+    grid: tuple[int, int], resolution: int, width: int, height: int
+) -> None:
+    rows, columns = (side * resolution // 4 for side in grid)
+    options = ConversionOptions(resolution, grid=grid)
+    assert options.size == (rows, columns)
+    pixels = noise(width, height)
+    if width < columns or height < rows:
+        with pytest.raises(BadImageError, match=f"too small: {width}x{height} px, need .* {columns}x{rows}"):
+            convert(encoded(pixels), options)
+        options = ConversionOptions(resolution, grid=grid, upscale=True)
+    # One side whole, the other within half a pixel of the proportions.
+    if width * rows >= height * columns:
+        kept = max(1, round(Fraction(height * columns, rows))), height
+    else:
+        kept = width, max(1, round(Fraction(width * rows, columns)))
+    left, top = (width - kept[0]) // 2, (height - kept[1]) // 2
+    part = Image.fromarray(pixels[top : top + kept[1], left : left + kept[0]])
+    expected = np.asarray(part.resize((columns, rows), Image.Resampling.LANCZOS)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(convert(encoded(pixels), options), expected)
+
+
+@pytest.mark.parametrize("crop", ["center", "none", "pad"])
+@pytest.mark.parametrize("grid", [(3, 4), (4, 3), (16, 2), (7, 5)])
+def test_images_of_the_right_size_stay_as_they_are(grid: tuple[int, int], crop: str) -> None:
+    pixels = noise(grid[1] * 4, grid[0] * 4)
+    options = ConversionOptions(16, crop, grid=grid)  # pyright: ignore[reportArgumentType]
+    np.testing.assert_array_equal(convert(encoded(pixels), options).transpose(1, 2, 0), pixels)
+
+
+def test_none_accepts_exact_proportions_only() -> None:
+    options = ConversionOptions(16, "none", grid=(3, 4))
+    assert convert(encoded(noise(40, 30)), options).shape == (3, 12, 16)
+    for width, height in [(40, 31), (41, 30), (30, 40), (40, 40)]:
+        with pytest.raises(BadImageError, match=rf"not 4:3 \(width:height\): {width}x{height} px"):
+            convert(encoded(noise(width, height)), options)
+
+
+@given(GRIDS, st.integers(1, 80), st.integers(1, 80), st.sampled_from([1, 3, 4]), st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_pad_fits_the_whole_image_into_the_grid(
+    grid: tuple[int, int], width: int, height: int, channels: int, upscale: bool
+) -> None:
+    rows, columns = grid[0] * 4, grid[1] * 4
+    options = ConversionOptions(16, "pad", channels=channels, upscale=upscale, grid=grid)
+    data = encoded(np.full((height, width, 3), 255, np.uint8))
+    if width < columns and height < rows and not upscale:
+        with pytest.raises(BadImageError, match=r"too small: .* need at least"):
+            convert(data, options)
+        return
+    pixels = convert(data, options)
+    scale = min(Fraction(columns, width), Fraction(rows, height))
+    scaled_w, scaled_h = max(1, round(width * scale)), max(1, round(height * scale))
+    expected = np.zeros((rows, columns), np.uint8)
+    top, left = (rows - scaled_h) // 2, (columns - scaled_w) // 2
+    expected[top : top + scaled_h, left : left + scaled_w] = 255
+    np.testing.assert_array_equal(pixels[0], expected)
+    if channels == 4:
+        assert (pixels[3] == 255).all()
+
+
+def test_too_small_to_pad_names_both_sides() -> None:
+    options = ConversionOptions(16, "pad", grid=(3, 4))
+    with pytest.raises(BadImageError, match="15x11 px, need at least a width of 16 or a height of 12 px"):
+        convert(encoded(noise(15, 11)), options)
+
+
+@given(st.integers(500, 700), st.integers(300, 900), st.sampled_from([None, 512, 683, 1024]))
+@settings(deadline=None, max_examples=12)
+def test_lsun_car_is_the_papers_arithmetic(width: int, height: int, instead: int | None) -> None:
+    """Reference A.8, line by line, on any size."""
+    width = instead or width
+    pixels = noise(width, height)
+    options = ConversionOptions(512, crop="lsun-car")
+    rows = int(np.round(512 * height / width))
+    if width < 512 or rows < 384:
+        with pytest.raises(BadImageError, match="too small"):
+            convert(encoded(pixels), options)
+        return
+    central = pixels[(height - rows) // 2 : (height + rows) // 2]  # rows of the original, at its full width
+    squeezed = Image.fromarray(central).resize((512, 384), Image.Resampling.LANCZOS)
+    canvas = np.zeros((512, 512, 3), np.uint8)
+    canvas[64:448] = np.asarray(squeezed)
+    np.testing.assert_array_equal(convert(encoded(pixels), options).transpose(1, 2, 0), canvas)
+
+
 def test_lsun_car_recipe() -> None:
     # 1024x900: round(512 * 900 / 1024) = 450 rows of the original, from row 225; so 2x across, 450/384 down.
     pixels = np.zeros((900, 1024, 3), np.uint8)
@@ -331,6 +423,11 @@ def test_the_first_frame_counts() -> None:
         ({"resolution": 64, "background": "nocolour"}, "not a colour"),
         ({"resolution": 256, "crop": "lsun-car"}, "512x512"),
         ({"resolution": 512, "crop": "lsun-car", "upscale": True}, "contradicts"),
+        ({"resolution": 512, "crop": "lsun-car", "grid": (3, 4)}, "grid 3,4: crop lsun-car .*valid: 4,4, or"),
+        ({"resolution": 512, "grid": (1, 4)}, "grid 1,4: valid: height,width of 2 to 16 px each"),
+        ({"resolution": 512, "grid": (4, 17)}, "grid 4,17: valid"),
+        ({"resolution": 512, "grid": (3, 4, 5)}, "grid 3,4,5: valid"),
+        ({"resolution": 100, "grid": (3, 4)}, "nearest: 64 and 128"),
     ],
 )
 def test_contradictory_options_fail_at_construction(fields: dict, message: str) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from styleloom.data import ImageDataset, check_dataset, open_dataset
+from styleloom.data import ImageDataset, Loader, check_dataset, open_dataset
+from styleloom.data.loader import mirror_coins
 from styleloom.errors import UserError
 
 from .images import build, encoded, make_folder, noise, rewritten
@@ -194,6 +195,15 @@ def changed_index(archive: Path, dest: Path, **fields: object) -> Path:
         ({"recipe__resolution": "16"}, "resolution = '16' is not int"),
         ({"recipe__resolution": 20}, "power of two"),
         ({"recipe__channels": 2}, "channels 2"),
+        ({"recipe__grid": [4]}, "grid = \\[4\\] is not a height and a width"),
+        ({"recipe__grid": "44"}, "damaged"),
+        ({"recipe__grid": 4}, "damaged"),
+        ({"recipe__grid": {"height": 4, "width": 4}}, "damaged"),
+        ({"recipe__grid": [4, 4.0]}, "damaged"),
+        ({"recipe__grid": [True, 4]}, "damaged"),
+        ({"recipe__grid": [4, 1]}, "grid 4,1: valid: height,width of 2 to 16"),
+        ({"recipe__grid": [17, 4]}, "grid 17,4"),
+        ({"recipe__size": [4, 4]}, "recipe fields"),
         ({"recipe__num_images": 11}, "num_images 11"),
         ({"sources": ["x"]}, "1 source names"),
         ({"labels": None}, "label_dim 2 without labels"),
@@ -213,6 +223,13 @@ def test_damaged_indexes(archive: Path, tmp_path: Path, fields: dict[str, object
     with pytest.raises(UserError, match=message) as caught:
         open_dataset(changed_index(archive, tmp_path / "x.zip", **fields))
     assert "x.zip" in str(caught.value)
+
+
+def test_images_of_another_grid_than_the_index_says(archive: Path, tmp_path: Path) -> None:
+    path = changed_index(archive, tmp_path / "x.zip", recipe__grid=[3, 4])
+    with pytest.raises(UserError, match=r"x.zip: 00000000.png: 16x16 px RGB, but the index says 16x12"):
+        open_dataset(path).image(0)
+    assert len(check_dataset(path).problems) == 12
 
 
 def test_what_is_no_archive(archive: Path, tmp_path: Path) -> None:
@@ -289,3 +306,43 @@ def test_an_archive_named_like_an_embedded_set_stays_itself(tmp_path: Path) -> N
     assert (dataset.name, len(again)) == ("emoji", 3)
     assert again.fingerprint == dataset.fingerprint
     assert open_dataset("emoji", 32).path == "emoji"
+
+
+def test_rectangular_images(tmp_path: Path) -> None:
+    """24 x 32 px, height x width, through every part of the package `data`."""
+    for i in range(8):
+        path = tmp_path / "in" / "ab"[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(noise(32, 24, seed=i)))
+    options = {"resolution": 32, "grid": (3, 4), "order": "source"}
+    archive = build(tmp_path / "in", tmp_path / "x.zip", labels="folders", **options)
+    dataset = open_dataset(archive, 32)
+    assert (dataset.resolution, dataset.grid, dataset.size) == (32, (3, 4), (24, 32))
+    order = [0, 2, 4, 6, 1, 3, 5, 7]
+    expected = np.stack([noise(32, 24, seed=seed).transpose(2, 0, 1) for seed in order])
+    everything = np.arange(8)
+    np.testing.assert_array_equal(dataset.images(everything), expected)
+    np.testing.assert_array_equal(dataset.image(3), expected[3])
+    assert dataset.images(everything[:0]).shape == (0, 3, 24, 32)
+    assert not dataset.preload(8 * 3 * 24 * 32 - 1)
+    assert dataset.preload(8 * 3 * 24 * 32)
+    train, held_out = dataset.split(3)
+    parts = [train.images(everything[:5]), held_out.images(everything[:3])]
+    np.testing.assert_array_equal(np.concatenate(parts), expected)
+    report = check_dataset(archive)
+    assert report.problems == ()
+    assert report.class_counts == {0: 4, 1: 4}
+    with Loader(open_dataset(archive), 0, True, workers=2) as loader:
+        batch = loader.next(8)
+    coins = mirror_coins(0, everything)
+    assert 0 < coins.sum() < 8
+    for image, label, index, coin in zip(batch.images, batch.labels, batch.indices, coins, strict=True):
+        np.testing.assert_array_equal(image, expected[index][..., ::-1] if coin else expected[index])
+        assert label.argmax() == index // 4
+    again = open_dataset(build(archive, tmp_path / "y.zip", labels="keep", **options))  # an archive as source
+    np.testing.assert_array_equal(again.images(everything), expected)
+    np.testing.assert_array_equal(again.labels(everything), dataset.labels(everything))
+    square = open_dataset(build(tmp_path / "in", tmp_path / "s.zip", resolution=16))
+    assert (square.grid, square.size) == ((4, 4), (16, 16))
+    with pytest.raises(UserError, match=r"--resolution 16 --grid 3,4 --labels keep"):
+        open_dataset(archive, 16)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from styleloom.data import reals
@@ -64,19 +64,41 @@ def test_box_downsample_refuses_what_does_not_divide(factor: int) -> None:
         reals.box_downsample(torch.zeros(1, 1, 16, 16), factor)
 
 
-def test_pyramid_is_low_to_high_repeated_means() -> None:
-    images = torch.rand(2, 3, 32, 32, dtype=torch.float64)
-    levels = reals.pyramid(images, 4)
-    assert [level.shape[-1] for level in levels] == [4, 8, 16, 32]
+@given(
+    st.sets(st.sampled_from([4, 8, 16, 32, 64])).map(lambda chosen: sorted(chosen | {64})),
+    st.sampled_from([(4, 4), (3, 4), (5, 2)]),
+)
+@settings(deadline=None, max_examples=30)
+def test_pyramid_is_low_to_high_repeated_means_of_the_sides_asked_for(
+    sides: list[int], grid: tuple[int, int]
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(2, 3, grid[0] * 16, grid[1] * 16, dtype=torch.float64, generator=generator)
+    levels = reals.pyramid(images, sides)
     assert levels[-1] is images
-    for level in levels:
-        size = level.shape[-1]
-        expected = images.reshape(2, 3, size, 32 // size, size, 32 // size).mean((3, 5))
+    for level, side in zip(levels, sides, strict=True):
+        rows, columns = grid[0] * side // 4, grid[1] * side // 4
+        expected = images.reshape(2, 3, rows, 64 // side, columns, 64 // side).mean((3, 5))
         torch.testing.assert_close(level, expected)
-    with pytest.raises(ValueError, match="levels 0"):
-        reals.pyramid(images, 0)
+
+
+def test_pyramid_in_float32_repeats_the_mean_of_two_by_two() -> None:
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    low = reals.box_downsample(reals.box_downsample(reals.box_downsample(images)))
+    assert torch.equal(reals.pyramid(images, (4, 32))[0], low)
+
+
+@pytest.mark.parametrize("sides", [(), (32, 16), (16, 16), (12, 32), (0, 32), (-4, 32), (8, 12, 32), (8, 40)])
+def test_pyramid_refuses_sides_that_halving_does_not_reach(sides: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"sides \("):
+        reals.pyramid(torch.zeros(1, 1, 32, 32), sides)
+
+
+def test_pyramid_refuses_other_images() -> None:
     with pytest.raises(ValueError, match="does not divide"):
-        reals.pyramid(images, 7)
+        reals.pyramid(torch.zeros(1, 1, 6, 8), (4, 8, 16))
+    with pytest.raises(TypeError, match="uint8, expected floating"):
+        reals.pyramid(random_u8(1, 1, 8, 8), (4, 8))
 
 
 @given(st.floats(0, 1))

@@ -397,6 +397,87 @@ def test_refuses_other_options() -> None:
         sliced_wasserstein(images, images, patch=17)
 
 
+# --- Rectangular images -------------------------------------------------------------------------------------
+
+
+def wide(num: int, height: int, width: int, seed: int = 0) -> Tensor:
+    """float [num, 3, height, width]: the middle rows or columns of `scenes`."""
+    side = 1 << (max(height, width) - 1).bit_length()
+    top, left = (side - height) // 2, (side - width) // 2
+    return scenes(num, side, seed=seed)[..., top : top + height, left : left + width]
+
+
+@pytest.mark.parametrize(
+    ("size", "grid", "lowest", "expected"),
+    [
+        ((96, 128), (3, 4), 16, {128: (96, 128), 64: (48, 64), 32: (24, 32)}),
+        ((128, 96), (4, 3), 16, {128: (128, 96), 64: (64, 48), 32: (32, 24)}),
+        ((20, 16), (5, 4), 16, {16: (20, 16)}),
+        ((20, 16), (5, 4), 2, {16: (20, 16), 8: (10, 8), 4: (5, 4)}),  # five rows have no half
+        ((64, 64), (8, 8), 16, {32: (64, 64), 16: (32, 32), 8: (16, 16)}),
+        ((32, 256), (2, 16), 8, {64: (32, 256), 32: (16, 128), 16: (8, 64)}),
+        ((6, 8), (3, 4), 16, {8: (6, 8)}),
+        ((16, 16), (16, 16), 2, {4: (16, 16), 2: (8, 8), 1: (4, 4)}),
+    ],
+)
+def test_levels_of_rectangles_end_with_the_shorter_side(
+    size: tuple[int, int], grid: tuple[int, int], lowest: int, expected: dict[int, tuple[int, int]]
+) -> None:
+    image_u8 = wide(3, *size).to(torch.uint8)
+    pyramid = swd.laplacian_pyramid(image_u8.float(), lowest, grid)
+    assert {side: tuple(band.shape[2:]) for side, band in pyramid.items()} == expected
+    assert torch.equal(swd.collapse(pyramid).round().to(torch.uint8), image_u8)
+    result = sliced_wasserstein(
+        image_u8, wide(3, *size, seed=1), patches_per_image=4, directions=8, patch=3, lowest=lowest, grid=grid
+    )
+    assert list(result.levels) == list(expected)
+    assert all(value > 0 for value in result.levels.values())
+    same = sliced_wasserstein(image_u8, image_u8.clone(), directions=8, patch=3, lowest=lowest, grid=grid)
+    assert set(same.levels.values()) == {0.0}
+
+
+def test_descriptors_of_rectangles_are_patches_of_the_level() -> None:
+    images = wide(3, 24, 32).to(torch.uint8)
+    pyramid = swd.laplacian_pyramid(images.float(), 8, (3, 4))
+    assert list(pyramid) == [32, 16]
+    for side in (32, 16):
+        windows = pyramid[side].unfold(2, 5, 1).unfold(3, 5, 1).flatten(4)
+        cut = swd.descriptors(images, side, patches_per_image=6, patch=5, lowest=8, grid=(3, 4))
+        assert cut.shape == (18, 75)
+        for row, descriptor in enumerate(cut):
+            same = (windows[row // 6] == descriptor.view(3, 1, 1, 25)).all(dim=-1).all(dim=0)
+            assert same.any(), f"descriptor {row} is no patch of its image at {side} px"
+
+
+@pytest.mark.parametrize(("height", "width"), [(12, 16), (16, 12)])
+def test_positions_cover_rectangles_evenly_up_to_their_borders(height: int, width: int) -> None:
+    ramp = torch.arange(float(height))[:, None] * 16 + torch.arange(float(width))
+    images = ramp.expand(500, 1, height, width)
+    corners = swd.descriptors(images, 16, patch=7, grid=(height // 4, width // 4))[:, 0]
+    for axis, size in ((corners // 16, height), (corners % 16, width)):
+        counts = torch.bincount(axis.long())
+        assert counts.shape == (size - 6,)
+        assert stats.chisquare(counts.numpy()).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("size", "grid", "message"),
+    [
+        ((24, 32), (4, 4), r"valid: \[N, C, R, R\]"),
+        ((32, 32), (3, 4), r"valid: \[N, C, 3 R / 4, R\]"),
+        ((32, 24), (3, 4), r"valid: \[N, C, 3 R / 4, R\]"),
+        ((36, 48), (3, 4), "resolution is 48 px; valid: a power of two"),
+        ((4, 4), (8, 8), "patch is 7 px at a level of 4 px"),
+        ((6, 8), (3, 4), "patch is 7 px at a level of 6 px"),
+        ((8, 8), (3, 3), r"valid: \[N, C, 3 R / 4, 3 R / 4\]"),
+    ],
+)
+def test_refuses_images_of_another_grid(size: tuple[int, int], grid: tuple[int, int], message: str) -> None:
+    images = torch.zeros(2, 3, *size)
+    with pytest.raises(UserError, match=message):
+        sliced_wasserstein(images, images, grid=grid)
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_agrees_with_cpu() -> None:

@@ -17,7 +17,7 @@ import tyro
 
 from styleloom.data.build import BuildOptions, BuildReport, Order, build_dataset
 from styleloom.data.check import CheckReport, check_dataset
-from styleloom.data.conversion import ConversionOptions, Crop, Filter
+from styleloom.data.conversion import SQUARE, ConversionOptions, Crop, Filter
 from styleloom.data.index import Index
 from styleloom.data.labels import MAX_LISTED
 from styleloom.data.sources import open_source
@@ -33,9 +33,11 @@ class DatasetBuild:
     dest: tyro.conf.Positional[Path]
     """The archive to write; ends in .zip."""
     resolution: int
-    """Side of the stored images in px: a power of two >= 4."""
+    """Side of the stored images in px: a power of two >= 4. With --grid: their number of levels."""
+    grid: str = "4,4"
+    """HEIGHT,WIDTH of the lowest level in px; 3,4 stores 512x384 px (width x height) at --resolution 512."""
     crop: Crop = "center"
-    """center: largest central square. none: square images only. pad: black bars. lsun-car: as StyleGAN."""
+    """center: largest central part. none: exact proportions only. pad: black bars. lsun-car: as StyleGAN."""
     filter: Filter = "lanczos"
     """Resampling filter."""
     channels: int = 3
@@ -63,7 +65,13 @@ class DatasetBuild:
             raise UserError(f"{self.dest}: an archive's name ends in .zip")
         options = BuildOptions(
             conversion=ConversionOptions(
-                self.resolution, self.crop, self.filter, self.channels, self.background, self.upscale
+                self.resolution,
+                self.crop,
+                self.filter,
+                self.channels,
+                self.background,
+                self.upscale,
+                parse_grid(self.grid),
             ),
             labels=self.labels,
             order=self.order,
@@ -105,6 +113,15 @@ class DatasetCheck:
         return 2 if report.problems else 0
 
 
+def parse_grid(text: str) -> tuple[int, int]:
+    """`HEIGHT,WIDTH` as two numbers. Raises UserError."""
+    try:
+        height, width = (int(part) for part in text.split(","))
+    except ValueError:
+        raise UserError(f"grid {text!r}: valid: HEIGHT,WIDTH, e.g. 4,4 (square) or 3,4") from None
+    return height, width
+
+
 @contextlib.contextmanager
 def _progress(verb: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on stderr, gone when done."""
@@ -131,18 +148,26 @@ def _warn_about(report: BuildReport) -> None:
 
 def _summary(index: Index) -> str:
     recipe = index.recipe
+    height, width = recipe.size
+    shape = "" if recipe.grid == SQUARE else f" (width x height; grid {_text(recipe.grid)})"
     labels = f", label_dim {index.label_dim}" if index.label_dim else ", no labels"
     skipped = f", {recipe.num_skipped} bad files skipped" if recipe.num_skipped else ""
     return (
-        f"{recipe.num_images} images, {recipe.resolution}x{recipe.resolution} px, "
+        f"{recipe.num_images} images, {width}x{height} px{shape}, "
         f"{recipe.channels} channel{'s' * (recipe.channels > 1)}{labels}{skipped}"
     )
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _index_document(index: Index) -> dict[str, Any]:
     return {
         "num_images": index.recipe.num_images,
         "resolution": index.recipe.resolution,
+        "grid": list(index.recipe.grid),
+        "size": list(index.recipe.size),
         "channels": index.recipe.channels,
         "label_dim": index.label_dim,
         "classes": None if index.classes is None else list(index.classes),
@@ -177,7 +202,7 @@ def _print_check(path: str, report: CheckReport) -> None:
     for label, count in report.class_counts.items():
         print(f"  class {label}{f' {index.classes[label]}' if index.classes else ''}: {count} images")
     for field, value in dataclasses.asdict(index.recipe).items():
-        print(f"  {field}: {value}")
+        print(f"  {field}: {_text(value)}")
     print(f"  duplicates: {len(report.duplicates)} groups of images with equal pixels")
     for group in report.duplicates[:MAX_LISTED]:
         print(f"    {' = '.join(group)}")

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from styleloom.data.conversion import SQUARE, image_size
 from styleloom.data.index import Index, parse_index
 from styleloom.data.sources import INDEX_NAME
 from styleloom.errors import UserError
@@ -39,11 +40,12 @@ def encode_png(pixels: PixelArray) -> bytes:
     return buffer.getvalue()
 
 
-def decode_png(data: bytes, resolution: int, channels: int) -> PixelArray:
+def decode_png(data: bytes, resolution: int, channels: int, grid: tuple[int, int] = SQUARE) -> PixelArray:
     """A PNG file to uint8 [C, H, W]. Raises ValueError when it is damaged or of another size or mode."""
+    height, width = image_size(resolution, grid)
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            found, expected = (*image.size, image.mode), (resolution, resolution, _MODES[channels])
+            found, expected = (*image.size, image.mode), (width, height, _MODES[channels])
             if found != expected:
                 raise ValueError(
                     f"{found[0]}x{found[1]} px {found[2]}, but the index says "
@@ -180,7 +182,7 @@ class ArchiveReader:
         recipe = self.index.recipe
         data = self.read(position)
         try:
-            return decode_png(data, recipe.resolution, recipe.channels)
+            return decode_png(data, recipe.resolution, recipe.channels, recipe.grid)
         except ValueError as error:
             raise UserError(f"{self.path}: {self.index.files[position]}: {error}") from error
 

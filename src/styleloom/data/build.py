@@ -228,6 +228,7 @@ def _index(
         num_images=len(files),
         num_skipped=num_skipped,
         tool_version=tool_version(),
+        grid=conversion.grid,
     )
     if labels is None:
         return Index(recipe, pixels_sha256, files, sources)

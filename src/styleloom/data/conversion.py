@@ -1,4 +1,4 @@
-"""Any image file to one square uint8 array: decode, mode, crop, resize.
+"""Any image file to one uint8 array of a set size: decode, mode, crop, resize.
 
 The rules, in order:
 
@@ -16,6 +16,8 @@ The rules, in order:
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -32,6 +34,12 @@ MAX_PIXELS = 2**26
 """Largest image accepted: 67,108,864 px, e.g. 8192x8192. Beyond it a file counts as a decompression bomb."""
 
 MIN_RESOLUTION = 4
+SQUARE = (4, 4)
+"""The papers' grid: that of images whose side is the resolution."""
+
+GRID_SIDES = (2, 16)
+"""Least and greatest height or width of a grid, px."""
+
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 _RESAMPLING = {
     "lanczos": Image.Resampling.LANCZOS,
@@ -55,19 +63,38 @@ def validate_resolution(resolution: int) -> None:
     raise UserError(f"resolution {resolution} is not a power of two >= {MIN_RESOLUTION}; nearest: {near}")
 
 
+def validate_grid(grid: Sequence[int]) -> None:
+    """Raise UserError unless `grid` is a height and a width within `GRID_SIDES`."""
+    low, high = GRID_SIDES
+    if len(grid) != 2 or not all(low <= side <= high for side in grid):
+        raise UserError(
+            f"grid {','.join(map(str, grid))}: valid: height,width of {low} to {high} px each, "
+            "e.g. 4,4 (square) or 3,4"
+        )
+
+
+def image_size(resolution: int, grid: tuple[int, int]) -> tuple[int, int]:
+    """Height and width, px, of the level whose nominal side is `resolution`: `grid` * resolution / 4."""
+    return grid[0] * resolution // 4, grid[1] * resolution // 4
+
+
 @dataclass(frozen=True)
 class ConversionOptions:
     """How every image of a data set is made.
 
     Args:
-        resolution: side of the result, px: a power of two >= 4.
-        crop: `center`, the largest central square; `none`, only square images are accepted; `pad`, the whole
+        resolution: side of the result, px: a power of two >= 4. On another grid than 4,4 it counts levels:
+            the result is `resolution / 4` times as large as the grid.
+        crop: `center`, the largest central part of the result's proportions (the other side is rounded to a
+            whole pixel); `none`, only images of exactly these proportions are accepted; `pad`, the whole
             image with black bars; `lsun-car`, 512x384 with black bars on 512x512 as StyleGAN prepared LSUN
             Car.
         filter: resampling filter for the resize.
         channels: 1 (grey), 3 (RGB) or 4 (RGBA).
         background: colour under transparent pixels for 1 and 3 channels; any name or #rrggbb Pillow knows.
-        upscale: accept images smaller than `resolution` and enlarge them.
+        upscale: accept images smaller than the result and enlarge them.
+        grid: height and width of the lowest level, px, 2 to 16 each: 4,4 in all papers; 3,4 makes 512x384
+            px (width x height) at resolution 512.
 
     Raises UserError for values outside these and for contradictions.
     """
@@ -78,9 +105,11 @@ class ConversionOptions:
     channels: int = 3
     background: str = "white"
     upscale: bool = False
+    grid: tuple[int, int] = SQUARE
 
     def __post_init__(self) -> None:
         validate_resolution(self.resolution)
+        validate_grid(self.grid)
         for field, value, valid in (("crop", self.crop, Crop), ("filter", self.filter, Filter)):
             if value not in get_args(valid):
                 hint = nearest(value, get_args(valid))
@@ -95,10 +124,20 @@ class ConversionOptions:
             raise UserError(f"crop lsun-car makes 512x512 px; resolution {self.resolution} contradicts it")
         if self.crop == "lsun-car" and self.upscale:
             raise UserError("crop lsun-car drops small images by definition; upscale contradicts it")
+        if self.crop == "lsun-car" and self.grid != SQUARE:
+            raise UserError(
+                f"grid {self.grid[0]},{self.grid[1]}: crop lsun-car makes squares with black bars; "
+                "valid: 4,4, or crop center for images without bars"
+            )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the result, px."""
+        return image_size(self.resolution, self.grid)
 
 
 def convert(data: bytes, options: ConversionOptions) -> NDArray[np.uint8]:
-    """One encoded image to uint8 [C, H, W] with H = W = `options.resolution`.
+    """One encoded image to uint8 [C, H, W] with (H, W) = `options.size`.
 
     Raises BadImageError with the reason when the file cannot be used.
     """
@@ -188,28 +227,43 @@ def _to_channels(image: Image.Image, options: ConversionOptions) -> Image.Image:
 
 
 def _crop_and_resize(image: Image.Image, options: ConversionOptions) -> Image.Image:
-    width, height = image.size
-    side = options.resolution
     if options.crop == "lsun-car":
         return _lsun_car(image, options)
-    if options.crop == "none" and width != height:
-        raise BadImageError(f"not square: {width}x{height} px; choose crop center or pad")
-    kept = max(width, height) if options.crop == "pad" else min(width, height)
-    if kept < side and not options.upscale:
+    width, height = image.size
+    rows, columns = options.size
+    if options.crop == "none" and width * rows != height * columns:
+        raise BadImageError(f"not {_proportions(options)}: {width}x{height} px; choose crop center or pad")
+    enough = any if options.crop == "pad" else all
+    if not enough((width >= columns, height >= rows)) and not options.upscale:
         raise BadImageError(f"too small: {width}x{height} px, need at least {_needed(options)}")
     resampling = _RESAMPLING[options.filter]
+    wide = width * rows >= height * columns  # at least as wide as the result, for its height
+    # Python rounds halves to even; at least one row or column survives however flat or narrow the image is.
     if options.crop == "pad":
-        # Python rounds halves to even; at least one row survives however flat the image is.
-        scaled = (max(1, round(width * side / kept)), max(1, round(height * side / kept)))
-        return _on_black(image.resize(scaled, resampling), side)
-    left, top = (width - kept) // 2, (height - kept) // 2
-    return image.crop((left, top, left + kept, top + kept)).resize((side, side), resampling)
+        scaled_height = rows if not wide else max(1, round(height * columns / width))
+        scaled_width = columns if wide else max(1, round(width * rows / height))
+        return _on_black(image.resize((scaled_width, scaled_height), resampling), options.size)
+    kept_height = height if wide else max(1, round(width * rows / columns))
+    kept_width = width if not wide else max(1, round(height * columns / rows))
+    left, top = (width - kept_width) // 2, (height - kept_height) // 2
+    return image.crop((left, top, left + kept_width, top + kept_height)).resize((columns, rows), resampling)
+
+
+def _proportions(options: ConversionOptions) -> str:
+    rows, columns = options.size
+    if rows == columns:
+        return "square"
+    divisor = math.gcd(rows, columns)
+    return f"{columns // divisor}:{rows // divisor} (width:height)"
 
 
 def _needed(options: ConversionOptions) -> str:
-    if options.crop == "pad":
-        return f"{options.resolution} px on the longer side"
-    return f"{options.resolution}x{options.resolution}"
+    rows, columns = options.size
+    if options.crop != "pad":
+        return f"{columns}x{rows}"
+    if rows == columns:
+        return f"{rows} px on the longer side"
+    return f"a width of {columns} or a height of {rows} px"
 
 
 def _lsun_car(image: Image.Image, options: ConversionOptions) -> Image.Image:
@@ -223,12 +277,13 @@ def _lsun_car(image: Image.Image, options: ConversionOptions) -> Image.Image:
         )
     top, bottom = (height - rows) // 2, (height + rows) // 2
     cropped = image.crop((0, top, width, bottom))
-    return _on_black(cropped.resize((_CAR_WIDTH, _CAR_HEIGHT), _RESAMPLING[options.filter]), _CAR_WIDTH)
+    scaled = cropped.resize((_CAR_WIDTH, _CAR_HEIGHT), _RESAMPLING[options.filter])
+    return _on_black(scaled, options.size)
 
 
-def _on_black(image: Image.Image, side: int) -> Image.Image:
-    """Paste in the middle of an opaque black square."""
-    black = (0, 0, 0, 255) if image.mode == "RGBA" else 0
-    canvas = Image.new(image.mode, (side, side), black)
-    canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+def _on_black(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Paste in the middle of an opaque black image of `size`, height and width."""
+    rows, columns = size
+    canvas = Image.new(image.mode, (columns, rows), (0, 0, 0, 255) if image.mode == "RGBA" else 0)
+    canvas.paste(image, ((columns - image.width) // 2, (rows - image.height) // 2))
     return canvas

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from styleloom.data.archive import ArchiveReader, PixelArray
-from styleloom.data.conversion import MIN_RESOLUTION, validate_resolution
+from styleloom.data.conversion import MIN_RESOLUTION, SQUARE, image_size, validate_resolution
 from styleloom.data.index import Recipe
+from styleloom.data.memory import ImageMemory, box_reduce
 from styleloom.data.sources import EMBEDDED
 from styleloom.errors import UserError
 
 PRELOAD_BUDGET_BYTES = 2 * 2**30
-"""Default of `ImageDataset.preload`: 2 GiB, e.g. 174,000 RGB images at 64x64 or 10,900 at 256x256."""
+"""Default of `ImageDataset.preload`: 2 GiB, e.g. 174,000 RGB images at 64x64 or 10,900 at 256x256.
+
+The images of a lower level (`ImageDataset.at`) may take as much again.
+"""
+
+_PIECE_BYTES = 2**20  # of stored pixels that are reduced at once: what a processor's cache holds
 
 
 def open_dataset(path_or_name: str | Path, resolution: int | None = None) -> ImageDataset:
@@ -40,10 +48,12 @@ def open_dataset(path_or_name: str | Path, resolution: int | None = None) -> Ima
     if wanted != stored and not (embedded and wanted < stored):
         limit = f"; {name} is given at {MIN_RESOLUTION} to {stored} px" if embedded else ""
         source = "SOURCE" if embedded or wanted > stored else name
-        labels = " --labels keep" if source == name and reader.index.labels is not None else ""
+        grid = reader.index.recipe.grid
+        options = "" if grid == SQUARE else f" --grid {grid[0]},{grid[1]}"
+        options += " --labels keep" if source == name and reader.index.labels is not None else ""
         raise UserError(
             f"{name} is stored at {stored} px, not {wanted} px{limit}; make another archive with: "
-            f"styleloom dataset build {source} DEST.zip --resolution {wanted}{labels}"
+            f"styleloom dataset build {source} DEST.zip --resolution {wanted}{options}"
         )
     if embedded:
         return ImageDataset(reader, name, name, stored // wanted)
@@ -64,18 +74,38 @@ class ImageDataset:
         self._reader = reader
         self._range = range(len(reader.index.files))
         self._factor = factor
-        self._pixels: PixelArray | None = None  # [all images of the archive's range, C, H, W] once preloaded
+        self._memory: ImageMemory | None = None
         self._part = ""
+        self._full: ImageDataset | None = None  # of a level: the data set that it was made from
+        self._level_factor = 1
+        self._levels: weakref.WeakValueDictionary[int, ImageDataset] = weakref.WeakValueDictionary()
         self.name = name
         self.path = path
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_levels"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._levels = weakref.WeakValueDictionary()
 
     def __len__(self) -> int:
         return len(self._range)
 
     @property
     def resolution(self) -> int:
-        """Side of the images, px."""
-        return self._reader.index.recipe.resolution // self._factor
+        """Side of the images, px; on another grid than 4,4 their nominal side, see `size`."""
+        return self._reader.index.recipe.resolution // self._factor // self._level_factor
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width, px, of the lowest level (nominal side 4): 4, 4 for square images."""
+        return self._reader.index.recipe.grid
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images, px."""
+        return image_size(self.resolution, self.grid)
 
     @property
     def channels(self) -> int:
@@ -102,7 +132,9 @@ class ImageDataset:
         """sha256 (hex) that identifies these images in this order, for exact resume.
 
         That of the archive's index, which holds hashes of the source and of all pixels; where images are
-        reduced or only a part is seen, that is hashed in.
+        reduced on opening or only a part is seen, that is hashed in. A level (`at`) has the fingerprint of
+        the data set that it was made from: it follows from its images, and a growing run, which moves from
+        level to level, is one run on one data set.
         """
         reduced = f"box {self._factor}" if self._factor > 1 else ""
         parts = [part for part in (reduced, self._part) if part]
@@ -116,22 +148,24 @@ class ImageDataset:
         Raises IndexError, or UserError naming archive and file when the file is damaged or not as the index
         says.
         """
-        stored = self._stored(index)
-        if self._pixels is not None:
-            return self._pixels[index].copy()
-        pixels = self._reader.image(stored)
-        return pixels if self._factor == 1 else _box_reduce(pixels, self._factor)
+        return self.images(np.array([index], np.int64))[0]
 
     def images(self, indices: NDArray[np.int64]) -> PixelArray:
         """uint8 [N, C, H, W] of several images. Raises as `image` does."""
-        if self._pixels is not None:
-            if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
-                raise IndexError(f"indices outside 0..{len(self) - 1}")
-            return self._pixels[indices]
-        batch = np.empty((len(indices), self.channels, self.resolution, self.resolution), np.uint8)
+        if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
+            raise IndexError(f"indices outside 0..{len(self) - 1}")
+        if self._memory is not None:
+            return self._memory.images(indices, self._make)
+        batch = np.empty((len(indices), self.channels, *self.size), np.uint8)
         for row, index in enumerate(indices):
-            batch[row] = self.image(int(index))
+            batch[row] = self._make(int(index))
         return batch
+
+    def _make(self, index: int) -> PixelArray:
+        """Decode an image and reduce it."""
+        if self._full is not None:
+            return box_reduce(self._full.image(index), self._level_factor)
+        return box_reduce(self._reader.image(self._range[index]), self._factor)
 
     def label(self, index: int) -> NDArray[np.float32]:
         """float32 [label_dim]: one-hot for classes, the vector itself otherwise, empty without labels."""
@@ -171,25 +205,95 @@ class ImageDataset:
     def _view(self, part: slice, description: str) -> ImageDataset:
         view = copy.copy(self)
         view._range = self._range[part]
-        view._pixels = None if self._pixels is None else self._pixels[part]
+        view._memory = None if self._memory is None else self._memory.part(part)
+        view._full = None if self._full is None else self._full._view(part, description)
         view._part = f"{self._part} {description}".strip()
         return view
+
+    def at(self, resolution: int) -> ImageDataset:
+        """The same images and labels in the same order, as a growing run needs them at a lower level.
+
+        Images are reduced by `box_reduce`: repeated 2x2 means, rounded once (ProGAN's stored pyramid, from
+        this data set's uint8 images). They stay in memory once they are made, as far as
+        `PRELOAD_BUDGET_BYTES` allow, on top of what the full images take: see `keeps_images`. Where the full
+        images are in memory, all are made at once, here; otherwise each is decoded when it is first asked
+        for, or by `preload`. The same level asked for again, while the former is in use, is the same object.
+
+        Args:
+            resolution: nominal side of the level, px: a power of two from 4 to that of the full images;
+                the latter gives these themselves.
+
+        Raises UserError for another resolution.
+        """
+        full = self._full or self
+        validate_resolution(resolution)
+        if resolution > full.resolution:
+            valid = f"valid: powers of two from {MIN_RESOLUTION} to {full.resolution}"
+            raise UserError(f"resolution {resolution}: no level of {self.name}; {valid}")
+        if resolution == self.resolution:
+            return self
+        if resolution == full.resolution:
+            return full
+        level = full._levels.get(resolution)
+        if level is None:
+            level = full._levels[resolution] = full._level(resolution)
+        return level
+
+    def _level(self, resolution: int) -> ImageDataset:
+        level = copy.copy(self)
+        level._full = self
+        level._level_factor = self.resolution // resolution
+        level._memory = None
+        if level._num_bytes <= PRELOAD_BUDGET_BYTES:
+            level._memory = level._new_memory()
+            if self.preloaded:
+                level._fill(level._memory)
+        return level
 
     def preload(self, budget_bytes: int = PRELOAD_BUDGET_BYTES) -> bool:
         """Decode all images into one uint8 array when that takes at most `budget_bytes`.
 
         Returns whether they are now in memory; when False, images are decoded on the fly as before. Views
-        made by `split` afterwards share the array.
+        made by `split` afterwards share the array. Raises as `image` does.
         """
-        size = len(self) * self.channels * self.resolution**2
-        if self._pixels is None and size <= budget_bytes:
-            self._pixels = self.images(np.arange(len(self)))
-        return self._pixels is not None
+        memory = self._memory
+        if memory is None and self._num_bytes <= budget_bytes:
+            memory = self._new_memory()
+        if memory is None:
+            return False
+        self._fill(memory)
+        self._memory = memory
+        return True
 
     @property
     def preloaded(self) -> bool:
-        """Whether all images are in memory."""
-        return self._pixels is not None
+        """Whether all images are in memory: after `preload`, or when all of a level have been made."""
+        return self._memory is not None and self._memory.complete
+
+    @property
+    def keeps_images(self) -> bool:
+        """Whether images stay in memory once they are made; when False, each is decoded every time."""
+        return self._memory is not None
+
+    @property
+    def _num_bytes(self) -> int:
+        height, width = self.size
+        return len(self) * self.channels * height * width
+
+    def _new_memory(self) -> ImageMemory:
+        return ImageMemory(len(self), (self.channels, *self.size))
+
+    def _fill(self, memory: ImageMemory) -> None:
+        """Make all images that are not in `memory`."""
+        full = self._full
+        if full is None or not full.preloaded:
+            memory.ensure(np.arange(len(self)), self._make)
+        elif not memory.complete:
+            number = max(1, _PIECE_BYTES * len(full) // full._num_bytes)
+            for start in range(0, len(self), number):
+                indices = np.arange(start, min(start + number, len(self)))
+                pixels = box_reduce(full.images(indices), self._level_factor)
+                memory.store(slice(start, start + len(indices)), pixels)
 
     def close(self) -> None:
         """Close the archive's file handles, also those of views; a later read opens them again."""
@@ -199,13 +303,3 @@ class ImageDataset:
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} outside 0..{len(self) - 1}")
         return self._range[index]
-
-
-def _box_reduce(pixels: PixelArray, factor: int) -> PixelArray:
-    """Mean of each factor x factor block on float, rounded once, halves to even.
-
-    ProGAN's pyramid repeats the 2x2 mean on float and rounds each level for storage: the same thing.
-    """
-    channels, height, width = pixels.shape
-    blocks = pixels.reshape(channels, height // factor, factor, width // factor, factor)
-    return np.rint(blocks.mean((2, 4), dtype=np.float32)).astype(np.uint8)

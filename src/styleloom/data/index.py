@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from styleloom.data.conversion import validate_resolution
+from styleloom.data.conversion import SQUARE, image_size, validate_grid, validate_resolution
 from styleloom.data.labels import Label
 from styleloom.errors import UserError
 
@@ -32,13 +32,15 @@ class Recipe:
     Args:
         source: last part of the source's path, or the name of an embedded set.
         source_sha256: over the sorted names and contents of the source's images (see `source_hash`).
-        resolution: px.
+        resolution: px; see `ConversionOptions`.
         crop, filter, channels, background, upscale: see `ConversionOptions`.
         order: `shuffled` (once, seed 123) or `source`.
         labels: `none`, `folders`, `keep`, or the name of the label file.
         num_images: images stored.
         num_skipped: bad files left out with --skip-bad.
         tool_version: the styleloom that wrote the archive.
+        grid: height and width of the lowest level, px. The index leaves out 4,4, so that it is what it was
+            before there were other grids.
     """
 
     source: str
@@ -54,6 +56,12 @@ class Recipe:
     num_images: int
     num_skipped: int
     tool_version: str
+    grid: tuple[int, int] = SQUARE
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images, px."""
+        return image_size(self.resolution, self.grid)
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,8 @@ class Index:
     def to_json(self) -> bytes:
         """Canonical UTF-8 JSON: equal indexes give equal bytes."""
         content = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
+        if self.recipe.grid == SQUARE:
+            del content["recipe"]["grid"]
         return json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
@@ -121,7 +131,8 @@ def parse_index(origin: str, content: bytes) -> Index:
 
 def _from_fields(fields: dict[str, Any]) -> Index:
     recipe = dict(fields["recipe"])
-    kinds = {field.name: field.type for field in dataclasses.fields(Recipe)}
+    grid = _grid(recipe.pop("grid", SQUARE))
+    kinds = {field.name: field.type for field in dataclasses.fields(Recipe) if field.name != "grid"}
     if set(recipe) != set(kinds):
         raise ValueError(f"recipe fields {sorted(set(recipe) ^ set(kinds))} are missing or unknown")
     wrong = [name for name, kind in kinds.items() if type(recipe[name]).__name__ != kind]
@@ -129,7 +140,7 @@ def _from_fields(fields: dict[str, Any]) -> Index:
         raise ValueError(f"recipe field {wrong[0]} = {recipe[wrong[0]]!r} is not {kinds[wrong[0]]}")
     labels, classes = fields["labels"], fields["classes"]
     return Index(
-        recipe=Recipe(**recipe),
+        recipe=Recipe(**recipe, grid=grid),
         pixels_sha256=str(fields["pixels_sha256"]),
         files=_strings(fields["files"]),
         sources=_strings(fields["sources"]),
@@ -137,6 +148,12 @@ def _from_fields(fields: dict[str, Any]) -> Index:
         classes=None if classes is None else _strings(classes),
         labels=None if labels is None else tuple(_label(label) for label in labels),
     )
+
+
+def _grid(value: Any) -> tuple[int, int]:
+    if len(value) != 2 or any(type(side) is not int for side in value):
+        raise ValueError(f"recipe field grid = {value!r} is not a height and a width")
+    return value[0], value[1]
 
 
 def _strings(values: Any) -> tuple[str, ...]:
@@ -158,6 +175,7 @@ def _check(origin: str, index: Index) -> None:
     recipe, number = index.recipe, len(index.files)
     try:
         validate_resolution(recipe.resolution)
+        validate_grid(recipe.grid)
     except UserError as error:
         raise UserError(f"{origin}: {error}") from None
     problems = []

@@ -74,11 +74,13 @@ class Loader:
     """Endless batches of a data set.
 
     Args:
-        dataset: the images; preload it where it fits, then batches are one gather in memory.
+        dataset: the images; preload it where it fits, then batches are one gather in memory. Loaders of the
+            levels of one data set (`ImageDataset.at`) deliver the same samples at the same positions.
         seed: >= 0; fixes order and coins.
         mirror: flip each sample left and right with probability 1/2.
         workers: threads that decode ahead (PNG decoding releases the interpreter lock, so threads help for
-            large images; small ones are better preloaded). 0 decodes in `next`. Unused when preloaded.
+            large images; small ones are better preloaded). 0 decodes in `next`. Unused when preloaded, and
+            stopped when a level has all its images in memory.
         position: where to begin: samples delivered before, by all ranks together.
         shard: (rank, world): this loader delivers the positions p with p % world == rank, so that `world`
             loaders in step see together what one would see alone.
@@ -133,6 +135,8 @@ class Loader:
             raise UserError(f"batch_size {batch_size}: valid: 1 or more")
         if self._closed:
             raise RuntimeError("the loader is closed")
+        if self._pool is not None and self.dataset.preloaded:
+            self._stop_workers()
         positions = self._position + self._offset + self._world * np.arange(batch_size, dtype=np.int64)
         indices = self._indices(positions)
         pixels = self._take(indices) if self._pool is not None else self.dataset.images(indices)
@@ -148,9 +152,7 @@ class Loader:
     def close(self) -> None:
         """Stop the workers; undelivered samples are dropped and the position stays."""
         self._closed = True
-        self._forget()
-        if self._pool is not None:
-            self._pool.shutdown(wait=True)
+        self._stop_workers()
 
     def __enter__(self) -> Loader:
         return self
@@ -198,6 +200,12 @@ class Loader:
             positions = self._scheduled + self._world * np.arange(_CHUNK, dtype=np.int64)
             self._ahead.append(self._pool.submit(self.dataset.images, self._indices(positions)))
             self._scheduled += self._world * _CHUNK
+
+    def _stop_workers(self) -> None:
+        self._forget()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+            self._pool = None
 
     def _forget(self) -> None:
         """Drop everything that was decoded ahead; the next call begins again at the position."""

@@ -6,6 +6,9 @@ mirror -> pyramid, so that all levels show the same image.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -52,16 +55,30 @@ def box_downsample(images: Tensor, factor: int = 2) -> Tensor:
     return F.avg_pool2d(images, factor)
 
 
-def pyramid(images: Tensor, levels: int) -> Pyramid:
-    """`levels` images, low to high, by repeated 2x2 averages; the last is `images` itself (MSG-GAN).
+def pyramid(images: Tensor, sides: Sequence[int]) -> Pyramid:
+    """The levels of `sides`, low to high, by repeated 2x2 means of float images; the last is `images` itself
+    (MSG-GAN).
 
-    Raises ValueError when `levels` is below 1 or the size cannot be halved that often.
+    Args:
+        images: floating [N, C, H, W], full resolution.
+        sides: nominal side of each level, px, the last that of `images`: each a power of two times the one
+            before. Levels between them are left out, as in MSG-GAN's subsets (section 4.4, Table 4).
+
+    Raises TypeError for integer images, which would be rounded at every level, and ValueError for other
+    `sides`.
     """
-    if levels < 1:
-        raise ValueError(f"levels {levels}: valid: 1 or more")
+    if not images.is_floating_point():
+        raise TypeError(f"images have dtype {images.dtype}, expected floating point")
+    if not sides:
+        raise ValueError("sides (): valid: one or more")
     result = [images]
-    for _ in range(levels - 1):
-        result.append(box_downsample(result[-1]))
+    for low, high in reversed(list(pairwise(sides))):
+        halvings = (high // max(low, 1)).bit_length() - 1
+        if halvings < 1 or low << halvings != high:
+            raise ValueError(f"sides {tuple(sides)}: valid: each a power of two times the one before it")
+        for _ in range(halvings):
+            images = box_downsample(images)
+        result.append(images)
     return tuple(reversed(result))
 
 

@@ -15,6 +15,9 @@ What the number does not see, by its definition:
 - *How much detail there is.* For the same reason, a level that is too weak but otherwise right, such as
   detail at half its amplitude in every image, scores little more than a correct one.
 
+Rectangular images have levels too: each half as high and wide as the one above. A level is called by its
+nominal side, which for squares is their side.
+
 Two equal sets in equal order score exactly 0, because image i of both is cut at the same positions. Two
 *different* samples of one distribution do not: they leave a floor that falls about as 1/sqrt(N). Compare
 values only at equal N, with the value of reals against other reals beside them. The paper uses N = 16384.
@@ -46,7 +49,7 @@ class SWD:
     """Sliced Wasserstein distances, times 1000 as in ProGAN Table 1; lower is better.
 
     Args:
-        levels: side of the pyramid level in px, finest first, to its distance.
+        levels: nominal side of the pyramid level in px, finest first, to its distance.
         num_images: images used of each set, after the larger one was subsampled.
     """
 
@@ -69,6 +72,7 @@ def sliced_wasserstein(
     directions: int = 128,
     seed: int = 0,
     lowest: int = 16,
+    grid: tuple[int, int] = (4, 4),
 ) -> SWD:
     """Sliced Wasserstein distance per level of the Laplacian pyramid (ProGAN section 5).
 
@@ -76,7 +80,8 @@ def sliced_wasserstein(
     `2 * N * patches_per_image * C * patch² * 4` bytes (1.2 GB for 8192 RGB images) and 0.5 GB.
 
     Args:
-        reals: uint8 or floating [N, C, R, R] in [0, 255]; C is 1, 3 or 4, R a power of two.
+        reals: uint8 or floating [N, C, H, W] in [0, 255]; C is 1, 3 or 4, (H, W) = `grid` * R / 4 with R a
+            power of two, the nominal side.
         fakes: as `reals`. Where the two differ in number, a random subset of the larger set, drawn by `seed`
             and as large as the smaller set, is used.
         patches_per_image: descriptors cut from each image at each level.
@@ -84,31 +89,39 @@ def sliced_wasserstein(
         repeats: independent draws of directions; the result is the mean of all `repeats * directions`.
         directions: directions per repeat. Only the product matters statistically.
         seed: non-negative; fixes positions, directions and subset.
-        lowest: side of the last level, which holds the low-pass residual; a power of two. Images smaller than
-            that have one level, the image itself: for 8x8 images `lowest` becomes 8.
+        lowest: least side of the last level, which holds the low-pass residual; a power of two. The shorter
+            side counts: 384x512 images end at 24x32. Images smaller than that have one level, the image
+            itself: for 8x8 images `lowest` becomes 8.
+        grid: height and width of the images in quarters of R: 4, 4 for squares, `ImageDataset.grid`.
 
     Raises:
         UserError: differing shapes, fewer than 2 images, a wrong type or range, or an option out of range.
     """
     _check_counts(patches_per_image=patches_per_image, repeats=repeats, directions=directions)
-    _check_images("reals", reals)
-    _check_images("fakes", fakes)
+    _check_images("reals", reals, grid)
+    _check_images("fakes", fakes, grid)
     if reals.shape[1:] != fakes.shape[1:]:
         raise UserError(
             f"reals are [C, H, W] = {list(reals.shape[1:])}, fakes {list(fakes.shape[1:])}; valid: the same"
         )
-    sides = _sides(reals.shape[-1], lowest)
-    _check_patch(patch, sides[-1])
+    sizes = _level_sizes(reals, lowest, grid)
+    _check_patch(patch, min(map(min, sizes.values())))
 
     num_images = min(len(reals), len(fakes))
     reals = _subset(reals, num_images, seed)
     fakes = _subset(fakes, num_images, seed)
     levels = {}
-    for side in sides:  # one level at a time: descriptors are several times larger than the images
+    for side in sizes:  # one level at a time: descriptors are several times larger than the images
         clouds = []
         for images in (reals, fakes):
             cloud = descriptors(
-                images, side, patches_per_image=patches_per_image, patch=patch, seed=seed, lowest=sides[-1]
+                images,
+                side,
+                patches_per_image=patches_per_image,
+                patch=patch,
+                seed=seed,
+                lowest=lowest,
+                grid=grid,
             )
             clouds.append(normalize_(cloud.to(reals.device), num_channels=reals.shape[1]))
         levels[side] = 1e3 * sliced_distance(*clouds, repeats=repeats, directions=directions, seed=seed)
@@ -118,32 +131,33 @@ def sliced_wasserstein(
 # --- Laplacian pyramid --------------------------------------------------------------------------------------
 
 
-def laplacian_pyramid(images: Tensor, lowest: int = 16) -> dict[int, Tensor]:
-    """Band-pass images by side, finest first; the last is the low-pass residual (Burt & Adelson 1983).
+def laplacian_pyramid(images: Tensor, lowest: int = 16, grid: tuple[int, int] = (4, 4)) -> dict[int, Tensor]:
+    """Band-pass images by nominal side, finest first; the last is the residual (Burt & Adelson 1983).
 
     Args:
-        images: floating [N, C, R, R], R a power of two.
-        lowest: side of the residual, a power of two; the image itself is the residual where R <= `lowest`.
+        images: floating [N, C, H, W].
+        lowest, grid: as for `sliced_wasserstein`.
 
     Returns:
-        Side to [N, C, side, side], in the range of `images` or, for band-pass levels, of their differences.
-        `collapse` inverts it, up to one rounding of the floating type per level.
+        Nominal side to [N, C, h, w], in the range of `images` or, for band-pass levels, of their
+        differences. `collapse` inverts it, up to one rounding of the floating type per level.
 
     Raises:
-        UserError: images that are not floating or not square, or a side that is not a power of two.
+        UserError: images that are not floating or not of `grid`, or a side that is not a power of two.
     """
-    _check_float(images)
+    _check_float(images, grid)
+    *bands, residual = _level_sizes(images, lowest, grid)
     pyramid = {}
-    for side in _sides(images.shape[-1], lowest)[:-1]:
+    for side in bands:
         coarse = reduce(images)
         pyramid[side] = images - expand(coarse)
         images = coarse
-    pyramid[images.shape[-1]] = images
+    pyramid[residual] = images
     return pyramid
 
 
 def collapse(pyramid: dict[int, Tensor]) -> Tensor:
-    """The images [N, C, R, R] of a `laplacian_pyramid`."""
+    """The images [N, C, H, W] of a `laplacian_pyramid`."""
     sides = sorted(pyramid)
     images = pyramid[sides[0]]
     for side in sides[1:]:
@@ -204,15 +218,16 @@ def descriptors(
     patch: int = 7,
     seed: int = 0,
     lowest: int = 16,
+    grid: tuple[int, int] = (4, 4),
 ) -> Tensor:
     """Patches of one level of the Laplacian pyramid at uniformly random positions, not yet normalised.
 
     Images are turned into pyramids a batch at a time. Positions do not depend on the content of the images.
 
     Args:
-        images: uint8 or floating [N, C, R, R].
-        side: the level, by its side in px; the last one is the low-pass residual.
-        patches_per_image, patch, seed, lowest: as for `sliced_wasserstein`.
+        images: uint8 or floating [N, C, H, W].
+        side: the level, by its nominal side in px; the last one is the low-pass residual.
+        patches_per_image, patch, seed, lowest, grid: as for `sliced_wasserstein`.
 
     Returns:
         float32 [N * patches_per_image, C * patch * patch], the patches of an image side by side.
@@ -221,21 +236,25 @@ def descriptors(
         UserError: a `side` that is no level of the pyramid, or a `patch` that does not fit it.
     """
     _check_counts(patches_per_image=patches_per_image)
-    sides = _sides(images.shape[-1], lowest)
-    if side not in sides:
-        raise UserError(f"side is {side}; valid: {', '.join(map(str, sides))}")
-    _check_patch(patch, side)
+    sizes = _level_sizes(images, lowest, grid)
+    if side not in sizes:
+        raise UserError(f"side is {side}; valid: {', '.join(map(str, sizes))}")
+    height, width = sizes[side]
+    _check_patch(patch, min(height, width))
     N, C = images.shape[:2]
-    positions = torch.randint(
-        side - patch + 1, (N, patches_per_image, 2), generator=_generator(seed, _POSITIONS, side)
-    ).to(images.device)
+    generator = _generator(seed, _POSITIONS, side)
+    positions = torch.randint(height - patch + 1, (N, patches_per_image, 2), generator=generator)
+    if width != height:
+        positions[..., 1] = torch.randint(width - patch + 1, (N, patches_per_image), generator=generator)
+    positions = positions.to(images.device)
     out = torch.empty(N, patches_per_image, C, patch * patch, device=images.device)
     line = torch.arange(patch, device=images.device)
-    window = (line[:, None] * side + line).flatten()  # [patch²], offsets from a patch's first pixel
+    window = (line[:, None] * width + line).flatten()  # [patch²], offsets from a patch's first pixel
     start = 0
-    for band in _bands(images, side, is_residual=side == sides[-1]):
+    halvings = list(sizes).index(side)
+    for band in _bands(images, halvings, is_residual=halvings == len(sizes) - 1):
         y, x = positions[start : start + len(band)].unbind(-1)  # [n, P]
-        index = ((y * side + x)[..., None] + window).flatten(1)  # [n, P * patch²]
+        index = ((y * width + x)[..., None] + window).flatten(1)  # [n, P * patch²]
         picked = band.flatten(2).gather(2, index[:, None].expand(-1, C, -1))  # [n, C, P * patch²]
         picked = picked.unflatten(2, (patches_per_image, patch * patch))
         out[start : start + len(band)] = picked.transpose(1, 2)
@@ -257,12 +276,12 @@ def normalize_(cloud: Tensor, num_channels: int) -> Tensor:
     return cloud
 
 
-def _bands(images: Tensor, side: int, is_residual: bool) -> Iterator[Tensor]:
-    """One pyramid level of successive batches, float32 [n, C, side, side]."""
+def _bands(images: Tensor, halvings: int, is_residual: bool) -> Iterator[Tensor]:
+    """One pyramid level of successive batches, float32 [n, C, h, w]."""
     batch_size = max(1, BATCH_ELEMENTS // images[0].numel())
     for batch in images.split(batch_size):
         level = batch.float()
-        while level.shape[-1] > side:
+        for _ in range(halvings):
             level = reduce(level)
         yield level if is_residual else level - expand(reduce(level))
 
@@ -327,13 +346,31 @@ def _subset(images: Tensor, num: int, seed: int) -> Tensor:
     return images[chosen.to(images.device)]
 
 
-def _sides(resolution: int, lowest: int) -> list[int]:
-    """Sides of the pyramid's levels, finest first."""
-    for name, side in (("resolution", resolution), ("lowest", lowest)):
-        if side < 2 or side & (side - 1):
-            raise UserError(f"{name} is {side} px; valid: a power of two")
-    lowest = min(lowest, resolution)
-    return [resolution >> k for k in range((resolution // lowest).bit_length())]
+def _level_sizes(images: Tensor, lowest: int, grid: tuple[int, int]) -> dict[int, tuple[int, int]]:
+    """Height and width of the pyramid's levels by nominal side, finest first."""
+    height, width = images.shape[2:]
+    side = 4 * height // grid[0]
+    for name, value in (("resolution", side), ("lowest", lowest)):
+        if value < 2 or value & (value - 1):
+            raise UserError(f"{name} is {value} px; valid: a power of two")
+    sizes = {side: (height, width)}
+    while side > 1 and height % 2 == width % 2 == 0 and min(height, width) // 2 >= lowest:
+        side, height, width = side // 2, height // 2, width // 2
+        sizes[side] = (height, width)
+    return sizes
+
+
+def _has_grid(images: Tensor, grid: tuple[int, int]) -> bool:
+    """Whether images [N, C, H, W] have the sides `grid` * R / 4 for some R > 0."""
+    if images.ndim != 4:
+        return False
+    height, width = images.shape[2:]
+    return height > 0 and height * grid[1] == width * grid[0] and 4 * height % grid[0] == 0
+
+
+def _shape(grid: tuple[int, int]) -> str:
+    height, width = ("R" if side == 4 else f"{side} R / 4" for side in grid)
+    return f"[N, C, {height}, {width}]"
 
 
 def _check_counts(**counts: int) -> None:
@@ -347,14 +384,14 @@ def _check_patch(patch: int, side: int) -> None:
         raise UserError(f"patch is {patch} px at a level of {side} px; valid: 1 to {side}")
 
 
-def _check_float(images: Tensor) -> None:
-    if not images.is_floating_point() or images.ndim != 4 or images.shape[2] != images.shape[3]:
-        raise UserError(f"images are {images.dtype} {list(images.shape)}; valid: floating [N, C, R, R]")
+def _check_float(images: Tensor, grid: tuple[int, int]) -> None:
+    if not images.is_floating_point() or not _has_grid(images, grid):
+        raise UserError(f"images are {images.dtype} {list(images.shape)}; valid: floating {_shape(grid)}")
 
 
-def _check_images(name: str, images: Tensor) -> None:
-    if images.ndim != 4 or images.shape[1] not in CHANNELS or not images.shape[2] == images.shape[3] > 0:
-        raise UserError(f"{name} are {list(images.shape)}; valid: [N, C, R, R] with C = 1, 3 or 4")
+def _check_images(name: str, images: Tensor, grid: tuple[int, int]) -> None:
+    if not _has_grid(images, grid) or images.shape[1] not in CHANNELS:
+        raise UserError(f"{name} are {list(images.shape)}; valid: {_shape(grid)} with C = 1, 3 or 4")
     if len(images) < MIN_IMAGES:
         raise UserError(f"{name} are {len(images)} images; valid: {MIN_IMAGES} or more (better thousands)")
     if images.dtype != torch.uint8 and not images.is_floating_point():

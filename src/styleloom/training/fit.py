@@ -33,7 +33,7 @@ SHEET_PX = (1536, 1024)
 """Width and height that a sample grid may fill; 4 x 2 images at least, 16 x 8 at most."""
 
 SWD_PX = 8
-"""Smallest side at which a run measures its distance: descriptors are 7 x 7 px."""
+"""Smallest height or width at which a run measures its distance: descriptors are 7 x 7 px."""
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -260,7 +260,8 @@ class _Loop:
         trainer, options = self.trainer, self.trainer.experiment.run
         info: dict[str, Any] = {"images_seen": trainer.images_seen, "data": trainer.data_record()}
         value = None
-        if options.swd_images and trainer.current_resolution(trainer.images_seen) >= SWD_PX:
+        side = trainer.current_resolution(trainer.images_seen)
+        if options.swd_images and min(trainer.experiment.generator.size_at(side)) >= SWD_PX:
             value = run_swd(trainer, options.swd_images).average
             info["swd"] = value
         if value is not None and trainer.growth is None and value < self.best:
@@ -301,7 +302,8 @@ def run_swd(trainer: Trainer, count: int) -> SWD:
     reals = trainer.evaluation_set.at(trainer.current_resolution(trainer.images_seen))
     count = min(count, len(reals))
     images = torch.from_numpy(reals.images(torch.arange(count).numpy()))
-    return sliced_wasserstein(images, samples(trainer.ema, trainer.experiment, count, growth=trainer.growth))
+    fakes = samples(trainer.ema, trainer.experiment, count, growth=trainer.growth)
+    return sliced_wasserstein(images, fakes, grid=reals.grid)
 
 
 def peak_memory_gib(device: torch.device) -> float | None:

@@ -1,0 +1,88 @@
+"""Images kept in memory, and their reduction to a lower level."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from styleloom.data.archive import PixelArray
+
+
+def box_reduce(pixels: PixelArray, factor: int) -> PixelArray:
+    """Mean of each factor x factor block of uint8 [..., H, W], rounded once, halves to even.
+
+    ProGAN's stored pyramid repeats the 2x2 mean on float and rounds each level for storage, from the float
+    rather than from the level above: the same thing. Sums are whole numbers, so they are exact. Agrees with
+    `reals.box_downsample`.
+    """
+    if factor == 1:
+        return pixels
+    rows = pixels[..., ::factor, :].astype(np.uint32)
+    for k in range(1, factor):  # strided sums: several times faster than numpy's mean over two axes
+        rows += pixels[..., k::factor, :]
+    blocks = rows[..., ::factor].copy()
+    for k in range(1, factor):
+        blocks += rows[..., k::factor]
+    return np.rint(blocks / factor**2).astype(np.uint8)
+
+
+class ImageMemory:
+    """Room for `number` uint8 images of one shape, filled as they are made. Safe to use from several threads.
+
+    A pickled copy carries the images that are there.
+    """
+
+    def __init__(self, number: int, shape: tuple[int, int, int]) -> None:
+        self._pixels: PixelArray = np.empty((number, *shape), np.uint8)  # the system gives it page by page
+        self._filled = np.zeros(number, np.bool_)
+        self._lock = threading.Lock()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all images are there."""
+        with self._lock:
+            return bool(self._filled.all())
+
+    def images(self, indices: NDArray[np.int64], make: Callable[[int], PixelArray]) -> PixelArray:
+        """Copies of the images at `indices`; what is not there yet comes from `make(index)` and stays."""
+        self.ensure(indices, make)
+        return self._pixels[indices]
+
+    def ensure(self, indices: NDArray[np.int64], make: Callable[[int], PixelArray]) -> None:
+        """Have the images at `indices`; what `make` raises passes through."""
+        with self._lock:
+            missing = indices[~self._filled[indices]]
+        for index in np.unique(missing):
+            # Not under the lock: it may decode. That two threads make one image twice harms nothing.
+            image = make(int(index))
+            self.store(slice(index, index + 1), image[None])
+
+    def store(self, where: slice, images: PixelArray) -> None:
+        """Put images where they belong."""
+        with self._lock:
+            self._pixels[where] = images
+            self._filled[where] = True
+
+    def part(self, where: slice) -> ImageMemory:
+        """A range of the images, in the same memory: what either of the two makes, both have."""
+        part = object.__new__(ImageMemory)
+        part._pixels, part._filled, part._lock = self._pixels[where], self._filled[where], self._lock
+        return part
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            return {
+                "shape": self._pixels.shape,
+                "filled": self._filled.copy(),
+                "pixels": self._pixels[self._filled],
+            }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._pixels = np.empty(state["shape"], np.uint8)
+        self._pixels[state["filled"]] = state["pixels"]
+        self._filled = state["filled"]
+        self._lock = threading.Lock()
