@@ -8,6 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from styleloom.config.networks import ImageShape
 from styleloom.errors import UserError
 from styleloom.layers.mapping import MappingNetwork
 from styleloom.types import GrowthState, Images, Noise
@@ -39,6 +40,23 @@ class Trunk(nn.Module):
     def enter(self, x: Tensor) -> Tensor:
         """Bring images or a constant into the trunk's type and layout."""
         return x.to(self.trunk_dtype).contiguous(memory_format=torch.channels_last)
+
+
+def one_resolution(images: Images, cfg: ImageShape, level: int) -> Tensor:
+    """`images`, when they are what a discriminator of one resolution takes at `level`.
+
+    Raises:
+        UserError: they are a pyramid, or of another size or number of channels.
+    """
+    if not isinstance(images, Tensor):
+        raise UserError("this discriminator takes images of one resolution, not a pyramid")
+    expected = (cfg.channels, *cfg.size_at(cfg.sides[level]))
+    if images.ndim != 4 or tuple(images.shape[1:]) != expected:
+        raise UserError(
+            f"images: {list(images.shape[1:])} given (channels, height, width), this discriminator takes "
+            f"{list(expected)} at level {level}"
+        )
+    return images
 
 
 class SynthesisTrunk(Trunk):

@@ -21,7 +21,7 @@ from styleloom.layers.growing import active, down2, fade_rgb, grown_features
 from styleloom.layers.mapping import MappingNetwork
 from styleloom.layers.minibatch_std import minibatch_std
 from styleloom.layers.pixel_norm import pixel_norm
-from styleloom.networks.assembly import StyleGenerator, SynthesisTrunk, Truncation, Trunk
+from styleloom.networks.assembly import StyleGenerator, SynthesisTrunk, Truncation, Trunk, one_resolution
 from styleloom.ops.bias_act import bias_act
 from styleloom.ops.conv_layer import Resample
 from styleloom.types import GrowthState, Images, Noise
@@ -260,18 +260,8 @@ class Discriminator(Trunk):
 
         With labels [N, 1 + K]: the score, then a logit for each class (AC-GAN). `label` is no input.
         """
-        if not isinstance(images, Tensor):
-            raise UserError("this discriminator takes images of one resolution, not a pyramid")
         growth = active(growth, len(self.cfg.sides))
-        self._check(images, growth.level)
+        images = one_resolution(images, self.cfg, growth.level)
         from_rgb = [lambda y, layer=layer: layer(self.enter(y)) for layer in self.from_rgb.values()]
         outputs = self.tail(grown_features(images, growth, from_rgb, list(self.blocks)))
         return outputs if self.cfg.classifies else outputs[:, 0]
-
-    def _check(self, images: Tensor, level: int) -> None:
-        channels, height, width = expected = (self.cfg.channels, *self.cfg.size_at(self.cfg.sides[level]))
-        if images.ndim != 4 or tuple(images.shape[1:]) != expected:
-            raise UserError(
-                f"images: {list(images.shape)} given, at growth level {level} this discriminator takes "
-                f"{channels} channels of {height} x {width} px: [N, {channels}, {height}, {width}]"
-            )

@@ -22,7 +22,7 @@ from styleloom.layers.growing import active, down2, fade_rgb, grown_features, up
 from styleloom.layers.mapping import MappingNetwork
 from styleloom.layers.noise import NoiseInput
 from styleloom.layers.pixel_norm import pixel_norm
-from styleloom.networks.assembly import StyleGenerator, SynthesisTrunk, Truncation, Trunk
+from styleloom.networks.assembly import StyleGenerator, SynthesisTrunk, Truncation, Trunk, one_resolution
 from styleloom.networks.progan import BOX, INPUT_GAIN, ROOT2, DiscriminatorTail, hidden_conv, normalized
 from styleloom.ops import upfirdn
 from styleloom.ops.bias_act import RULES, bias_act
@@ -298,13 +298,16 @@ class DiscriminatorBlock(nn.Module):
         return self.conv_down(self.conv(x))
 
 
-def select_logit(outputs: Tensor, label: Tensor | None, label_dim: int) -> Tensor:
-    """Of outputs [N, K], the one of the label's class: [N]; without labels there is a single one."""
-    if not label_dim:
-        return outputs[:, 0]
+def checked_label(label: Tensor | None, label_dim: int) -> Tensor:
+    """`label` [N, K], when it is of so many classes. Raises UserError otherwise."""
     if label is None or label.shape[1] != label_dim:
         raise UserError(f"label: this discriminator needs labels of {label_dim} classes")
-    return (outputs * label).sum(1)
+    return label
+
+
+def select_logit(outputs: Tensor, label: Tensor | None, label_dim: int) -> Tensor:
+    """Of outputs [N, K], the one of the label's class: [N]; without labels there is a single one."""
+    return (outputs * checked_label(label, label_dim)).sum(1) if label_dim else outputs[:, 0]
 
 
 class Discriminator(Trunk):
@@ -328,15 +331,8 @@ class Discriminator(Trunk):
         self, images: Images, label: Tensor | None = None, growth: GrowthState | None = None
     ) -> Tensor:
         """Images [N, C, H, W] of the active level in [-1, 1], label [N, K] -> logits [N]."""
-        if not isinstance(images, Tensor):
-            raise UserError("this discriminator takes images of one resolution, not a pyramid")
         growth = active(growth, len(self.cfg.sides))
-        expected = (self.cfg.channels, *self.cfg.size_at(self.cfg.sides[growth.level]))
-        if images.shape[1:] != expected:
-            raise UserError(
-                f"images: {list(images.shape[1:])} given (channels, height, width), this discriminator takes "
-                f"{list(expected)} at level {growth.level}"
-            )
+        images = one_resolution(images, self.cfg, growth.level)
         from_rgb = [lambda y, layer=layer: layer(self.enter(y)) for layer in self.from_rgb.values()]
         x = grown_features(images, growth, from_rgb, list(self.blocks))
         return select_logit(self.tail(x), label, self.cfg.label_dim)

@@ -20,7 +20,8 @@ from styleloom.layers.growing import active, fade_rgb, grown_features
 from styleloom.layers.mapping import MappingNetwork
 from styleloom.layers.minibatch_std import minibatch_std
 from styleloom.layers.noise import NoiseInput
-from styleloom.networks.assembly import StyleGenerator, SynthesisTrunk, Trunk
+from styleloom.networks.assembly import StyleGenerator, SynthesisTrunk, Trunk, one_resolution
+from styleloom.networks.stylegan import checked_label, select_logit
 from styleloom.ops.bias_act import RULES
 from styleloom.ops.conv_layer import Resample
 from styleloom.ops.modulated_conv import modulated_layer
@@ -248,15 +249,8 @@ class Discriminator(Trunk):
         self, images: Images, label: Tensor | None = None, growth: GrowthState | None = None
     ) -> Tensor:
         """Images [N, C, H, W] in [-1, 1] of the active resolution, label [N, K] -> logits [N]."""
-        if not isinstance(images, Tensor):
-            raise UserError("this discriminator takes images of one resolution, not a pyramid")
         growth = resolve_growth(self.cfg, growth)
-        expected = (self.cfg.channels, *self.cfg.size_at(self.cfg.sides[growth.level]))
-        if images.shape[1:] != expected:
-            raise UserError(
-                f"images: {list(images.shape[1:])} given (channels, height, width), this discriminator takes "
-                f"{list(expected)} at level {growth.level}"
-            )
+        images = one_resolution(images, self.cfg, growth.level)
         x = self._grown(images, growth) if self.cfg.grows else self._features(images)
         return self._select(self.tail(x), label)
 
@@ -285,14 +279,10 @@ class Discriminator(Trunk):
 
     def _select(self, outputs: Tensor, label: Tensor | None) -> Tensor:
         """One logit per image: the label's output, or its projection, as the authors' codes select it."""
-        if not self.cfg.label_dim:
-            return outputs[:, 0]
-        if label is None or label.shape[1] != self.cfg.label_dim:
-            raise UserError(f"label: this discriminator needs labels of {self.cfg.label_dim} classes")
-        if self.projection is not None:
-            direction = self.projection(None, label)
-            return (outputs * direction).sum(1) / math.sqrt(direction.shape[1])
-        return (outputs * label).sum(1)
+        if self.projection is None:
+            return select_logit(outputs, label, self.cfg.label_dim)
+        direction = self.projection(None, checked_label(label, self.cfg.label_dim))
+        return (outputs * direction).sum(1) / math.sqrt(direction.shape[1])
 
 
 def build_generator(cfg: config.StyleGAN2Generator) -> StyleGenerator:

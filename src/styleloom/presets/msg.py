@@ -195,8 +195,8 @@ STYLEGAN_PAPER = _row(
 )
 
 # The authors' PyTorch code, older than the paper: relativistic hinge loss without penalty, RGB joined by
-# lin_cat, one minibatch standard deviation over the whole batch, gain sqrt(2) in every layer. There the features
-# that RGB joins have half as many channels as here (`convert/bmsg.py` imports that exactly).
+# lin_cat, one minibatch standard deviation over the whole batch, gain sqrt(2) in every layer. There the
+# features that RGB joins have half as many channels as here (`convert/bmsg.py` imports that exactly).
 WHOLE_BATCH = 4096
 """A group larger than any batch: the whole batch is one."""
 
