@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check study bench clean
+.PHONY: demo test check study model bench clean
 
 demo: .venv/installed
 	$(BIN)/styleloom demo
@@ -20,9 +20,16 @@ check: .venv/installed-dev
 study: .venv/installed-dev
 	$(BIN)/python -m pytest -m slow -s
 	$(BIN)/python benchmarks/precision.py
+	$(BIN)/python benchmarks/family.py --fresh
+
+# The model in the package: trained anew and put in place of the one that is there. SEEN says what its pictures show.
+model: .venv/installed
+	$(BIN)/styleloom train --preset emoji-64 --data emoji --out runs/emoji-64
+	$(BIN)/python scripts/ship_model.py runs/emoji-64 --seen $(SEEN)
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/step_time.py
+	$(BIN)/python benchmarks/growing.py
 	$(BIN)/python benchmarks/generate.py
 
 .venv/bin/python:

@@ -14,7 +14,7 @@ from styleloom.training.ema import ema_beta, update_ema
 @pytest.fixture
 def pair() -> tuple[StyleGenerator, StyleGenerator]:
     """The averaged generator and its source, which differ in everything."""
-    cfg = StyleGAN2Generator(8, 3, 4, 4, features=FeatureMaps(16, 4), mapping=Mapping(1, 4))
+    cfg = StyleGAN2Generator(8, z_dim=4, w_dim=4, features=FeatureMaps(16, 4), mapping=Mapping(1, 4))
     source, average = build_generator(cfg), build_generator(cfg)
     with torch.no_grad():
         for tensor in (*source.parameters(), *source.buffers()):

@@ -224,7 +224,7 @@ def test_every_step_with_a_penalty_costs_more_than_one_in_16(name: str) -> None:
     narrow = ["generator.features.max=8", "discriminator.features.max=8", "resolution=16"]
     experiment = apply_overrides(presets.get(name), narrow)
     flops = phase_flops(experiment)
-    assert flops["d_r1"] > 0
+    assert flops["d_penalty"] > 0
     costs = {every: training_flops(_every(experiment, every)) for every in (1, 16)}
     assert costs[1] > costs[16] > training_flops(apply_overrides(experiment, ["d_regularizer.gamma=0"]))
 
@@ -235,7 +235,7 @@ def _every(experiment: Experiment, every: int) -> Experiment:
 
 def test_r2_and_relativistic_losses_cost_more_passes() -> None:
     once, twice = phase_flops(tiny()), phase_flops(tiny("d_regularizer.r2_gamma=1"))
-    assert twice["d_r1"] > 2 * once["d_r1"]  # lazily, fakes are made for it
+    assert twice["d_penalty"] > 2 * once["d_penalty"]  # lazily, fakes are made for it
     relativistic = phase_flops(tiny("loss=relativistic-hinge"))
     assert relativistic["g_main"] > once["g_main"]
     assert relativistic["d_main"] == once["d_main"]

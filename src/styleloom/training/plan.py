@@ -218,7 +218,7 @@ def _phase_flops(experiment: Experiment, forward_g: float, forward_d: float) -> 
         "g_main": 3 * forward_g + (2 + compares_with_reals(experiment.loss)) * forward_d,
         "g_path_length": 6 * forward_g / experiment.g_regularizer.batch_shrink,
         "d_main": forward_g + 6 * forward_d,
-        "d_r1": passes * 6 * forward_d + again,
+        "d_penalty": passes * 6 * forward_d + again,
     }
 
 
@@ -234,6 +234,6 @@ def training_flops(experiment: Experiment) -> float:
         flops = _phase_flops(experiment, *networks.forward_flops(level))
         per_image = flops["g_main"] + flops["d_main"]
         per_image += flops["g_path_length"] / path.every if path.weight > 0 else 0
-        per_image += flops["d_r1"] / penalty.every if penalty.active else 0
+        per_image += flops["d_penalty"] / penalty.every if penalty.active else 0
         total += kimg * 1000 * per_image
     return total

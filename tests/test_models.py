@@ -1,0 +1,71 @@
+"""The models in the package: small, complete, honest about themselves, and ready at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from styleloom import presets, sampling, snapshot
+from styleloom.cli import main
+from styleloom.config import from_json
+from styleloom.data.dataset import open_dataset
+from styleloom.data.reals import to_uint8
+from styleloom.errors import UserError
+from styleloom.metrics.swd import sliced_wasserstein
+from styleloom.models import EMBEDDED
+from styleloom.networks.assembly import finest
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_a_model_is_complete(name: str) -> None:
+    path = EMBEDDED[name]
+    assert path.stat().st_size <= 15e6
+    loaded = snapshot.load(name)
+    assert loaded.experiment.generator == presets.get(name).generator
+    assert from_json(json.loads((path.parent / "experiment.json").read_text())) == loaded.experiment
+    lines = [json.loads(line) for line in (path.parent / "stats.jsonl").read_text().splitlines()]
+    assert lines[-1]["images_seen"] == loaded.info["images_seen"]
+    card = (path.parent / "CARD.md").read_text()
+    assert f"{loaded.info['images_seen']:,}" in card
+    assert f"{loaded.info['swd']:.1f}" in card
+    assert "path" not in loaded.info["data"]  # of the machine that made it
+    assert {"reals.png", "generated-psi-1.png", "generated-psi-0.7.png"} <= {
+        file.name for file in path.parent.iterdir()
+    }
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_a_model_is_as_good_as_its_card_says(name: str) -> None:
+    """Distance to held-out images, again; far from that of a generator with fresh weights."""
+    loaded = snapshot.load(name)
+    experiment = loaded.experiment
+    _, reals = open_dataset(loaded.info["data"]["name"], experiment.resolution).split(
+        experiment.data.held_out
+    )
+    count = len(reals)
+    images = torch.from_numpy(reals.images(torch.arange(count).numpy()))
+    sampler = sampling.Sampler.of(loaded, "cpu", "fp32")
+    found = sliced_wasserstein(images, to_uint8(sampler.generate(range(count)))).average
+    assert found == pytest.approx(loaded.info["swd"], rel=0.05)  # the card's may be of bf16
+    with torch.no_grad():
+        for parameter in sampler.generator.parameters():
+            parameter.normal_()
+    worse = to_uint8(finest(sampler.generator(torch.randn(count, sampler.generator.z_dim))))
+    assert found < 0.7 * sliced_wasserstein(images, worse).average
+
+
+def test_generate_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", "emoji-64", "--seeds", "0-15", "--out", str(tmp_path), "--device", "cpu"]) == 0
+    files = sorted(tmp_path.glob("*.png"))
+    assert len(files) == 16
+    with Image.open(files[0]) as picture:
+        assert picture.size == (64, 64)
+
+
+def test_an_unknown_name_is_told_the_known_ones() -> None:
+    with pytest.raises(UserError, match=r"or an embedded model: emoji-64"):
+        snapshot.load("emoji-65")
