@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check study model bench clean
+.PHONY: demo test check study model ship bench clean
 
 demo: .venv/installed
 	$(BIN)/styleloom demo
@@ -22,9 +22,12 @@ study: .venv/installed-dev
 	$(BIN)/python benchmarks/precision.py
 	$(BIN)/python benchmarks/family.py --fresh
 
-# The model in the package: trained anew and put in place of the one that is there. SEEN says what its pictures show.
+# The model in the package, trained anew; ship puts it in place of the one that is there. SEEN is a file that says
+# what its pictures show.
 model: .venv/installed
 	$(BIN)/styleloom train --preset emoji-64 --data emoji --out runs/emoji-64
+
+ship: .venv/installed
 	$(BIN)/python scripts/ship_model.py runs/emoji-64 --seen $(SEEN)
 
 bench: .venv/installed-dev

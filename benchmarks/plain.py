@@ -2,9 +2,10 @@
 
 Same mathematics as styleloom's operations, arranged as public PyTorch code does it: NCHW, float32, the input
 scaled by the style around a shared convolution, demodulation coefficients taken from materialised per-sample
-weights, filters as separate depth-wise passes, bias, activation and gain as separate steps, reals and fakes
-through the discriminator one after the other, PyTorch's own derivative rules. `grouped=True` convolves with
-per-sample weights instead, as such code does for inference.
+weights, filters as separate depth-wise passes, pixels repeated before a convolution and averaged after it
+where ProGAN's resampling is meant, normalization, style, bias, activation and gain as separate steps, reals
+and fakes through the discriminator one after the other, PyTorch's own derivative rules. `grouped=True`
+convolves with per-sample weights instead, as such code does for inference.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from styleloom.layers import equalized
-from styleloom.networks import stylegan2
+from styleloom.networks import stylegan, stylegan2
 from styleloom.networks.assembly import Trunk
+from styleloom.networks.progan import BOX
 from styleloom.ops import upfirdn as upfirdn_module
-from styleloom.ops.bias_act import RULES
+from styleloom.ops.bias_act import RULES, ActivationRule
+from styleloom.ops.instance_norm import instance_norm_reference
 from styleloom.ops.upfirdn import fir_kernel, tap_count
 from styleloom.training import phases
 
@@ -39,6 +42,10 @@ def _upfirdn(x, kernel, up, down, pad):
 
 def _convolve(x: Tensor, w: Tensor, resample: str, taps: tuple, groups: int = 1) -> Tensor:
     k = w.shape[2]
+    if taps == BOX and resample == "up":
+        return F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), w, padding=k // 2, groups=groups)
+    if taps == BOX and resample == "down":
+        return F.avg_pool2d(F.conv2d(x, w, padding=k // 2, groups=groups), 2)
     if resample == "up":
         p = tap_count(taps) - 2 - (k - 1)
         o, i = w.shape[0] // groups, w.shape[1]
@@ -94,6 +101,11 @@ def _modulated_layer_grouped(x, w, style, bias, scale, demodulate, noise, resamp
     return _finish(y, bias, act, gain, clamp)
 
 
+def _modulate(x: Tensor, style: Tensor) -> Tensor:
+    scale, shift = style[:, :, None, None].chunk(2, 1)
+    return x * (scale + 1) + shift
+
+
 @contextlib.contextmanager
 def plain_operations(grouped: bool = False) -> Iterator[None]:
     """Within the context every network computes the plain way; networks must be `make_plain`."""
@@ -101,6 +113,10 @@ def plain_operations(grouped: bool = False) -> Iterator[None]:
     swaps = [
         (equalized, "conv_layer", _conv_layer),
         (stylegan2, "modulated_layer", modulated),
+        (stylegan, "conv2d", F.conv2d),
+        (stylegan, "NORMALIZATIONS", stylegan.NORMALIZATIONS | {"instance": instance_norm_reference}),
+        (stylegan, "modulate", _modulate),
+        (ActivationRule, "consume", lambda self, x: self.function(x, self.alpha)),
         (upfirdn_module, "upfirdn2d", _upfirdn),
         (Trunk, "enter", lambda self, x: x.contiguous()),
         (phases, "pair_logits", phases.pair_logits_reference),

@@ -1,11 +1,13 @@
 """Time and memory of each phase of a training step, next to a plain variant in the same run.
 
     python benchmarks/step_time.py --preset stylegan2-f --resolution 64 --batch 8
+    python benchmarks/step_time.py --preset progan --resolution 256 --level 32 --batch 16
 
-prints images/s of the phases (G main, G path length, D main, D R1) and amortised over the lazy intervals, for
-styleloom in each precision and for the plain variant of plain.py; the ratio to plain with its spread; peak
-memory; and the share of the machine's own peak in a 3x3 convolution. Variants take turns, phase by phase, so
-that a slow minute of the machine hits them alike; the same allocator settings hold for all.
+prints images/s of the phases that the preset runs (G main, G path length, D main with the penalty of every
+step, lazy D penalty) and amortised over the lazy intervals, for styleloom in each precision and for the plain
+variant of plain.py; the ratio to plain with its spread; peak memory; and the share of the machine's own peak
+in a 3x3 convolution. Variants take turns, phase by phase, so that a slow minute of the machine hits them
+alike; the same allocator settings hold for all. growing.py compares low levels with networks of that size.
 """
 
 from __future__ import annotations
@@ -33,13 +35,16 @@ from styleloom import presets
 from styleloom.allocator import keep_large_blocks
 from styleloom.config import Experiment, apply_overrides
 from styleloom.config.experiment import Precision
+from styleloom.data import reals
+from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.precision import resolve_device, set_precision
 from styleloom.training import phases
-from styleloom.training.phases import Bound, Latents
+from styleloom.training.growth import active_ws
+from styleloom.training.losses import compares_with_reals
+from styleloom.training.phases import Bound, Latents, Reals
 from styleloom.training.plan import phase_flops
-
-PHASES = ("g_main", "g_path_length", "d_main", "d_r1")
+from styleloom.types import GrowthState
 
 
 @dataclass
@@ -50,8 +55,10 @@ class StepTime:
     """Whose networks and losses."""
     resolution: int | None = None
     """Side of the images, px; by default the preset's."""
+    level: int | None = None
+    """Side of the active level of a growing run, px; by default the full resolution."""
     batch: int | None = None
-    """Images per step; by default the preset's."""
+    """Images per step; by default the preset's at this level."""
     device: str = "auto"
     """auto, cpu, cuda."""
     precisions: tuple[Precision, ...] = ("fp32", "bf16")
@@ -76,28 +83,31 @@ class StepTime:
         experiment = presets.get(self.preset)
         if self.resolution:
             experiment = experiment.with_data(resolution=self.resolution)
-        experiment = apply_overrides(experiment, self.overrides)
-        batch = self.batch or int(experiment.batch(experiment.resolution))
-        experiment = apply_overrides(experiment, [f"batch={batch}"])
+        level = self.level or experiment.resolution
+        batch = self.batch or int(experiment.batch(level))
+        experiment = apply_overrides(experiment, [*self.overrides, f"batch={batch}"])
+        growth = growth_of(experiment, level)
+        weights = phase_weights(experiment)
 
-        variants: list[Variant] = [Variant("plain", experiment, "fp32", device, plain=True)]
-        variants += [Variant(p, experiment, p, device) for p in self.precisions]
-        times: dict[str, dict[str, list[float]]] = {v.name: {p: [] for p in PHASES} for v in variants}
+        variants: list[Variant] = [Variant("plain", experiment, "fp32", device, growth, plain=True)]
+        variants += [Variant(p, experiment, p, device, growth) for p in self.precisions]
+        times: dict[str, dict[str, list[float]]] = {v.name: {p: [] for p in weights} for v in variants}
         memory: dict[str, dict[str, float]] = {v.name: {} for v in variants}
         for index in range(self.rounds + 1):
-            for phase in PHASES:
+            for phase in weights:
                 for variant in variants:
                     seconds = variant.measure(phase, batch)
                     if index:  # the first round warms up
                         times[variant.name][phase].append(seconds)
                     else:
                         memory[variant.name][phase] = variant.peak_memory(phase, batch) / 2**30
-        flops = phase_flops(experiment)
+        work = step_flops(experiment.with_data(resolution=level))
         peaks = {p: convolution_peak(device, p) for p in self.precisions}
         document: dict[str, Any] = {
             "benchmark": "step_time",
             "preset": self.preset,
             "resolution": experiment.resolution,
+            "level": level,
             "batch": batch,
             "machine": describe(device),
             "rounds": self.rounds,
@@ -105,10 +115,10 @@ class StepTime:
             "ratio_amortised": {},
             "ratio_spread": {},
         }
-        plain = amortised(experiment, times["plain"])
+        plain = amortised(weights, times["plain"])
         for variant in variants:
-            total = amortised(experiment, times[variant.name])
-            images = {p: batch / statistics.median(times[variant.name][p]) for p in PHASES}
+            total = amortised(weights, times[variant.name])
+            images = {p: batch / statistics.median(times[variant.name][p]) for p in weights}
             entry: dict[str, Any] = {
                 "images_per_sec": images | {"amortised": batch / statistics.median(total)},
                 "peak_memory_gib": memory[variant.name],
@@ -121,9 +131,8 @@ class StepTime:
             document["ratio_spread"][variant.name] = [min(ratios), max(ratios)]
             entry["ratio"] = {
                 p: statistics.median(times["plain"][p]) / statistics.median(times[variant.name][p])
-                for p in PHASES
+                for p in weights
             }
-            work = sum(flops[p] * weight(experiment, p) for p in PHASES)
             rate = work * entry["images_per_sec"]["amortised"]
             entry["convolution_peak_gflops"] = peaks[variant.name] / 1e9
             entry["share_of_peak"] = rate / peaks[variant.name]
@@ -139,6 +148,7 @@ class Variant:
         experiment: Experiment,
         precision: Precision,
         device: torch.device,
+        growth: GrowthState | None = None,
         plain: bool = False,
     ) -> None:
         self.name, self.experiment, self.device, self.plain = name, experiment, device, plain
@@ -150,7 +160,9 @@ class Variant:
         if plain:
             make_plain(g)
             make_plain(d)
-        self.bound = Bound(g, d, None, g.synthesis_network, d)
+        self.side = experiment.resolution if growth is None else experiment.generator.sides[growth.level]
+        scale = self.side / experiment.resolution
+        self.bound = Bound(g, d, growth, g.synthesis_network, d, scale)
 
     def measure(self, phase: str, batch: int) -> float:
         """Seconds of one phase with its backward pass."""
@@ -188,21 +200,24 @@ class Variant:
 
         def latents(n: int) -> Latents:
             z, z2 = torch.randn(2, n, cfg.z_dim, device=self.device)
-            cutoffs = torch.full((n,), cfg.num_ws // 2)
+            cut = active_ws(bound.growth, cfg.num_ws) // 2 if experiment.style_mixing else cfg.num_ws
+            cutoffs = torch.full((n,), cut)
             return Latents(z, z2, cutoffs, torch.zeros(n, cfg.label_dim, device=self.device))
 
-        shape = (batch, cfg.channels, cfg.resolution, cfg.resolution)
-        reals = torch.rand(shape, device=self.device) * 2 - 1
+        images = torch.rand(batch, cfg.channels, *cfg.size_at(self.side), device=self.device) * 2 - 1
         label = torch.zeros(batch, cfg.label_dim, device=self.device)
+        shown = Reals(
+            images if cfg.pyramid_sides is None else reals.pyramid(images, cfg.pyramid_sides), label
+        )
         if phase == "g_main":
-            return lambda: phases.generator_main(bound, experiment, latents(batch), batch)
+            compared = shown if compares_with_reals(experiment.loss) else None
+            return lambda: phases.generator_main(bound, experiment, latents(batch), batch, compared)
         if phase == "g_path_length":
             small = max(batch // experiment.g_regularizer.batch_shrink, 1)
             mean = torch.zeros((), device=self.device)
             return lambda: phases.generator_path_length(bound, experiment, latents(small), small, mean)
-        if phase == "d_main":
-            return lambda: phases.discriminator_main(bound, experiment, latents(batch), reals, label, batch)
-        return lambda: phases.discriminator_r1(bound, experiment, reals, label, batch)
+        run = phases.discriminator_main if phase == "d_main" else phases.discriminator_penalty
+        return lambda: run(bound, experiment, latents(batch), shown, batch)
 
 
 def peak_of(record: profile) -> float:
@@ -215,19 +230,46 @@ def peak_of(record: profile) -> float:
     return highest
 
 
-def weight(experiment: Experiment, phase: str) -> float:
-    """How often a phase runs per step."""
-    if phase == "g_path_length":
-        return 1 / experiment.g_regularizer.every if experiment.g_regularizer.weight else 0.0
-    if phase == "d_r1":
-        return 1 / experiment.d_regularizer.every if experiment.d_regularizer.gamma else 0.0
-    return 1.0
+def growth_of(experiment: Experiment, level: int) -> GrowthState | None:
+    """Where a growing run stands whose level of `level` px has faded in; None at full resolution.
+
+    Raises:
+        UserError: the experiment does not grow, or has no such level.
+    """
+    if level == experiment.resolution:
+        return None
+    sides = experiment.generator.sides
+    lower = sides[1:-1] if experiment.growth.mode == "progressive" else ()  # no whole network has 4 px
+    if level not in lower:
+        valid = ", ".join(map(str, (*lower, experiment.resolution)))
+        raise UserError(f"level: {level} is not valid for {experiment.name}, choose from {valid}")
+    return GrowthState(sides.index(level), 1.0)
 
 
-def amortised(experiment: Experiment, times: dict[str, list[float]]) -> list[float]:
+def phase_weights(experiment: Experiment) -> dict[str, float]:
+    """The phases that `experiment` runs, and how often each runs per step."""
+    path, penalty = experiment.g_regularizer, experiment.d_regularizer
+    weights = {"g_main": 1.0}
+    if path.weight > 0:
+        weights["g_path_length"] = 1 / path.every
+    weights["d_main"] = 1.0
+    if penalty.active and penalty.every > 1:  # else it is part of the main phase
+        weights["d_penalty"] = 1 / penalty.every
+    return weights
+
+
+def step_flops(experiment: Experiment) -> float:
+    """Floating-point operations per image of a step at full resolution, about."""
+    path, penalty, flops = experiment.g_regularizer, experiment.d_regularizer, phase_flops(experiment)
+    total = flops["g_main"] + flops["d_main"]
+    total += flops["g_path_length"] / path.every if path.weight > 0 else 0
+    return total + (flops["d_penalty"] / penalty.every if penalty.active else 0)
+
+
+def amortised(weights: dict[str, float], times: dict[str, list[float]]) -> list[float]:
     """Seconds per step of each round."""
-    rounds = zip(*(times[p] for p in PHASES), strict=True)
-    return [sum(weight(experiment, p) * t for p, t in zip(PHASES, row, strict=True)) for row in rounds]
+    rounds = zip(*(times[p] for p in weights), strict=True)
+    return [sum(w * t for w, t in zip(weights.values(), row, strict=True)) for row in rounds]
 
 
 def convolution_peak(device: torch.device, precision: Precision) -> float:
@@ -252,10 +294,13 @@ def convolution_peak(device: torch.device, precision: Precision) -> float:
 
 def show(document: dict[str, Any]) -> None:
     """The document as a table."""
+    level = "" if document["level"] == document["resolution"] else f", level of {document['level']} px"
     print(
-        f"{document['preset']} {document['resolution']} px, batch {document['batch']}; {document['machine']}"
+        f"{document['preset']} {document['resolution']} px{level}, batch {document['batch']}; "
+        f"{document['machine']}"
     )
-    print(f"{'variant':8s}" + "".join(f"{p:>16s}" for p in (*PHASES, "amortised")) + "   images/s (x plain)")
+    columns = document["variants"]["plain"]["images_per_sec"]
+    print(f"{'variant':8s}" + "".join(f"{p:>16s}" for p in columns) + "   images/s (x plain)")
     for name, entry in document["variants"].items():
         cells = []
         for phase, rate in entry["images_per_sec"].items():

@@ -38,7 +38,8 @@ def main(
     label = sampler.labels(len(seeds), 0 if generator.label_dim else None)
     start, end = generator.truncate(generator.mapping(z, label), truncation)  # [L, W] each
     t = torch.linspace(0, 1, steps, device=start.device)[:, None, None]
-    images = finest(generator.synthesis(torch.lerp(start, end, t), noise="fixed"))  # [steps, C, R, R]
+    ws = torch.lerp(start, end, t)
+    images = finest(generator.synthesis(ws, sampler.growth, noise="fixed"))  # [steps, C, H, W]
     styleloom.save_png(out, grid(images, steps))
     print(out)
 

@@ -50,6 +50,7 @@ class ShipModel:
 
 def ship(options: ShipModel) -> Path:
     """The folder that was written. Raises UserError for a run without a best snapshot, or one too large."""
+    words = options.seen.read_text().strip()
     run = RunDirectory(options.run)
     best = run.path / "snapshot-best.safetensors"
     loaded = snapshot.load(best)
@@ -106,7 +107,7 @@ experiment in `experiment.json`.
 
 ## What the pictures show
 
-{options.seen.read_text().strip()}
+{words}
 """
     write_text(folder / "CARD.md", card)
     return folder

@@ -69,8 +69,15 @@ class Sampler:
         return self.experiment.generator.size_at(self.resolution)
 
     def draw(self, seeds: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
-        """The latent z [N, Z] and the noise maps (each [N, 1, H, W]) of every seed, 0 to `MAX_SEED`."""
-        sizes = self.generator.synthesis_network.noise_sizes
+        """The latent z [N, Z] and the noise maps (each [N, 1, H, W]) of every seed, 0 to `MAX_SEED`.
+
+        Maps are drawn low to high. Those of levels above the active one of a growing run are not used and
+        have no pixels.
+        """
+        sizes = [
+            size if self.growth is None or size <= self.size else (0, 0)
+            for size in self.generator.synthesis_network.noise_sizes
+        ]
         zs: list[Tensor] = []
         maps: list[list[Tensor]] = [[] for _ in sizes]
         for seed in seeds:

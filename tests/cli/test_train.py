@@ -188,9 +188,12 @@ CASES: list[tuple[list[str], list[str]]] = [
     (["--batch", "6"], ["batch 6", "groups of 4", "multiples of 4"]),
     (
         ["--batch", "16", "--micro-batch", "6"],
-        ["micro_batch: 6 does not divide batch 16; valid: 1, 2, 4, 8, 16"],
+        ["micro_batch: 6 does not divide batch 16; valid: 4, 8, 0 (0 is the whole batch)"],
     ),
-    (["--batch", "16", "--micro-batch", "2"], ["micro_batch: 2 is smaller than", "multiples of 4"]),
+    (
+        ["--batch", "16", "--micro-batch", "2"],
+        ["micro_batch: 2 is smaller than", "valid: 4, 8, 0 (0 is the whole batch)"],
+    ),
     (["--batch", "0"], ["batch: 0 is not valid"]),
     (["--batch", "-8"], ["batch: -8 is not valid"]),
     (["--micro-batch", "-1"], ["micro_batch: -1 is not valid"]),

@@ -172,7 +172,10 @@ def test_whole_numbers_print_without_a_point() -> None:
             "generator.resolution: 100 is not a power of two of at least 8; the nearest: 64 or 128",
         ),
         ("generator.resolution=64", "generator.resolution is 64 and discriminator.resolution is 1024"),
-        ("micro_batch=5", "micro_batch: 5 does not divide batch 32; valid: 1, 2, 4, 8, 16, 32"),
+        (
+            "micro_batch=5",
+            "micro_batch: 5 does not divide batch 32; valid: 4, 8, 16, 0 (0 is the whole batch)",
+        ),
         ("generator.features.base=0", "generator.features.base: 0 is not valid, it must be at least 1"),
         ("discriminator.projection.layers=-1", "discriminator.projection.layers: -1 is not valid"),
     ],

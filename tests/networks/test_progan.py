@@ -77,7 +77,7 @@ def fits_part_of(small: nn.Module, large: nn.Module) -> None:
     small.load_state_dict({name: state[name] for name in small.state_dict()})
 
 
-# ---- parameters (REFERENCE A.7; the sums are printed as 23.1M in StyleGAN's table)
+# ---- parameters (counted from Table 2; the sums are printed as 23.1M in StyleGAN's table)
 
 
 @cache
@@ -111,7 +111,7 @@ def test_parameters_level_by_level() -> None:
 
 @pytest.mark.parametrize("size", [(4, 4), (6, 2)])
 def test_fused_and_unfused_are_identical(size: tuple[int, int]) -> None:
-    """Values, first and second derivatives, borders included (REFERENCE A.2)."""
+    """Values, first and second derivatives, borders included."""
     inputs = [randn(2, 3, *size), randn(2, 3, 3, 3, seed=1)]
     assert_equal_derivatives(
         lambda x, w: upsample_conv2d(x, w, BOX), lambda x, w: F.conv2d(up2(x), w, padding=1), inputs
@@ -262,7 +262,7 @@ def test_active_parameters_alone_get_gradients(growth: GrowthState) -> None:
 
 @pytest.mark.parametrize("growth", [at(1), at(2, 0.4), at(3, 0.5)])
 def test_penalties_are_those_of_full_resolution(growth: GrowthState) -> None:
-    """The authors differentiate by full-resolution pixels: 1/2^k of our gradient's norm (REFERENCE A.3)."""
+    """The authors differentiate by full-resolution pixels: 1/2^k of our gradient's norm."""
     d, factor = discriminator(32), 2 ** (3 - growth.level)
     reals, fakes = torch.randn(2, 4, 3, 32, 32).unbind()
     u = torch.rand(4)

@@ -87,11 +87,11 @@ class Plain:
         self.path_mean = torch.zeros(())
         self.count = 0
 
-    def latents(self, n: int) -> tuple[Tensor, Tensor, list[int]]:
+    def latents(self, n: int, unit: int = 4) -> tuple[Tensor, Tensor, list[int]]:
         """z of either style, and for each sample the layer at which the second begins."""
         layers = self.x.generator.num_ws
         z, z2 = torch.randn(2, n, self.x.generator.z_dim, generator=self.draws)
-        units = max(n // 4, 1)
+        units = max(n // unit, 1)
         coins = torch.rand(units, generator=self.draws)
         cuts = torch.randint(1, layers, (units,), generator=self.draws)
         chosen = [
@@ -99,8 +99,8 @@ class Plain:
         ]
         return z, z2, chosen
 
-    def styles(self, n: int, labels: Tensor | None = None) -> Tensor:
-        z, z2, cuts = self.latents(n)
+    def styles(self, n: int, labels: Tensor | None = None, unit: int = 4) -> Tensor:
+        z, z2, cuts = self.latents(n, unit)
         if labels is None:  # G's labels: those of random training images, here without labels
             torch.randint(self.reals.count, (n,), generator=self.draws)
         w, w2 = self.g.mapping_network(z), self.g.mapping_network(z2)
@@ -120,7 +120,7 @@ class Plain:
         # path length
         path = self.x.g_regularizer
         if self.count % path.every == 0 and path.weight:
-            ws = self.styles(batch // path.batch_shrink)
+            ws = self.styles(batch // path.batch_shrink, unit=4 // path.batch_shrink)
             images = self.g.synthesis(ws)
             y = torch.randn_like(images)
             lengths = []

@@ -51,9 +51,11 @@ class TrainingProgress:
         images, rate = line["images_seen"], line["images_per_sec"]
         left = min((self.total_images - images) / max(rate, 1e-9), self.deadline - now)
         spent = now - self.began
+        eta = f"ETA {duration(left)}"
+        if line.get("level") is not None:  # later levels cost more: their time is not known yet
+            eta = f"at {4 << line['level']} px"
         text = (
-            f"{images / 1000:.1f}/{self.total_images / 1000:g} kimg  {rate:.0f} images/s  "
-            f"ETA {duration(left)}{self.losses}"
+            f"{images / 1000:.1f}/{self.total_images / 1000:g} kimg  {rate:.0f} images/s  {eta}{self.losses}"
         )
         if self.console.is_terminal:
             self.bar.update(self.task, completed=spent / max(spent + left, 1e-9), text=text)

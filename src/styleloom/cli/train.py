@@ -18,6 +18,7 @@ from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.errors import UserError
 from styleloom.precision import resolve_device, resolve_precision
 from styleloom.training.fit import fit, resume, start
+from styleloom.training.growth import unfinished_growth
 from styleloom.training.plan import parameter_table, timeline, training_flops
 from styleloom.training.run_dir import RunDirectory
 from styleloom.training.trainer import check_data
@@ -61,6 +62,8 @@ class Train:
     """Save and stop after so long; --resume continues."""
     workers: int = 2
     """Threads that decode images ahead, where the data do not fit in memory."""
+    cache_gib: float = 2.0
+    """Memory for decoded images; growing presets take as much again for those of the active level."""
     dry_run: bool = False
     """Print experiment, schedule, parameters and cost, and stop."""
     json: bool = False
@@ -79,13 +82,15 @@ class Train:
         if dataset is not None:
             experiment = self._fitted(experiment, dataset)
         if self.dry_run:
+            self._note_growth(experiment)
             self._plan(experiment)
             return 0
         if dataset is None:
             raise UserError("--data: needed: an archive made by `styleloom dataset build`, or: emoji")
         out = self.out or Path("runs") / experiment.name
         self._note_labels(experiment, dataset)
-        trainer, run = start(out, experiment, dataset, self.device, self.workers)
+        self._note_growth(experiment)
+        trainer, run = start(out, experiment, dataset, self.device, self.workers, self.cache_gib)
         return self._fit(trainer, run)
 
     def _preset(self) -> Experiment:
@@ -143,6 +148,19 @@ class Train:
                 soft_wrap=True,
             )
 
+    def _note_growth(self, experiment: Experiment) -> None:
+        """Say so when the run ends before the networks have grown up."""
+        last = unfinished_growth(experiment, experiment.total_kimg * 1000)
+        if last is None:
+            return
+        end = 4 << last.level
+        progress_console().print(
+            f"note: after {experiment.total_kimg:g} kimg the networks are at {end} px of "
+            f"{experiment.resolution}; shorten growth.stabilize_kimg and growth.fade_kimg, or raise --kimg",
+            highlight=False,
+            soft_wrap=True,
+        )
+
     def _resume(self, path: Path) -> int:
         for name in ("out", "preset", "device-table"):
             if getattr(self, name.replace("-", "_")) is not None:
@@ -153,7 +171,9 @@ class Train:
             self._plan(requested)
             return 0
         dataset = open_dataset(self.data or str(data.get("path", "")), requested.resolution)
-        trainer, run = resume(path, dataset, requested, self.allow_change, self.device, self.workers)
+        trainer, run = resume(
+            path, dataset, requested, self.allow_change, self.device, self.workers, self.cache_gib
+        )
         return self._fit(trainer, run)
 
     def _fit(self, trainer: Any, run: RunDirectory) -> int:

@@ -90,6 +90,11 @@ class GradientPenalty:
         at_least("d_regularizer.every", self.every, 1)
         at_least("d_regularizer.r2_gamma", self.r2_gamma, 0)
         above("d_regularizer.target", self.target, 0)
+        if self.target != 1 and self.kind == "zero-centred":
+            raise UserError(
+                f"d_regularizer.target: {self.target} is not valid with d_regularizer.kind zero-centred, "
+                "which has no target; valid: 1, or kind two-sided or one-sided"
+            )
         if self.r2_gamma > 0 and self.kind != "zero-centred":
             raise UserError(
                 f"d_regularizer.r2_gamma: {self.r2_gamma} is not valid with d_regularizer.kind {self.kind}; "
@@ -146,8 +151,11 @@ class Growth:
         power_of_two("growth.initial_resolution", self.initial_resolution, 4)
         at_least("growth.stabilize_kimg", self.stabilize_kimg, 0)
         at_least("growth.fade_kimg", self.fade_kimg, 0)
-        if self.mode == "progressive":
-            above("growth.stabilize_kimg + growth.fade_kimg", self.stabilize_kimg + self.fade_kimg, 0)
+        if self.mode == "progressive" and self.stabilize_kimg + self.fade_kimg == 0:
+            raise UserError(
+                "growth.stabilize_kimg: 0 is not valid together with growth.fade_kimg 0, one of them must "
+                "be more than 0"
+            )
 
 
 @dataclass(frozen=True)
@@ -184,7 +192,7 @@ class RunOptions:
     """
 
     tick_kimg: ByResolution = ByResolution(
-        4, ((8, 28), (16, 24), (32, 20), (64, 16), (128, 12), (256, 8), (512, 6), (1024, 4))
+        4, ((4, 32), (8, 28), (16, 24), (32, 20), (64, 16), (128, 12), (256, 8), (512, 6), (1024, 4))
     )
     sample_every: int = 10
     snapshot_every: int = 50
@@ -317,7 +325,17 @@ class Experiment:
         if self.style_mixing > 0 and not g.mixes_styles:
             raise UserError(
                 f"style_mixing: {self.style_mixing} is not valid, the {g.family} generator of this "
-                "experiment has one style input; valid: 0"
+                "experiment cannot mix styles; valid: 0"
+            )
+        if self.run.sample_truncation != 1 and not g.truncates:
+            raise UserError(
+                f"run.sample_truncation: {self.run.sample_truncation} is not valid, the {g.family} generator "
+                "has no w to truncate; valid: 1"
+            )
+        if self.optimizer == "rmsprop" and self.adam.beta1 != 0:
+            raise UserError(
+                f"adam.beta1: {self.adam.beta1} is not valid with optimizer rmsprop, which has no momentum; "
+                "valid: 0"
             )
         if self.loss == "relativistic-hinge" and self.micro_batch:
             raise UserError(
@@ -328,10 +346,13 @@ class Experiment:
     def _check_batch(self, name: str, batch: float) -> None:
         _whole(name, batch)
         micro = min(self.micro_batch or int(batch), int(batch))
-        if batch % micro:
-            divisors = ", ".join(str(d) for d in range(1, int(batch) + 1) if batch % d == 0)
-            raise UserError(f"micro_batch: {micro} does not divide {name} {int(batch)}; valid: {divisors}")
         group = self.discriminator.minibatch_std.group_size
+        sizes = [
+            size for size in range(max(group, 1), int(batch)) if batch % size == 0 == size % max(group, 1)
+        ]
+        valid = f"valid: {', '.join(map(str, [*sizes, 0]))} (0 is the whole batch)"
+        if batch % micro:
+            raise UserError(f"micro_batch: {micro} does not divide {name} {int(batch)}; {valid}")
         if group > 1 and micro > group and micro % group:
             raise UserError(
                 f"{name} {int(batch)} in passes of {micro} is not divisible into groups of {group} for "
@@ -340,7 +361,7 @@ class Experiment:
         if micro < group and micro != batch:
             raise UserError(
                 f"micro_batch: {micro} is smaller than discriminator.minibatch_std.group_size {group}, "
-                f"which would change the statistics; valid: multiples of {group} that divide {int(batch)}"
+                f"which would change the statistics of {name} {int(batch)}; {valid}"
             )
 
     @property

@@ -141,6 +141,11 @@ class ImageShape:
         return False
 
     @property
+    def truncates(self) -> bool:
+        """Whether a generator has a w to truncate."""
+        return True
+
+    @property
     def pyramid_sides(self) -> tuple[int, ...] | None:
         """Nominal sides of the images that go from generator to discriminator together, low to high; None
         where that is one tensor."""

@@ -57,6 +57,11 @@ class ProGANGenerator(ImageShape):
         return True
 
     @property
+    def truncates(self) -> bool:
+        """Latents lie on a hypersphere, there is nothing to truncate towards."""
+        return False
+
+    @property
     def w_dim(self) -> int:
         """Size of the style input: z and label."""
         return self.z_dim + self.label_dim

@@ -97,8 +97,8 @@ class StyleGANGenerator(ImageShape):
 
     @property
     def mixes_styles(self) -> bool:
-        """Unless the generator is a traditional one."""
-        return self.styles != "none"
+        """Unless the generator is a traditional one, or its last ws is a latent and no style."""
+        return self.styles != "none" and self.input != "z"
 
     @property
     def num_ws(self) -> int:

@@ -210,12 +210,12 @@ class ImageDataset:
         view._part = f"{self._part} {description}".strip()
         return view
 
-    def at(self, resolution: int) -> ImageDataset:
+    def at(self, resolution: int, budget_bytes: int = PRELOAD_BUDGET_BYTES) -> ImageDataset:
         """The same images and labels in the same order, as a growing run needs them at a lower level.
 
         Images are reduced by `box_reduce`: repeated 2x2 means, rounded once (ProGAN's stored pyramid, from
         this data set's uint8 images). They stay in memory once they are made, as far as
-        `PRELOAD_BUDGET_BYTES` allow, on top of what the full images take: see `keeps_images`. Where the full
+        `budget_bytes` allow, on top of what the full images take: see `keeps_images`. Where the full
         images are in memory, all are made at once, here; otherwise each is decoded when it is first asked
         for, or by `preload`. The same level asked for again, while the former is in use, is the same object.
 
@@ -236,15 +236,15 @@ class ImageDataset:
             return full
         level = full._levels.get(resolution)
         if level is None:
-            level = full._levels[resolution] = full._level(resolution)
+            level = full._levels[resolution] = full._level(resolution, budget_bytes)
         return level
 
-    def _level(self, resolution: int) -> ImageDataset:
+    def _level(self, resolution: int, budget_bytes: int) -> ImageDataset:
         level = copy.copy(self)
         level._full = self
         level._level_factor = self.resolution // resolution
         level._memory = None
-        if level._num_bytes <= PRELOAD_BUDGET_BYTES:
+        if level._num_bytes <= budget_bytes:
             level._memory = level._new_memory()
             if self.preloaded:
                 level._fill(level._memory)

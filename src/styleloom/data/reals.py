@@ -62,7 +62,7 @@ def pyramid(images: Tensor, sides: Sequence[int]) -> Pyramid:
     Args:
         images: floating [N, C, H, W], full resolution.
         sides: nominal side of each level, px, the last that of `images`: each a power of two times the one
-            before. Levels between them are left out, as in MSG-GAN's subsets (section 4.4, Table 4).
+            before. Levels between them are left out, as in MSG-GAN's subsets (section 4, Table 4).
 
     Raises TypeError for integer images, which would be rounded at every level, and ValueError for other
     `sides`.

@@ -57,10 +57,10 @@ def for_devices(experiment: Experiment, devices: int) -> Experiment:
     none of the tables, as those for CelebA-HQ, keep their highest as a bound.
 
     Raises:
-        UserError: there is no table for `devices`, or the batch of `experiment` does not depend on them.
+        UserError: there is no table for `devices`, or the batch of `experiment` is in no table.
     """
     one_of("device table", devices, DEVICES)
-    if experiment.growth.mode == "progressive" and experiment.batch != STYLEGAN2_BATCH:
+    if experiment.batch in GROWING_BATCH.values():
         batch, rates = GROWING_BATCH[devices], GROWING_RATE[devices]
         own = experiment.learning_rate
         if own not in GROWING_RATE.values():
@@ -71,9 +71,10 @@ def for_devices(experiment: Experiment, devices: int) -> Experiment:
             learning_rate=rates,
             style_mixing_unit=per_device(batch, devices),
         )
-    if experiment.generator.pyramid_sides is not None:
+    msg_batches = [ByResolution(batch) for batch in MSG_BATCH.values()]
+    if experiment.generator.pyramid_sides is not None and experiment.batch in msg_batches:
         return replace(experiment, batch=ByResolution(MSG_BATCH[devices]))
     raise UserError(
-        f"device table: not valid for {experiment.name}, its batch does not depend on the number of devices; "
+        f"device table: not valid for {experiment.name}, its batch is in none of the tables; "
         "set it with --batch"
     )

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleloom.config import Experiment, from_json
-from styleloom.data.dataset import ImageDataset
+from styleloom.data.dataset import PRELOAD_BUDGET_BYTES, ImageDataset
 from styleloom.data.reals import to_uint8
 from styleloom.errors import UserError
 from styleloom.metrics.swd import SWD, sliced_wasserstein
@@ -69,10 +69,11 @@ def start(
     dataset: ImageDataset,
     device: str = "auto",
     workers: int = 1,
+    cache_gib: float = PRELOAD_BUDGET_BYTES / 2**30,
 ) -> tuple[Trainer, RunDirectory]:
     """A new run with its first state, so that it can be resumed from the first moment."""
     RunDirectory(path).check_free()
-    trainer = Trainer(experiment, dataset, device, workers)
+    trainer = Trainer(experiment, dataset, device, workers, cache_gib)
     run = RunDirectory.create(path)
     try:
         columns, rows = sheet_shape(trainer.experiment.generator.size)
@@ -94,6 +95,7 @@ def resume(
     allowed: list[str] | None = None,
     device: str = "auto",
     workers: int = 1,
+    cache_gib: float = PRELOAD_BUDGET_BYTES / 2**30,
 ) -> tuple[Trainer, RunDirectory]:
     """Continue a run from its latest complete state.
 
@@ -109,7 +111,7 @@ def resume(
     tensors, document = run.load_state()
     recorded = from_json(document["experiment"])
     check_changes(recorded, requested or written, allowed)
-    trainer = Trainer(requested or written, dataset, device, workers)
+    trainer = Trainer(requested or written, dataset, device, workers, cache_gib)
     data = trainer.data_record()
     if data["fingerprint"] != document["data"]["fingerprint"] and "data" not in allowed:
         raise UserError(
@@ -196,7 +198,14 @@ class _Loop:
         stats: Stats = self.trainer.step()
         for name, value in stats.items():
             self.sums[name].append(value)
-        self.report({"images_seen": self.trainer.images_seen, "images_per_sec": self.images_per_sec()})
+        growth = self.trainer.growth
+        self.report(
+            {
+                "images_seen": self.trainer.images_seen,
+                "images_per_sec": self.images_per_sec(),
+                "level": None if growth is None else growth.level,
+            }
+        )
 
     def images_per_sec(self) -> float:
         elapsed = time.monotonic() - self.tick_began

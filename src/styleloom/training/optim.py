@@ -30,7 +30,7 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """An optimizer with learning rate c lr and betas beta^c; main and regularization steps share its moments.
 
-    RMSprop takes beta2 as its alpha (MSG-GAN section 4 names RMSprop, its code runs Adam with beta1 = 0,
+    RMSprop takes beta2 as its alpha (MSG-GAN section 3.1 names RMSprop, its code runs Adam with beta1 = 0,
     which differs by the correction of the first steps alone).
     """
     c = lazy_factor(lazy_every)

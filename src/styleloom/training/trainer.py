@@ -12,6 +12,7 @@ and the loader's position. A Trainer therefore owns torch's global random state 
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from styleloom.allocator import keep_large_blocks
 from styleloom.config import Experiment, to_json
 from styleloom.data import reals
-from styleloom.data.dataset import ImageDataset
+from styleloom.data.dataset import PRELOAD_BUDGET_BYTES, ImageDataset
 from styleloom.data.loader import Loader
 from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator, build_generator
@@ -53,17 +54,24 @@ class Trainer:
         dataset: images of the experiment's resolution and channels.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         workers: threads that decode images ahead.
+        cache_gib: memory for decoded images; and as much again for those of a level of a growing run.
     """
 
     def __init__(
-        self, experiment: Experiment, dataset: ImageDataset, device: str = "auto", workers: int = 1
+        self,
+        experiment: Experiment,
+        dataset: ImageDataset,
+        device: str = "auto",
+        workers: int = 1,
+        cache_gib: float = PRELOAD_BUDGET_BYTES / 2**30,
     ) -> None:
         check_data(experiment, dataset)
         keep_large_blocks()
         self.device = resolve_device(device)
         self.experiment = replace(experiment, precision=resolve_precision(experiment.precision, self.device))
         self.dataset = dataset
-        dataset.preload()
+        self.cache_bytes = int(cache_gib * 2**30)
+        dataset.preload(self.cache_bytes)
         held_out = experiment.data.held_out
         self.train_set, self.evaluation_set = dataset.split(held_out) if held_out else (dataset, dataset)
         self.workers = workers
@@ -192,7 +200,7 @@ class Trainer:
     def _path_length(self, bound: Bound, batch: int, parts: int) -> Stats:
         """Each micro-batch enters the running mean as a GPU of the authors' does; then they are averaged."""
         size = max(batch // self.experiment.g_regularizer.batch_shrink, 1)
-        latents, mean = self._latents(size, bound), self.path_mean
+        latents, mean = self._latents(size, bound, shrink=batch // size), self.path_mean
         parts = min(parts, size)
         stats = self._phase(
             parts,
@@ -247,8 +255,12 @@ class Trainer:
 
     # Random input --------------------------------------------------------------------------------------
 
-    def _latents(self, count: int, bound: Bound, labels: Tensor | None = None) -> Latents:
-        """Latents of `count` fakes; labels of random training images unless given."""
+    def _latents(self, count: int, bound: Bound, labels: Tensor | None = None, shrink: int = 1) -> Latents:
+        """Latents of `count` fakes; labels of random training images unless given.
+
+        Args:
+            shrink: how many times fewer they are than the batch: so many fewer share one draw of mixing.
+        """
         experiment, cfg = self.experiment, self.experiment.generator
         z, z2 = torch.randn(2, count, cfg.z_dim, generator=self.draws).to(self.device)
         cutoffs = draw_cutoffs(
@@ -257,7 +269,7 @@ class Trainer:
             experiment.style_mixing,
             self.draws,
             active_ws(bound.growth, cfg.num_ws),
-            int(experiment.style_mixing_unit(self.current_resolution(self.images_seen))),
+            max(int(experiment.style_mixing_unit(self.current_resolution(self.images_seen))) // shrink, 1),
         )
         if labels is None:
             chosen = torch.randint(len(self.train_set), (count,), generator=self.draws)
@@ -268,7 +280,14 @@ class Trainer:
     def _open_loader(self, position: int) -> Loader:
         """Images of the active level; the sequence of samples does not depend on it."""
         mirror = self.experiment.data.mirror == "horizontal"
-        level = self.train_set.at(self.current_resolution(self.images_seen))
+        side = self.current_resolution(self.images_seen)
+        level = self.train_set.at(side, self.cache_bytes)
+        if side < self.experiment.resolution and not level.keeps_images:
+            print(
+                f"note: the images of {side} px take more than {self.cache_bytes / 2**30:g} GiB, each is "
+                "decoded from full size whenever it is needed; --cache-gib raises the limit",
+                file=sys.stderr,
+            )
         return Loader(level, self.experiment.seed, mirror, self.workers, position)
 
     def _reals(self, batch: int) -> Reals:
