@@ -503,3 +503,12 @@ def test_the_experiment_that_is_trained_is_the_tiny_one(trained: Path) -> None:
     assert experiment.generator == expected.generator
     assert experiment.discriminator == expected.discriminator
     assert experiment.run == expected.run
+
+
+def test_a_run_that_ends_while_it_grows_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the dry run as in a run: pictures would stay small."""
+    words = ["train", "--preset", "stylegan-f", "--resolution", "64", "--dry-run", "--kimg"]
+    assert main([*words, "100"]) == 0
+    assert "after 100 kimg the networks are at 8 px of 64" in capsys.readouterr().err
+    assert main([*words, "4000"]) == 0
+    assert "note" not in capsys.readouterr().err

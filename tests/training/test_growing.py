@@ -16,7 +16,7 @@ from torch import Tensor
 
 from presets.shrink import BATCH, RESOLUTION, STEPS_PER_PHASE, shrink
 from styleloom import presets, sampling, snapshot
-from styleloom.config import ByResolution, Experiment, Growth
+from styleloom.config import Adam, ByResolution, Experiment, GradientPenalty, Growth
 from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator
 from styleloom.sampling import Sampler
@@ -222,6 +222,34 @@ def test_pictures_and_snapshots_of_a_growing_run(archive: Path, tmp_path: Path) 
     trainer.close()
 
 
+def test_noise_of_inactive_levels_is_not_drawn(archive: Path) -> None:
+    """It would take the memory of the full resolution; the maps in use are the same."""
+    trainer = Trainer(shrink(presets.get("stylegan2-d")), opened(archive), "cpu")
+    growing = Sampler(trainer.ema, trainer.experiment, GrowthState(1, 1.0))
+    z, maps = growing.draw([3, 4])
+    other_z, all_maps = Sampler(trainer.ema, trainer.experiment).draw([3, 4])
+    assert torch.equal(z, other_z)
+    active = active_ws(growing.growth, 6) - 1  # 4 px has one
+    assert all(torch.equal(a, b) for a, b in zip(maps[:active], all_maps, strict=False))
+    assert [m.numel() for m in maps[active:]] == [0] * (len(all_maps) - active)
+    assert len(maps) == len(all_maps) > active
+    trainer.close()
+
+
+def test_levels_that_do_not_fit_in_memory_are_decoded(
+    archive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Slower, and said once for the level; the same steps."""
+    small = shrink(presets.get("stylegan2-d"))
+    a = steps(Trainer(small, opened(archive), "cpu"), 3)
+    assert "--cache-gib" not in capsys.readouterr().err
+    b = steps(Trainer(small, opened(archive), "cpu", cache_gib=0), 3)
+    err = capsys.readouterr().err
+    assert err.count("note: the images of 8 px take more than 0 GiB") == 1
+    same_state(a, b)
+    a.close(), b.close()
+
+
 # ---- contradictions
 
 
@@ -230,11 +258,22 @@ def test_pictures_and_snapshots_of_a_growing_run(archive: Path, tmp_path: Path) 
     [
         ({"growth": Growth("progressive", 32)}, "growth.initial_resolution"),
         ({"compile": "first-order"}, "compile"),
+        ({"optimizer": "rmsprop", "adam": Adam(beta1=0.5)}, "adam.beta1: 0.5 is not valid with optimizer"),
     ],
 )
 def test_contradictions_of_growing(change: dict[str, Any], word: str) -> None:
     with pytest.raises(UserError, match=word):
         replace(shrink(presets.get("stylegan-f")), **change)
+
+
+def test_what_cannot_be_is_refused_at_construction() -> None:
+    with pytest.raises(UserError, match=r"growth.stabilize_kimg: 0 is not valid together"):
+        Growth("progressive", 8, 0, 0)
+    with pytest.raises(UserError, match=r"d_regularizer.target: 2 is not valid with .* zero-centred"):
+        GradientPenalty(target=2)
+    progan = shrink(presets.get("progan"))
+    with pytest.raises(UserError, match=r"run.sample_truncation: 0.7 is not valid, the progan generator"):
+        replace(progan, run=replace(progan.run, sample_truncation=0.7))
 
 
 def test_networks_that_do_not_grow_are_refused() -> None:
