@@ -26,7 +26,6 @@ from styleloom.data.reals import to_uint8
 from styleloom.errors import UserError
 from styleloom.metrics.swd import sliced_wasserstein
 from styleloom.models import FOLDER
-from styleloom.networks.build import count_parameters
 from styleloom.training.run_dir import RunDirectory
 
 MAX_MB = 15
@@ -89,7 +88,7 @@ def ship(options: ShipModel) -> Path:
     write_text(folder / "stats.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     card = f"""# {experiment.name}
 
-{experiment.source}: {count_parameters(loaded.generator):,} parameters.
+{experiment.source}: {sum(p.numel() for p in loaded.generator.parameters()):,} parameters.
 
 | | |
 |---|---|
