@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from styleloom.data import ImageDataset, Loader, open_dataset, reals
 from styleloom.data import dataset as dataset_module
 from styleloom.data.archive import ArchiveReader
+from styleloom.data.dataset import PRELOAD_BUDGET_BYTES
 from styleloom.data.memory import box_reduce
 from styleloom.errors import UserError
 
@@ -112,34 +113,33 @@ def test_a_level_is_the_same_images_labels_and_order(
     archive: Path, sides: list[int], held_out: str | None, preloaded: bool, keep: bool, order: list[int]
 ) -> None:
     """However it was reached: from memory or file, kept or not, split before or after, by way of others."""
-    with pytest.MonkeyPatch.context() as patch:
-        if not keep:
-            patch.setattr(dataset_module, "PRELOAD_BUDGET_BYTES", 1)
-        full = level = open_dataset(archive)
-        if preloaded:
-            assert full.preload()
-        if held_out == "before":
-            full, level = full.split(4)[0], full.split(4)[0]
-        for side in sides:
-            level = level.at(side)
-        if held_out == "after":
-            full, level = full.split(4)[0], level.split(4)[0]
-        side = sides[-1]
-        assert (level.resolution, level.grid, level.size) == (side, GRID, (3 * side // 4, side))
-        assert len(level) == len(full)
-        assert (level.channels, level.label_dim, level.classes) == (3, 2, full.classes)
-        assert (level.name, level.path, level.recipe) == (full.name, full.path, full.recipe)
-        assert level.fingerprint == full.fingerprint
-        indices = np.array(order)
-        expected = means(full.images(indices), 32 // side)
-        for _ in range(2):  # made, then remembered
-            np.testing.assert_array_equal(level.images(indices), expected)
-        np.testing.assert_array_equal(level.image(order[0]), expected[0])
-        np.testing.assert_array_equal(level.labels(indices), full.labels(indices))
-        assert level.source_name(order[0]) == full.source_name(order[0])
-        for wrong in (-1, len(full)):
-            with pytest.raises(IndexError):
-                level.images(np.array([wrong]))
+    budget = PRELOAD_BUDGET_BYTES if keep else 1
+    full = level = open_dataset(archive)
+    if preloaded:
+        assert full.preload()
+    if held_out == "before":
+        full, level = full.split(4)[0], full.split(4)[0]
+    for side in sides:
+        level = level.at(side, budget)
+    if held_out == "after":
+        full, level = full.split(4)[0], level.split(4)[0]
+    side = sides[-1]
+    assert keep or side == 32 or not level.keeps_images or preloaded
+    assert (level.resolution, level.grid, level.size) == (side, GRID, (3 * side // 4, side))
+    assert len(level) == len(full)
+    assert (level.channels, level.label_dim, level.classes) == (3, 2, full.classes)
+    assert (level.name, level.path, level.recipe) == (full.name, full.path, full.recipe)
+    assert level.fingerprint == full.fingerprint
+    indices = np.array(order)
+    expected = means(full.images(indices), 32 // side)
+    for _ in range(2):  # made, then remembered
+        np.testing.assert_array_equal(level.images(indices), expected)
+    np.testing.assert_array_equal(level.image(order[0]), expected[0])
+    np.testing.assert_array_equal(level.labels(indices), full.labels(indices))
+    assert level.source_name(order[0]) == full.source_name(order[0])
+    for wrong in (-1, len(full)):
+        with pytest.raises(IndexError):
+            level.images(np.array([wrong]))
 
 
 def test_parts_have_other_fingerprints_at_every_level(archive: Path) -> None:
@@ -251,18 +251,14 @@ def test_preload_makes_what_is_missing(archive: Path, decoded: Counter[int]) -> 
     assert not decoded
 
 
-def test_beyond_the_budget_images_are_decoded_every_time(
-    archive: Path, decoded: Counter[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_beyond_the_budget_images_are_decoded_every_time(archive: Path, decoded: Counter[int]) -> None:
     num_bytes = SIZE * 3 * 6 * 8
-    monkeypatch.setattr(dataset_module, "PRELOAD_BUDGET_BYTES", num_bytes)
     dataset = open_dataset(archive)
-    assert dataset.at(8).keeps_images
-    assert not dataset.at(16).keeps_images
-    monkeypatch.setattr(dataset_module, "PRELOAD_BUDGET_BYTES", num_bytes - 1)
-    level = dataset.at(8)
+    assert dataset.at(8, num_bytes).keeps_images
+    assert not dataset.at(16, num_bytes).keeps_images
+    level = dataset.at(8, num_bytes - 1)
     assert not level.keeps_images
-    assert dataset.at(4).keeps_images
+    assert dataset.at(4, num_bytes - 1).keeps_images
     for _ in range(3):
         np.testing.assert_array_equal(level.image(2), means(dataset._reader.image(2), 4))
     assert decoded[2] == 6
