@@ -9,7 +9,7 @@ in `layers.equalized`, pixel norm (section 4.2) in `layers.pixel_norm`, the mini
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -236,22 +236,48 @@ class DiscriminatorTail(nn.Module):
         return self.out(self.dense(x.float().flatten(1)))
 
 
-class Discriminator(Trunk):
-    """Images of the active level to one logit each (Table 2, right); with labels, also to class logits."""
+class GrowingDiscriminator(Trunk):
+    """Images of the active level to outputs: what ProGAN and StyleGAN share.
 
-    def __init__(self, cfg: config.ProGANDiscriminator) -> None:
+    Args:
+        cfg: its configuration.
+        blocks: of the levels above the lowest, low to high.
+        outputs: of the network.
+    """
+
+    def __init__(
+        self,
+        cfg: config.ProGANDiscriminator | config.StyleGANDiscriminator,
+        blocks: Iterable[nn.Module],
+        outputs: int,
+    ) -> None:
         super().__init__()
-        self.cfg = cfg
         self.from_rgb = nn.ModuleDict(
             {
                 str(side): hidden_conv(cfg.channels, cfg.features.at_side(side), cfg.activation, kernel=1)
                 for side in cfg.sides
             }
         )
-        self.blocks = nn.ModuleList(DiscriminatorBlock(cfg, side) for side in cfg.sides[1:])
-        outputs = 1 + cfg.label_dim if cfg.classifies else 1
+        self.blocks = nn.ModuleList(blocks)
         self.tail = DiscriminatorTail(cfg.features, cfg.grid, cfg.activation, cfg.minibatch_std, outputs)
+        self.shape: config.ImageShape = cfg
         self.prefer_channels_last()
+
+    def outputs(self, images: Images, growth: GrowthState | None) -> Tensor:
+        """Images [N, C, H, W] in [-1, 1] of the active level's size -> outputs [N, K]."""
+        growth = active(growth, len(self.shape.sides))
+        images = one_resolution(images, self.shape, growth.level)
+        from_rgb = [lambda y, layer=layer: layer(self.enter(y)) for layer in self.from_rgb.values()]
+        return self.tail(grown_features(images, growth, from_rgb, list(self.blocks)))
+
+
+class Discriminator(GrowingDiscriminator):
+    """Images of the active level to one logit each (Table 2, right); with labels, also to class logits."""
+
+    def __init__(self, cfg: config.ProGANDiscriminator) -> None:
+        blocks = (DiscriminatorBlock(cfg, side) for side in cfg.sides[1:])
+        super().__init__(cfg, blocks, 1 + cfg.label_dim if cfg.classifies else 1)
+        self.cfg = cfg
 
     def forward(
         self, images: Images, label: Tensor | None = None, growth: GrowthState | None = None
@@ -260,8 +286,5 @@ class Discriminator(Trunk):
 
         With labels [N, 1 + K]: the score, then a logit for each class (AC-GAN). `label` is no input.
         """
-        growth = active(growth, len(self.cfg.sides))
-        images = one_resolution(images, self.cfg, growth.level)
-        from_rgb = [lambda y, layer=layer: layer(self.enter(y)) for layer in self.from_rgb.values()]
-        outputs = self.tail(grown_features(images, growth, from_rgb, list(self.blocks)))
+        outputs = self.outputs(images, growth)
         return outputs if self.cfg.classifies else outputs[:, 0]

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from styleloom.config import networks as config
 from styleloom.errors import UserError
 from styleloom.layers.equalized import EqualizedConv, EqualizedDense
-from styleloom.layers.growing import active, down2, fade_rgb, grown_features, up2
+from styleloom.layers.growing import active, down2, fade_rgb, up2
 from styleloom.layers.mapping import MappingNetwork
 from styleloom.layers.noise import NoiseInput
 from styleloom.layers.pixel_norm import pixel_norm
-from styleloom.networks.assembly import StyleGenerator, SynthesisTrunk, Truncation, Trunk, one_resolution
-from styleloom.networks.progan import BOX, INPUT_GAIN, ROOT2, DiscriminatorTail, hidden_conv, normalized
+from styleloom.networks.assembly import StyleGenerator, SynthesisTrunk, Truncation
+from styleloom.networks.progan import BOX, INPUT_GAIN, ROOT2, GrowingDiscriminator, hidden_conv, normalized
 from styleloom.ops import upfirdn
 from styleloom.ops.bias_act import RULES, bias_act
 from styleloom.ops.conv2d import conv2d
@@ -310,29 +310,16 @@ def select_logit(outputs: Tensor, label: Tensor | None, label_dim: int) -> Tenso
     return (outputs * checked_label(label, label_dim)).sum(1) if label_dim else outputs[:, 0]
 
 
-class Discriminator(Trunk):
+class Discriminator(GrowingDiscriminator):
     """Images of the active level to one logit each: ProGAN's discriminator with low-pass filters."""
 
     def __init__(self, cfg: config.StyleGANDiscriminator) -> None:
-        super().__init__()
+        blocks = (DiscriminatorBlock(cfg, side) for side in cfg.sides[1:])
+        super().__init__(cfg, blocks, max(cfg.label_dim, 1))
         self.cfg = cfg
-        self.from_rgb = nn.ModuleDict(
-            {
-                str(side): hidden_conv(cfg.channels, cfg.features.at_side(side), cfg.activation, kernel=1)
-                for side in cfg.sides
-            }
-        )
-        self.blocks = nn.ModuleList(DiscriminatorBlock(cfg, side) for side in cfg.sides[1:])
-        outputs = max(cfg.label_dim, 1)
-        self.tail = DiscriminatorTail(cfg.features, cfg.grid, cfg.activation, cfg.minibatch_std, outputs)
-        self.prefer_channels_last()
 
     def forward(
         self, images: Images, label: Tensor | None = None, growth: GrowthState | None = None
     ) -> Tensor:
         """Images [N, C, H, W] of the active level in [-1, 1], label [N, K] -> logits [N]."""
-        growth = active(growth, len(self.cfg.sides))
-        images = one_resolution(images, self.cfg, growth.level)
-        from_rgb = [lambda y, layer=layer: layer(self.enter(y)) for layer in self.from_rgb.values()]
-        x = grown_features(images, growth, from_rgb, list(self.blocks))
-        return select_logit(self.tail(x), label, self.cfg.label_dim)
+        return select_logit(self.outputs(images, growth), label, self.cfg.label_dim)

@@ -44,29 +44,17 @@ DEMO = replace(
 # The model that ships with the package: wider, at the emoji's own 64 x 64 px. It is trained on all of them
 # but those held out to measure it.
 EMOJI_64 = replace(
-    F_FFHQ.with_data(resolution=64),
+    DEMO.with_data(resolution=64),
     name="emoji-64",
     source="StyleGAN2 configuration F, narrow, for the embedded emoji at 64 x 64 px",
-    d_regularizer=GradientPenalty(gamma=2.0, every=16),
-    g_regularizer=PathLength(weight=2.0, every=4),
-    learning_rate=ByResolution(0.0025),
-    batch=ByResolution(16),
+    d_regularizer=replace(DEMO.d_regularizer, gamma=2.0),
     total_kimg=2000,
     ema_half_life_kimg=10,
-    data=DataOptions(mirror="horizontal", held_out=256),
-    run=RunOptions(
-        tick_kimg=ByResolution(4), sample_every=4, snapshot_every=5, state_every=5, swd_images=256
-    ),
+    run=replace(DEMO.run, snapshot_every=5),
 )
 EMOJI_64 = replace(
     EMOJI_64,
-    generator=replace(
-        EMOJI_64.generator,
-        z_dim=128,
-        w_dim=128,
-        features=FeatureMaps(base=1024, max=256),
-        mapping=Mapping(4, 128),
-    ),
+    generator=replace(EMOJI_64.generator, features=FeatureMaps(base=1024, max=256)),
     discriminator=replace(EMOJI_64.discriminator, features=FeatureMaps(base=1024, max=256)),
 )
 
