@@ -49,6 +49,7 @@ from styleloom.errors import UserError
 from styleloom.metrics.swd import sliced_wasserstein
 from styleloom.networks.build import build_discriminator, build_generator, count_parameters
 from styleloom.sampling import grid, save_png
+from styleloom.snapshot import save
 from styleloom.training.fit import samples
 from styleloom.training.trainer import Trainer
 
@@ -143,6 +144,8 @@ class FamilyStudy:
     """Train every model anew, whatever has finished before."""
     out: Path = Path("results/family-32.md")
     """The page; pictures and outcomes go to a folder of its name beside it."""
+    snapshots: Path = Path("runs/family-32")
+    """Where the trained generators go, MODEL.safetensors; `benchmarks/family_metrics.py` measures them."""
 
     @property
     def folder(self) -> Path:
@@ -161,16 +164,19 @@ def train(study: FamilyStudy, name: str) -> None:
     """Train one model, and write its outcome and picture."""
     torch.set_num_threads(study.threads)
     settings = study.experiment(name)
-    outcome, fakes = learn(settings, data_set(settings), study.points, name)
+    outcome, fakes = learn(settings, data_set(settings), study.points, name, study.snapshots)
     outcome |= {"threads": study.threads, "at_once": study.at_once}
     save_png(study.folder / f"{name}.png", sheet(fakes))
     write_text(study.folder / f"{name}.json", json.dumps(outcome, indent=1) + "\n")
 
 
 def learn(
-    settings: Experiment, dataset: ImageDataset, points: int, name: str
+    settings: Experiment, dataset: ImageDataset, points: int, name: str, snapshots: Path
 ) -> tuple[dict[str, Any], Tensor]:
-    """One training: its outcome as a JSON document, and as many pictures as there are held-out images."""
+    """One training: its outcome as a JSON document, and as many pictures as there are held-out images.
+
+    The averaged generator goes to `snapshots`.
+    """
     with contextlib.closing(Trainer(settings, dataset)) as trainer:
         reals = held_out(trainer.evaluation_set)
         fakes = samples(trainer.ema, settings, len(reals))  # at full resolution, whatever the level
@@ -199,6 +205,8 @@ def learn(
             "swd": swd,
             "diversity": diversity(fakes, reals),
         }
+        info = {"images_seen": trainer.images_seen, "data": trainer.data_record()}
+        save(snapshots / f"{name}.safetensors", trainer.ema, settings, **info)
     return outcome, fakes
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor
 
@@ -70,4 +70,37 @@ class Discriminator(Protocol):
         self, images: Images, label: Tensor | None = None, growth: GrowthState | None = None
     ) -> Tensor:
         """Images in [-1, 1] to logits [N]."""
+        ...
+
+
+@runtime_checkable
+class FeatureNetwork(Protocol):
+    """Images to vectors in which sets of images are compared. Its resize rule is part of what it is."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What its numbers depend on, as JSON: "name", "weights" (sha256, hex), "resize" and so on."""
+        ...
+
+    @property
+    def layers(self) -> Mapping[str, int]:
+        """Name of each layer that can be asked for, and the number of its features."""
+        ...
+
+    def features(self, images_u8: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """uint8 [N, 3, H, W] of any size to float32 [N, D] for each of `layers`."""
+        ...
+
+
+@runtime_checkable
+class PerceptualDistance(Protocol):
+    """How different two images look."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """As of a `FeatureNetwork`."""
+        ...
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """Two batches, floating [N, 3, H, W] in [-1, 1], to one distance each [N], differentiable."""
         ...

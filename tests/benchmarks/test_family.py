@@ -17,6 +17,7 @@ from PIL import Image
 from styleloom import presets
 from styleloom.config import FeatureMaps, Mapping
 from styleloom.data import open_dataset
+from styleloom.snapshot import load
 from styleloom.training.growth import lod_at
 from tiny import make_archive
 
@@ -84,7 +85,7 @@ def small(family, name: str, kimg: float):
 def test_one_step_of_every_model(family, tmp_path, name, capsys):
     dataset = open_dataset(make_archive(tmp_path, 8, side=16))
     experiment = small(family, name, kimg=0.016)
-    outcome, fakes = family.learn(experiment, dataset, points=1, name=name)
+    outcome, fakes = family.learn(experiment, dataset, points=1, name=name, snapshots=tmp_path / "kept")
     assert (fakes.shape, fakes.dtype) == ((4, 3, 16, 16), torch.uint8)
     assert outcome == json.loads(json.dumps(outcome))
     assert [point["kimg"] for point in outcome["swd"]] == [0, 0.016]
@@ -92,13 +93,15 @@ def test_one_step_of_every_model(family, tmp_path, name, capsys):
     assert (outcome["images_seen"], outcome["skipped_updates"]) == (16, 0)
     assert set(outcome["diversity"]) == {"spread", "nearest", "limit", "duplicates"}
     assert name in capsys.readouterr().err
+    kept = load(tmp_path / "kept" / f"{name}.safetensors")
+    assert kept.experiment == experiment
 
 
 def test_images_of_a_lower_level_are_enlarged(family, tmp_path):
     dataset = open_dataset(make_archive(tmp_path, 8, side=16))
     experiment = small(family, "stylegan2-d", kimg=0.032)
     later = replace(experiment, growth=replace(experiment.growth, stabilize_kimg=1.0))
-    outcome, fakes = family.learn(later, dataset, points=2, name="")
+    outcome, fakes = family.learn(later, dataset, points=2, name="low", snapshots=tmp_path)
     assert [point["resolution"] for point in outcome["swd"]] == [16, 8, 8]
     assert torch.equal(fakes, family.enlarge(fakes[:, :, ::2, ::2], 2))
 
