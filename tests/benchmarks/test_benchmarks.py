@@ -131,7 +131,8 @@ def test_plain_step_is_ours(plain, step_time, case, monkeypatch):
         assert ours_grads.keys() == theirs_grads.keys() != set()
         largest = max(gradient.abs().max().item() for gradient in ours_grads.values())
         for parameter, gradient in ours_grads.items():
-            scale = max(gradient.abs().max().item(), largest / 100)  # some are 0 but for rounding
+            # Some are 0 but for rounding, whose size depends on the processor: a few 1e-6 of the largest.
+            scale = max(gradient.abs().max().item(), largest / 20)
             torch.testing.assert_close(
                 theirs_grads[parameter],
                 gradient,
