@@ -74,21 +74,33 @@ class Sampler:
         Maps are drawn low to high. Those of levels above the active one of a growing run are not used and
         have no pixels.
         """
+        z, maps, _ = self.draw_streams(seeds)
+        return z, maps
+
+    def draw_streams(self, seeds: Sequence[int]) -> tuple[Tensor, list[Tensor], list[torch.Generator]]:
+        """As `draw`, and each seed's random generator, for what else a sample needs: further latents, say."""
         sizes = [
             size if self.growth is None or size <= self.size else (0, 0)
             for size in self.generator.synthesis_network.noise_sizes
         ]
-        zs: list[Tensor] = []
+        streams: list[torch.Generator] = []
         maps: list[list[Tensor]] = [[] for _ in sizes]
+        zs: list[Tensor] = []
         for seed in seeds:
             if not 0 <= seed <= MAX_SEED:
                 raise UserError(f"seed: {seed} is not valid, 0 to {MAX_SEED}")
             rng = torch.Generator().manual_seed(int(seed))
+            streams.append(rng)
             zs.append(torch.randn(self.generator.z_dim, generator=rng))
             for layer, size in zip(maps, sizes, strict=True):
                 layer.append(torch.randn(1, *size, generator=rng))
         device = self.generator.w_avg.device
-        return torch.stack(zs).to(device), [torch.stack(layer).to(device) for layer in maps]
+        return torch.stack(zs).to(device), [torch.stack(layer).to(device) for layer in maps], streams
+
+    def further_latents(self, streams: Sequence[torch.Generator]) -> Tensor:
+        """One more z [N, Z] of each of `draw_streams`."""
+        zs = [torch.randn(self.generator.z_dim, generator=rng) for rng in streams]
+        return torch.stack(zs).to(self.generator.w_avg.device)
 
     def labels(self, count: int, classes: int | Sequence[int] | None) -> Tensor | None:
         """One-hot labels [N, K] of a class for all images, or one for each; None without labels."""

@@ -1,0 +1,140 @@
+"""`styleloom train-classifiers`: the attribute classifiers of linear separability."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from styleloom.cli.progress import PLAIN_EVERY_SEC, duration
+from styleloom.cli.report import console, print_json, progress_console
+from styleloom.data.dataset import open_dataset
+from styleloom.errors import UserError
+from styleloom.metrics.classifier_training import ClassifierProgress, ClassifierSettings, train_classifiers
+from styleloom.metrics.classifiers import ClassifierRecord
+
+
+@dataclass
+class TrainClassifiers:
+    """Train a classifier for each attribute of a labelled data set, for linear separability.
+
+    A second call with the same settings goes on with the attributes that are not done.
+    """
+
+    data: str
+    """Archive made by `styleloom dataset build ... --labels`: classes, or vectors of 0 and 1 or -1 and 1."""
+    out: Path
+    """Folder for the classifiers, one file each."""
+    attributes: str | None = None
+    """Only these: names or numbers, separated by commas."""
+    kimg: float = 150.0
+    """Thousands of images that each classifier sees."""
+    batch: int = 8
+    """Images per step."""
+    learning_rate: float = 0.001
+    """Of Adam."""
+    mirror: bool = False
+    """Flip images left and right at random."""
+    held_out: int | None = None
+    """Images, the last of the archive, to measure accuracy on; by default a tenth, at most 1000."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    precision: Literal["auto", "fp32", "bf16", "tf32"] = "auto"
+    """Of the convolutions."""
+    seed: int = 0
+    """Of weights and order."""
+    workers: int = 2
+    """Threads that decode images ahead, where they do not fit in memory."""
+    json: bool = False
+    """Print one JSON document."""
+
+    def run(self) -> int:
+        """Train what is not there yet, and show all; 0."""
+        settings = ClassifierSettings(
+            self.kimg,
+            self.batch,
+            self.learning_rate,
+            self.mirror,
+            self.held_out,
+            self.precision,
+            self.seed,
+        )
+        chosen = None
+        if self.attributes is not None:
+            chosen = [name for name in map(str.strip, self.attributes.split(",")) if name]
+            if not chosen:
+                raise UserError(
+                    f"--attributes: {self.attributes!r} is not valid; names or numbers, separated by commas"
+                )
+        dataset = open_dataset(self.data)
+        with ClassifiersProgress() as progress:
+            trained = train_classifiers(
+                dataset, self.out, chosen, settings, self.device, self.workers, progress
+            )
+        dataset.close()
+        if self.json:
+            rows = [{**dataclasses.asdict(r), "file": str(path)} for path, r in trained.items()]
+            print_json({"data": self.data, "out": str(self.out), "classifiers": rows})
+        else:
+            console().print(_table(trained))
+        return 0
+
+
+def _table(trained: dict[Path, ClassifierRecord]) -> Table:
+    table = Table("attribute", "accuracy", "share of positives", "file")
+    for path, record in trained.items():
+        table.add_row(
+            escape(record.attribute), f"{record.accuracy:.2%}", f"{record.share:.2%}", escape(str(path))
+        )
+    return table
+
+
+class ClassifiersProgress:
+    """Progress on stderr, over all attributes: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.console = progress_console()
+        self.last_line = -PLAIN_EVERY_SEC
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[text]}"),
+            TimeElapsedColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task("classifiers", total=1.0, text="")
+
+    def __call__(self, now_at: ClassifierProgress) -> None:
+        """Take what `train_classifiers` reports."""
+        now = time.monotonic()
+        seen = (now_at.number - 1) * now_at.total_images + now_at.images_seen
+        left = now_at.count * now_at.total_images - seen
+        rate = seen / max(now - self.began, 1e-9)
+        text = (
+            f"{escape(now_at.attribute)} ({now_at.number} of {now_at.count})  "
+            f"{now_at.images_seen / 1000:.1f}/{now_at.total_images / 1000:g} kimg  {rate:.0f} images/s  "
+            f"ETA {duration(left / rate)}  loss {now_at.loss:.3f}"
+        )
+        if self.console.is_terminal:
+            self.bar.update(self.task, completed=seen / (seen + left), text=text)
+        elif now - self.last_line >= PLAIN_EVERY_SEC or not left:
+            self.last_line = now
+            self.console.print(f"classifiers  {text}", highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> ClassifiersProgress:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
