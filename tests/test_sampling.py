@@ -117,6 +117,11 @@ def test_seeds_out_of_range(seed: int, g: Sampler) -> None:
 
 def test_the_largest_seed(g: Sampler) -> None:
     assert torch.isfinite(g.generate([MAX_SEED])).all()
+    # torch takes larger seeds, but they repeat the images of smaller ones.
+    rngs = [torch.Generator().manual_seed(seed) for seed in (0, MAX_SEED, MAX_SEED + 1)]
+    latents = [torch.randn(8, generator=rng) for rng in rngs]
+    assert torch.equal(latents[0], latents[2])
+    assert not torch.equal(latents[0], latents[1])
 
 
 @pytest.mark.parametrize("batch", [0, -1])

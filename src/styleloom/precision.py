@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -69,5 +71,31 @@ def set_precision(precision: Precision, device: torch.device, *networks: nn.Modu
                 module.trunk_dtype = dtype
     if device.type == "cuda":
         allowed = precision in ("tf32", "bf16")
-        torch.backends.cuda.matmul.allow_tf32 = allowed
-        torch.backends.cudnn.allow_tf32 = allowed
+        _allow_tf32(allowed, allowed)
+
+
+@contextlib.contextmanager
+def full_precision(*networks: nn.Module) -> Iterator[None]:
+    """float32 in `networks`, and TF32 off in the process; afterwards all is as before.
+
+    Metrics are computed so: steps of 1e-4 along a path vanish in anything less, and a number should not
+    depend on what a device finds convenient.
+    """
+    trunks = [m for network in networks for m in network.modules() if isinstance(m, Trunk)]
+    dtypes = [trunk.trunk_dtype for trunk in trunks]
+    backends = torch.backends
+    allowed = bool(backends.cuda.matmul.allow_tf32), bool(backends.cudnn.allow_tf32)
+    try:
+        for trunk in trunks:
+            trunk.trunk_dtype = torch.float32
+        _allow_tf32(False, False)
+        yield
+    finally:
+        for trunk, dtype in zip(trunks, dtypes, strict=True):
+            trunk.trunk_dtype = dtype
+        _allow_tf32(*allowed)
+
+
+def _allow_tf32(in_products: bool, in_convolutions: bool) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = in_products
+    torch.backends.cudnn.allow_tf32 = in_convolutions

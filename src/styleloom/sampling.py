@@ -24,8 +24,8 @@ from styleloom.types import GrowthState, NoiseMode
 PIXELS_PER_BATCH = 8 * 256 * 256
 """Default batch: as many images as make this many pixels."""
 
-MAX_SEED = 2**63 - 1
-"""What torch's random generators take."""
+MAX_SEED = 2**32 - 1
+"""What torch's generator on the CPU tells apart: it takes larger seeds, and drops their upper bits."""
 
 
 def load(path: Path | str, device: str = "auto", precision: Precision = "auto") -> Sampler:

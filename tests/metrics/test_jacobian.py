@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from probed import DIM, labels, linear, real
 from torch import Tensor
 
+from metrics.probed import DIM, labels, linear, real
 from styleloom.errors import UserError
 from styleloom.metrics import jacobian
 from styleloom.metrics.jacobian import gram_matrix, singular_values, spectrum

@@ -10,10 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from probed import DIM, Squared, labels, linear, passes, real
 from scipy import stats
 from torch import Tensor
 
+from metrics.probed import DIM, Squared, labels, linear, passes, real
 from styleloom.errors import UserError
 from styleloom.metrics import ppl
 from styleloom.metrics.ppl import (

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from probed import labels, real
 from torch import Tensor, nn
 
+from metrics.probed import labels, real
 from styleloom.errors import UserError
 from styleloom.metrics.resolution_usage import resolution_usage, rgb_moments
 from styleloom.sampling import Sampler

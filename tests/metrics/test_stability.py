@@ -6,8 +6,8 @@ import copy
 
 import pytest
 import torch
-from probed import DIM, labels, linear, real
 
+from metrics.probed import DIM, labels, linear, real
 from styleloom.errors import UserError
 from styleloom.metrics.stability import NUM_LATENTS, changes, images_at
 from styleloom.types import GrowthState

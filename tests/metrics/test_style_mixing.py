@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 import torch
-from probed import labels, real
 from torch import Tensor
 
+from metrics.probed import labels, real
 from styleloom.errors import UserError
 from styleloom.metrics.style_mixing import crossover_points, mix, mixed_images
 from styleloom.sampling import Sampler

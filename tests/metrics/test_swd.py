@@ -6,8 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import ot
 import pytest
 import torch
 import torch.nn.functional as F
@@ -17,7 +20,7 @@ from torch import Tensor
 
 from styleloom.errors import UserError
 from styleloom.metrics import swd
-from styleloom.metrics.swd import SWD, sliced_wasserstein
+from styleloom.metrics.swd import SWD, Descriptors, sliced_wasserstein
 
 KERNEL = np.array([1, 4, 6, 4, 1]) / 16
 
@@ -166,6 +169,18 @@ def test_one_dimension_equals_scipy() -> None:
             expected.append(stats.wasserstein_distance((x @ direction).numpy(), (y @ direction).numpy()))
     result = swd.sliced_distance(x, y, repeats=3, directions=10, seed=5)
     assert result == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_distance_of_clouds_equals_optimal_transport() -> None:
+    """The POT library, along the same directions."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(500, 20, generator=generator), 2 * torch.rand(500, 20, generator=generator)
+    directions = [swd.unit_directions(16, 20, seed=3, repeat=repeat).numpy() for repeat in range(2)]
+    expected: Any = ot.sliced_wasserstein_distance(
+        x.double().numpy(), y.double().numpy(), projections=np.concatenate(directions).T, p=1
+    )
+    result = swd.sliced_distance(x, y, repeats=2, directions=16, seed=3)
+    assert result == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_whole_metric_equals_a_reference_of_scipy_and_numpy() -> None:
@@ -395,6 +410,106 @@ def test_refuses_other_options() -> None:
         sliced_wasserstein(images, images, lowest=20)
     with pytest.raises(UserError, match="patch is 17 px at a level of 16 px"):
         sliced_wasserstein(images, images, patch=17)
+
+
+# --- Batch by batch -----------------------------------------------------------------------------------------
+
+SMALL: dict[str, Any] = {"patches_per_image": 8, "patch": 3}
+
+
+def stream(descriptors: Descriptors, images: Tensor, batch: int) -> Descriptors:
+    for part in images.split(batch):
+        descriptors.add(part)
+    return descriptors
+
+
+@pytest.mark.parametrize(
+    ("size", "grid", "lowest"),
+    [((32, 32), (4, 4), 8), ((24, 32), (3, 4), 8), ((32, 24), (4, 3), 16), ((16, 16), (4, 4), 16)],
+)
+@pytest.mark.parametrize("batch", [1, 7, 23])
+def test_streaming_changes_no_bit(
+    size: tuple[int, int], grid: tuple[int, int], lowest: int, batch: int
+) -> None:
+    reals, fakes = (wide(23, *size, seed=seed).to(torch.uint8) for seed in (0, 1))
+    whole = sliced_wasserstein(
+        reals, fakes, repeats=2, directions=5, seed=3, lowest=lowest, grid=grid, patches_per_image=8, patch=3
+    )
+    with (
+        Descriptors(23, **SMALL, seed=3, lowest=lowest, grid=grid) as ours,
+        Descriptors(23, **SMALL, seed=3, lowest=lowest, grid=grid) as theirs,
+    ):
+        stream(ours, reals, batch)
+        stream(theirs, fakes, 10)
+        assert swd.distance(ours, theirs, repeats=2, directions=5) == whole
+        assert swd.distance(ours, theirs, repeats=2, directions=5) == whole  # nothing was normalised in place
+        assert ours.sides == list(whole.levels)
+
+
+def test_large_batches_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = scenes(10)
+    with Descriptors(10, **SMALL) as whole, Descriptors(10, **SMALL) as parts:
+        whole.add(images)
+        monkeypatch.setattr(swd, "BATCH_ELEMENTS", 3 * 3 * 32 * 32)
+        parts.add(images)
+        for side in (32, 16):
+            assert torch.equal(whole.level(side), parts.level(side))
+            assert torch.equal(whole.level(side), swd.descriptors(images, side, **SMALL))
+
+
+def test_files_are_in_the_folder_until_the_end(tmp_path: Path) -> None:
+    with Descriptors(4, **SMALL, directory=tmp_path) as descriptors:
+        descriptors.add(scenes(2))
+        files = sorted(path.name for path in tmp_path.rglob("*.f32"))
+        assert files == ["16.f32", "32.f32"]
+        assert sum(path.stat().st_size for path in tmp_path.rglob("*.f32")) == 2 * 4 * 8 * 27 * 4
+        assert isinstance(descriptors._files[32], np.memmap)
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_go_when_something_fails(tmp_path: Path) -> None:
+    descriptors = Descriptors(4, **SMALL, directory=tmp_path)
+    descriptors.add(scenes(2))
+    with pytest.raises(UserError, match="images lie in"), descriptors:
+        descriptors.add(torch.full((1, 3, 32, 32), math.nan))
+    assert not list(tmp_path.iterdir())
+
+
+def test_streaming_refuses_images() -> None:
+    with Descriptors(4, **SMALL) as descriptors:
+        descriptors.add(scenes(3))
+        with pytest.raises(UserError, match=r"images are \[3, 16, 16\] after \[3, 32, 32\]"):
+            descriptors.add(scenes(1, 16))
+        with pytest.raises(UserError, match="images: 5 came; valid: 4, as announced"):
+            descriptors.add(scenes(2))
+        with pytest.raises(UserError, match="images lie in"):
+            descriptors.add(scenes(1) - 300)
+        with (
+            Descriptors(4, **SMALL) as other,
+            pytest.raises(UserError, match="reals: 3 images came; valid: 4"),
+        ):
+            swd.distance(descriptors, stream(other, scenes(4), 4))
+
+
+@pytest.mark.parametrize("options", [{"seed": 1}, {"patch": 5}, {"patches_per_image": 4}, {"lowest": 8}])
+def test_streaming_refuses_to_compare_what_differs(options: dict[str, Any]) -> None:
+    with Descriptors(3, **SMALL) as ours, Descriptors(3, **SMALL | options) as theirs:
+        stream(ours, scenes(3), 3)
+        stream(theirs, scenes(3), 3)
+        with pytest.raises(UserError, match=r"descriptors differ in .*valid: the same"):
+            swd.distance(ours, theirs)
+
+
+def test_streaming_refuses_options() -> None:
+    with pytest.raises(UserError, match="num_images is 1; valid: 2 or more"):
+        Descriptors(1)
+    with pytest.raises(UserError, match="patches_per_image is 0"):
+        Descriptors(4, patches_per_image=0)
+    with (
+        Descriptors(2, patch=17) as descriptors,
+        pytest.raises(UserError, match="patch is 17 px at a level of 16"),
+    ):
+        descriptors.add(scenes(2))
 
 
 # --- Rectangular images -------------------------------------------------------------------------------------

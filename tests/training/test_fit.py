@@ -200,7 +200,7 @@ def test_the_last_snapshots_are_kept(begin: Any) -> None:
     loop = _Loop(trainer, run, lambda line: None)
     for kimg in range(5):
         trainer.images_seen = kimg * 1000
-        loop.snapshot()
+        loop.snapshot({})
     assert [p.name for p in run.snapshots()] == ["snapshot-000003.safetensors", "snapshot-000004.safetensors"]
     trainer.images_seen = 0
 

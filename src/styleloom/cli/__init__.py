@@ -34,6 +34,14 @@ VERBS: dict[str, Verb] = {
     "dataset check": Verb("styleloom.cli.dataset", "DatasetCheck", "read an archive and report on it"),
     "train": Verb("styleloom.cli.train", "Train", "train a preset, or resume a run"),
     "generate": Verb("styleloom.cli.generate", "Generate", "images from a snapshot"),
+    "evaluate": Verb("styleloom.cli.evaluate", "Evaluate", "measure a generator, or a set of images"),
+    "metrics": Verb("styleloom.cli.evaluate", "Metrics", "list what evaluate can measure"),
+    "features list": Verb("styleloom.cli.features", "FeaturesList", "networks of metrics and their weights"),
+    "features fetch": Verb("styleloom.cli.features", "FeaturesFetch", "download weights and verify them"),
+    "features check": Verb("styleloom.cli.features", "FeaturesCheck", "verify the weights that are here"),
+    "train-classifiers": Verb(
+        "styleloom.cli.classifiers", "TrainClassifiers", "attribute classifiers, for linear separability"
+    ),
     "presets": Verb("styleloom.cli.presets", "Presets", "list the presets, show one, compare two"),
     "demo": Verb("styleloom.cli.demo", "Demo", "train a small model on images that come along"),
 }
@@ -106,12 +114,12 @@ def _run(name: str, argv: list[str]) -> int:
 
 
 def _usage(verbs: dict[str, Verb]) -> str:
-    rows = "\n".join(f"  {name:<14} {verb.summary}" for name, verb in verbs.items())
+    rows = "\n".join(f"  {name:<17} {verb.summary}" for name, verb in verbs.items())
     return (
         "usage: styleloom VERB [arguments]\n"
         "       styleloom VERB --help\n"
         "       styleloom --version\n\n"
-        "Train, resume and sample the style-based GANs.\n\n"
+        "Train, resume, sample and measure the style-based GANs.\n\n"
         f"verbs:\n{rows}"
     )
 

@@ -30,7 +30,8 @@ class TrainingProgress:
         self.first_images = images_seen
         self.console = progress_console()
         self.last_line = -PLAIN_EVERY_SEC
-        self.losses = ""
+        self.losses = self.measuring = ""
+        self.measuring_began = self.began
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -48,6 +49,10 @@ class TrainingProgress:
             if line.get("swd") is not None:
                 self.losses += f"  SWD {line['swd']:.1f}"
         now = time.monotonic()
+        if "measuring" in line:
+            self._measuring(*line["measuring"])
+            return
+        self.measuring = ""
         images, rate = line["images_seen"], line["images_per_sec"]
         left = min((self.total_images - images) / max(rate, 1e-9), self.deadline - now)
         spent = now - self.began
@@ -59,9 +64,26 @@ class TrainingProgress:
         )
         if self.console.is_terminal:
             self.bar.update(self.task, completed=spent / max(spent + left, 1e-9), text=text)
-        elif now - self.last_line >= PLAIN_EVERY_SEC:
+        else:
+            self._line(f"train  {text}")
+
+    def _measuring(self, what: str, done: int, total: int) -> None:
+        """Show how far a metric is; the bar of the training stands still meanwhile."""
+        now = time.monotonic()
+        if what != self.measuring or done == 0:
+            self.measuring, self.measuring_began = what, now
+        text = f"measuring: {of_so_many(what, done, total, now - self.measuring_began)}"
+        if self.console.is_terminal:
+            self.bar.update(self.task, text=text)
+        else:
+            self._line(text)
+
+    def _line(self, text: str) -> None:
+        """A line now and then, where there is no terminal."""
+        now = time.monotonic()
+        if now - self.last_line >= PLAIN_EVERY_SEC:
             self.last_line = now
-            self.console.print(f"train  {text}", highlight=False, soft_wrap=True)
+            self.console.print(text, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> TrainingProgress:
         self.bar.start()
@@ -71,6 +93,56 @@ class TrainingProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.stop()
+
+
+class EvaluationProgress:
+    """Shows what an evaluation is doing, how much of it is done, and the time that this part still takes.
+
+    Args:
+        enabled: False for processes that only help.
+    """
+
+    def __init__(self, enabled: bool = True) -> None:
+        self.console = progress_console()
+        self.enabled = enabled
+        self.what = ""
+        self.began = self.last_line = time.monotonic()
+        self.bar = Progress(
+            BarColumn(),
+            TextColumn("{task.fields[text]}"),
+            console=self.console,
+            disable=not enabled or not self.console.is_terminal,
+            transient=True,
+        )
+        self.task = self.bar.add_task("evaluate", total=1.0, text="")
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Take what an evaluation reports."""
+        now = time.monotonic()
+        if what != self.what or done == 0:
+            self.what, self.began = what, now
+        text = of_so_many(what, done, total, now - self.began)
+        if self.console.is_terminal:
+            self.bar.update(self.task, completed=done / max(total, 1), text=text)
+        elif self.enabled and now - self.last_line >= PLAIN_EVERY_SEC:
+            self.last_line = now
+            self.console.print(text, highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> EvaluationProgress:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+
+def of_so_many(what: str, done: int, total: int, seconds: float) -> str:
+    """ "generated images  512/10,000  ETA 1:20", by the time that the part which is done took."""
+    text = f"{what}  {done:,}/{total:,}"
+    left = seconds / done * (total - done) if done else 0.0
+    return f"{text}  ETA {duration(left)}" if 0 < done < total else text
 
 
 def duration(seconds: float) -> str:

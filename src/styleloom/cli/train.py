@@ -60,6 +60,11 @@ class Train:
     """Of every random generator."""
     minutes: float | None = None
     """Save and stop after so long; --resume continues."""
+    metrics: str | None = None
+    """Metrics to measure on the way, e.g. kid10k_lite0; the first picks the best snapshot. `styleloom
+    metrics` lists them."""
+    metrics_every: float | None = None
+    """Thousands of images between measurements; by default 200."""
     workers: int = 2
     """Threads that decode images ahead, where the data do not fit in memory."""
     cache_gib: float = 2.0
@@ -107,6 +112,8 @@ class Train:
             "micro_batch": self.micro_batch,
             "precision": self.precision,
             "seed": self.seed,
+            "run.metrics": self.metrics,
+            "run.metrics_kimg": self.metrics_every,
         }
         flags = {name: value for name, value in flags.items() if value is not None}
         given = [f"{name}={value}" for name, value in flags.items()]

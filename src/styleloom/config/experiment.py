@@ -184,9 +184,11 @@ class RunOptions:
         tick_kimg: thousands of images between lines of stats.jsonl.
         sample_every, snapshot_every, state_every: ticks between sample grids, generator snapshots and
             complete training states.
-        keep_snapshots, keep_states: how many of the latest stay; 0 keeps all. The best snapshot by the
-            run's own SWD is kept besides when `swd_images` > 0.
+        keep_snapshots, keep_states: how many of the latest stay; 0 keeps all. The best snapshot is kept
+            besides: by the first of `metrics`, or by the run's own SWD when `swd_images` > 0.
         swd_images: images on each side of the sliced Wasserstein distance at each snapshot; 0 for none.
+        metrics: names of metrics that the run measures, as `styleloom metrics` lists them.
+        metrics_kimg: thousands of images between measurements; there is one at the end as well.
         sample_truncation: psi of the sample grids.
         max_skipped: consecutive updates skipped for a non-finite gradient before the run stops.
     """
@@ -200,6 +202,8 @@ class RunOptions:
     keep_snapshots: int = 5
     keep_states: int = 2
     swd_images: int = 0
+    metrics: tuple[str, ...] = ()
+    metrics_kimg: float = 200.0
     sample_truncation: float = 1.0
     max_skipped: int = 50
 
@@ -208,6 +212,7 @@ class RunOptions:
             at_least(f"run.{name}", getattr(self, name), 1)
         for name in ("keep_snapshots", "keep_states", "swd_images"):
             at_least(f"run.{name}", getattr(self, name), 0)
+        above("run.metrics_kimg", self.metrics_kimg, 0)
 
 
 @dataclass(frozen=True)

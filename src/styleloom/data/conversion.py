@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -141,11 +141,17 @@ def convert(data: bytes, options: ConversionOptions) -> NDArray[np.uint8]:
 
     Raises BadImageError with the reason when the file cannot be used.
     """
+    return _pixels(
+        data, lambda image: _crop_and_resize(_to_channels(_to_eight_bits(image), options), options)
+    )
+
+
+def _pixels(data: bytes, steps: Callable[[Image.Image], Image.Image]) -> NDArray[np.uint8]:
+    """uint8 [C, H, W] of a file after further `steps`. Raises BadImageError."""
     image = decode(data)
     # What decoders and resizers raise on hostile bytes is not enumerable; all of it means "this file is bad".
     try:
-        image = _to_channels(_to_eight_bits(image), options)
-        image = _crop_and_resize(image, options)
+        image = steps(image)
     except BadImageError:
         raise
     except Exception as error:
@@ -154,6 +160,15 @@ def convert(data: bytes, options: ConversionOptions) -> NDArray[np.uint8]:
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def pixels_as_they_are(data: bytes, channels: int, background: str = "white") -> NDArray[np.uint8]:
+    """One encoded image to uint8 [C, H, W] at its own size: steps 1 to 4 alone.
+
+    Raises BadImageError with the reason when the file cannot be used.
+    """
+    options = ConversionOptions(MIN_RESOLUTION, channels=channels, background=background)
+    return _pixels(data, lambda image: _to_channels(_to_eight_bits(image), options))
 
 
 def decode(data: bytes) -> Image.Image:

@@ -21,13 +21,18 @@ nominal side, which for squares is their side.
 Two equal sets in equal order score exactly 0, because image i of both is cut at the same positions. Two
 *different* samples of one distribution do not: they leave a floor that falls about as 1/sqrt(N). Compare
 values only at equal N, with the value of reals against other reals beside them. The paper uses N = 16384.
+
+`sliced_wasserstein` compares two sets that are in memory. Larger ones go through `Descriptors`, batch by
+batch, and `distance`: the same numbers.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -98,8 +103,12 @@ def sliced_wasserstein(
         UserError: differing shapes, fewer than 2 images, a wrong type or range, or an option out of range.
     """
     _check_counts(patches_per_image=patches_per_image, repeats=repeats, directions=directions)
-    _check_images("reals", reals, grid)
-    _check_images("fakes", fakes, grid)
+    for name, images in (("reals", reals), ("fakes", fakes)):
+        _check_images(name, images, grid)
+        if len(images) < MIN_IMAGES:
+            raise UserError(
+                f"{name} are {len(images)} images; valid: {MIN_IMAGES} or more (better thousands)"
+            )
     if reals.shape[1:] != fakes.shape[1:]:
         raise UserError(
             f"reals are [C, H, W] = {list(reals.shape[1:])}, fakes {list(fakes.shape[1:])}; valid: the same"
@@ -126,6 +135,156 @@ def sliced_wasserstein(
             clouds.append(normalize_(cloud.to(reals.device), num_channels=reals.shape[1]))
         levels[side] = 1e3 * sliced_distance(*clouds, repeats=repeats, directions=directions, seed=seed)
     return SWD(levels=levels, num_images=num_images)
+
+
+# --- Sets that do not fit in memory -------------------------------------------------------------------------
+
+
+class Descriptors:
+    """Descriptors of every level of a set whose images come in batches, in temporary files.
+
+    The files take `num_images * patches_per_image * C * patch² * 4` bytes for each level: 1.2 GB for 16384
+    RGB images, 8.6 GB for the seven levels of 1024 px. They go when the `with` block ends, or by `close`.
+
+    Args:
+        num_images: how many images will come, 2 or more.
+        patches_per_image, patch, seed, lowest, grid: as for `sliced_wasserstein`.
+        directory: an existing folder for the files; None for the system's.
+
+    Raises:
+        UserError: an option out of range.
+    """
+
+    def __init__(
+        self,
+        num_images: int,
+        *,
+        patches_per_image: int = 128,
+        patch: int = 7,
+        seed: int = 0,
+        lowest: int = 16,
+        grid: tuple[int, int] = (4, 4),
+        directory: Path | None = None,
+    ) -> None:
+        _check_counts(patches_per_image=patches_per_image)
+        if num_images < MIN_IMAGES:
+            raise UserError(f"num_images is {num_images}; valid: {MIN_IMAGES} or more (better thousands)")
+        self.num_images = num_images
+        self.patches_per_image = patches_per_image
+        self.patch = patch
+        self.seed = seed
+        self.lowest = lowest
+        self.grid = grid
+        self.filled = 0
+        self.shape: tuple[int, ...] = ()  # C, H, W
+        self.device = torch.device("cpu")  # of the images that came last
+        self._positions: dict[int, Tensor] = {}
+        self._files: dict[int, np.ndarray] = {}
+        self._folder = tempfile.TemporaryDirectory(prefix="styleloom-swd-", dir=directory)
+
+    def __enter__(self) -> Descriptors:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the files."""
+        self._positions.clear()
+        self._files.clear()
+        self._folder.cleanup()
+
+    @property
+    def sides(self) -> list[int]:
+        """Nominal sides of the levels in px, finest first; none before the first images."""
+        return list(self._files)
+
+    @property
+    def settings(self) -> tuple[object, ...]:
+        """What two sets must have in common to be compared."""
+        return (
+            self.shape,
+            self.num_images,
+            self.patches_per_image,
+            self.patch,
+            self.seed,
+            self.lowest,
+            self.grid,
+        )
+
+    @torch.no_grad()
+    def add(self, images: Tensor) -> None:
+        """Take the next images, uint8 or floating [n, C, H, W] in [0, 255], all of one size.
+
+        Raises UserError for other images, and for more than `num_images` of them.
+        """
+        _check_images("images", images, self.grid)
+        if not self._files:
+            self._allocate(images)
+        if images.shape[1:] != self.shape:
+            raise UserError(
+                f"images are {list(images.shape[1:])} after {list(self.shape)}; valid: all of one size"
+            )
+        if self.filled + len(images) > self.num_images:
+            raise UserError(
+                f"images: {self.filled + len(images)} came; valid: {self.num_images}, as announced"
+            )
+        self.device = images.device
+        for batch in _batches(images):
+            here = slice(self.filled, self.filled + len(batch))
+            for side, band in laplacian_pyramid(batch.float(), self.lowest, self.grid).items():
+                # On the images' device first: files are written in one piece.
+                cut = band.new_empty(len(batch), *self._files[side].shape[1:])
+                _cut(band, self._positions[side][here], self.patch, out=cut)
+                self._files[side][here] = cut.cpu().numpy()
+            self.filled = here.stop
+
+    def level(self, side: int) -> Tensor:
+        """A copy in memory, not normalised: float32 [num_images * patches_per_image, C * patch * patch]."""
+        return torch.from_numpy(np.array(self._files[side])).flatten(2).flatten(0, 1)
+
+    def _allocate(self, images: Tensor) -> None:
+        """Positions and files, when the size of the images is known."""
+        sizes = _level_sizes(images, self.lowest, self.grid)
+        _check_patch(self.patch, min(map(min, sizes.values())))
+        self.shape = tuple(images.shape[1:])
+        cuts = (self.num_images, self.patches_per_image)
+        for side, size in sizes.items():
+            positions = _positions(cuts, size, patch=self.patch, seed=self.seed, side=side)
+            self._positions[side] = positions.to(torch.int16)  # a quarter of the memory
+            path = Path(self._folder.name) / f"{side}.f32"
+            shape = (*cuts, images.shape[1], self.patch**2)
+            self._files[side] = np.memmap(path, np.float32, "w+", shape=shape)
+
+
+@torch.no_grad()
+def distance(reals: Descriptors, fakes: Descriptors, *, repeats: int = 4, directions: int = 128) -> SWD:
+    """What `sliced_wasserstein` says of the same images in the same order, bit for bit, whatever the batches.
+
+    Runs on the device that the reals came from. Both stay as they are: reals serve for further fakes. Memory:
+    that of `sliced_wasserstein`, without the images.
+
+    Args:
+        reals, fakes: complete, of equal settings.
+        repeats, directions: as for `sliced_wasserstein`.
+
+    Raises:
+        UserError: images are missing, settings differ, or an option is out of range.
+    """
+    _check_counts(repeats=repeats, directions=directions)
+    for name, one in (("reals", reals), ("fakes", fakes)):
+        if one.filled != one.num_images:
+            raise UserError(f"{name}: {one.filled} images came; valid: {one.num_images}, as announced")
+    if reals.settings != fakes.settings:
+        raise UserError(
+            "descriptors differ in (shape, num_images, patches_per_image, patch, seed, lowest, grid): "
+            f"reals {reals.settings}, fakes {fakes.settings}; valid: the same"
+        )
+    levels = {}
+    for side in reals.sides:
+        clouds = [normalize_(one.level(side).to(reals.device), reals.shape[0]) for one in (reals, fakes)]
+        levels[side] = 1e3 * sliced_distance(*clouds, repeats=repeats, directions=directions, seed=reals.seed)
+    return SWD(levels=levels, num_images=reals.num_images)
 
 
 # --- Laplacian pyramid --------------------------------------------------------------------------------------
@@ -239,27 +398,38 @@ def descriptors(
     sizes = _level_sizes(images, lowest, grid)
     if side not in sizes:
         raise UserError(f"side is {side}; valid: {', '.join(map(str, sizes))}")
-    height, width = sizes[side]
-    _check_patch(patch, min(height, width))
+    _check_patch(patch, min(sizes[side]))
     N, C = images.shape[:2]
-    generator = _generator(seed, _POSITIONS, side)
-    positions = torch.randint(height - patch + 1, (N, patches_per_image, 2), generator=generator)
-    if width != height:
-        positions[..., 1] = torch.randint(width - patch + 1, (N, patches_per_image), generator=generator)
-    positions = positions.to(images.device)
+    positions = _positions((N, patches_per_image), sizes[side], patch=patch, seed=seed, side=side)
     out = torch.empty(N, patches_per_image, C, patch * patch, device=images.device)
-    line = torch.arange(patch, device=images.device)
-    window = (line[:, None] * width + line).flatten()  # [patch²], offsets from a patch's first pixel
     start = 0
     halvings = list(sizes).index(side)
     for band in _bands(images, halvings, is_residual=halvings == len(sizes) - 1):
-        y, x = positions[start : start + len(band)].unbind(-1)  # [n, P]
-        index = ((y * width + x)[..., None] + window).flatten(1)  # [n, P * patch²]
-        picked = band.flatten(2).gather(2, index[:, None].expand(-1, C, -1))  # [n, C, P * patch²]
-        picked = picked.unflatten(2, (patches_per_image, patch * patch))
-        out[start : start + len(band)] = picked.transpose(1, 2)
-        start += len(band)
+        here = slice(start, start + len(band))
+        _cut(band, positions[here], patch, out=out[here])
+        start = here.stop
     return out.flatten(2).flatten(0, 1)
+
+
+def _positions(shape: tuple[int, int], size: tuple[int, int], *, patch: int, seed: int, side: int) -> Tensor:
+    """Row and column of the first pixel of each patch, uniformly at random: int64 [*shape, 2]."""
+    height, width = size
+    generator = _generator(seed, _POSITIONS, side)
+    positions = torch.randint(height - patch + 1, (*shape, 2), generator=generator)
+    if width != height:
+        positions[..., 1] = torch.randint(width - patch + 1, shape, generator=generator)
+    return positions
+
+
+def _cut(band: Tensor, positions: Tensor, patch: int, out: Tensor) -> None:
+    """Patches of a level [n, C, h, w] at `positions` [n, P, 2], into `out` [n, P, C, patch²]."""
+    C, width = band.shape[1], band.shape[3]
+    line = torch.arange(patch, device=band.device)
+    window = (line[:, None] * width + line).flatten()  # [patch²], offsets from a patch's first pixel
+    y, x = positions.to(band.device, torch.int64).unbind(-1)  # [n, P]
+    index = ((y * width + x)[..., None] + window).flatten(1)  # [n, P * patch²]
+    picked = band.flatten(2).gather(2, index[:, None].expand(-1, C, -1))  # [n, C, P * patch²]
+    out.copy_(picked.unflatten(2, (-1, patch * patch)).transpose(1, 2))
 
 
 def normalize_(cloud: Tensor, num_channels: int) -> Tensor:
@@ -278,12 +448,16 @@ def normalize_(cloud: Tensor, num_channels: int) -> Tensor:
 
 def _bands(images: Tensor, halvings: int, is_residual: bool) -> Iterator[Tensor]:
     """One pyramid level of successive batches, float32 [n, C, h, w]."""
-    batch_size = max(1, BATCH_ELEMENTS // images[0].numel())
-    for batch in images.split(batch_size):
+    for batch in _batches(images):
         level = batch.float()
         for _ in range(halvings):
             level = reduce(level)
         yield level if is_residual else level - expand(reduce(level))
+
+
+def _batches(images: Tensor) -> tuple[Tensor, ...]:
+    """As many images at a time as have `BATCH_ELEMENTS`."""
+    return images.split(max(1, BATCH_ELEMENTS // images[:1].numel()))
 
 
 # --- Distance -----------------------------------------------------------------------------------------------
@@ -392,11 +566,9 @@ def _check_float(images: Tensor, grid: tuple[int, int]) -> None:
 def _check_images(name: str, images: Tensor, grid: tuple[int, int]) -> None:
     if not _has_grid(images, grid) or images.shape[1] not in CHANNELS:
         raise UserError(f"{name} are {list(images.shape)}; valid: {_shape(grid)} with C = 1, 3 or 4")
-    if len(images) < MIN_IMAGES:
-        raise UserError(f"{name} are {len(images)} images; valid: {MIN_IMAGES} or more (better thousands)")
     if images.dtype != torch.uint8 and not images.is_floating_point():
         raise UserError(f"{name} are {images.dtype}; valid: torch.uint8 or a floating type, in [0, 255]")
-    if images.is_floating_point():
+    if images.is_floating_point() and len(images):
         low, high = (bound.item() for bound in images.detach().aminmax())
         if not (low >= 0 and high <= 255):  # also catches NaN
             raise UserError(f"{name} lie in [{low:g}, {high:g}]; valid: [0, 255]")

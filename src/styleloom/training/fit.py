@@ -26,6 +26,7 @@ from styleloom.sampling import Sampler, grid
 from styleloom.training.events import EventWriter
 from styleloom.training.phases import Stats
 from styleloom.training.run_dir import RunDirectory, check_changes
+from styleloom.training.run_metrics import PREFIX, RunMetrics, has_metrics
 from styleloom.training.trainer import Trainer
 from styleloom.types import GrowthState
 
@@ -74,6 +75,7 @@ def start(
     """A new run with its first state, so that it can be resumed from the first moment."""
     RunDirectory(path).check_free()
     trainer = Trainer(experiment, dataset, device, workers, cache_gib)
+    RunMetrics(trainer, [])  # what cannot be measured is refused before there is a run
     run = RunDirectory.create(path)
     try:
         columns, rows = sheet_shape(trainer.experiment.generator.size)
@@ -151,10 +153,10 @@ def fit(
     Returns:
         Whether the experiment is complete.
     """
-    loop = _Loop(trainer, run, report or (lambda line: None))
     total = trainer.experiment.total_kimg * 1000
     deadline = time.monotonic() + max_minutes * 60
     with StopRequest() as stop, EventWriter(run.path, trainer.images_seen) as events:
+        loop = _Loop(trainer, run, report or (lambda line: None), lambda: stop.requested)
         if trainer.step_count == 0:
             loop.pictures()
         while trainer.images_seen < total:
@@ -169,7 +171,7 @@ def fit(
             done = trainer.images_seen >= total
             last = done or stop.requested or time.monotonic() > deadline
             if last or loop.due():
-                events.write(loop.tick(last), trainer.images_seen)
+                events.write(loop.tick(last, done), trainer.images_seen)
             if last:
                 return done
     return True
@@ -178,12 +180,19 @@ def fit(
 class _Loop:
     """Clock and accumulated statistics between ticks."""
 
-    def __init__(self, trainer: Trainer, run: RunDirectory, report: Report) -> None:
-        self.trainer, self.run, self.report = trainer, run, report
+    def __init__(
+        self,
+        trainer: Trainer,
+        run: RunDirectory,
+        report: Report,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.trainer, self.run, self.report, self.stopping = trainer, run, report, stopping
         self.sums: dict[str, list[Tensor]] = defaultdict(list)
         lines = run.read_stats()
         self.ticks = lines[-1]["tick"] + 1 if lines else 0
-        self.best = min((line["swd"] for line in lines if _counts(line)), default=math.inf)
+        self.metrics = RunMetrics(trainer, lines)
+        self.best = min((self.metrics.judge.score(line) for line in lines), default=math.inf)
         self.seconds_before = lines[-1]["sec_total"] if lines else 0.0
         self.began = time.monotonic()
         self.images_before = trainer.images_seen
@@ -221,8 +230,8 @@ class _Loop:
         every = trainer.experiment.run.tick_kimg(resolution) * 1000 * ticks
         return trainer.images_seen // every > self.images_before // every
 
-    def tick(self, last: bool) -> dict[str, Any]:
-        """Record statistics; save pictures, snapshot and state when they are due."""
+    def tick(self, last: bool, complete: bool = False) -> dict[str, Any]:
+        """Record statistics; save pictures, metrics, snapshot and state when they are due."""
         trainer, run, options = self.trainer, self.run, self.trainer.experiment.run
         line: dict[str, Any] = {
             "tick": self.ticks,
@@ -241,8 +250,10 @@ class _Loop:
             line[name] = _finite(torch.stack([v.float() for v in values]).mean().item())
         if last or self.due(options.sample_every):
             self.pictures()
-        if last or self.due(options.snapshot_every):
-            line["swd"] = self.snapshot()
+        if self.metrics.due(complete):
+            line |= self.metrics.measure(self.measuring, self.stopping)
+        if last or self.due(options.snapshot_every) or has_metrics(line):
+            self.snapshot(line)
         run.append_stats(line)
         if last or self.due(options.state_every):
             save_state(trainer, run)
@@ -264,20 +275,28 @@ class _Loop:
                 images = F.interpolate(images, size, mode="nearest")
             self.run.save_image(f"fakes-{kind}-{name}", grid(images, columns))
 
-    def snapshot(self) -> float | None:
-        """Save the averaged generator; with `swd_images`, measure it and, at full size, keep the best."""
+    def measuring(self, what: str, done: int, total: int) -> None:
+        """Tell how far a metric is."""
+        seen = self.trainer.images_seen
+        self.report({"images_seen": seen, "images_per_sec": 0.0, "measuring": (what, done, total)})
+
+    def snapshot(self, line: dict[str, Any]) -> None:
+        """Save the averaged generator with what `line` says of it; with `swd_images`, measure that as well.
+
+        The best one, among those of full size, is kept besides.
+        """
         trainer, options = self.trainer, self.trainer.experiment.run
         info: dict[str, Any] = {"images_seen": trainer.images_seen, "data": trainer.data_record()}
-        value = None
+        info |= {name: value for name, value in line.items() if name.startswith(PREFIX)}
         side = trainer.current_resolution(trainer.images_seen)
+        line["swd"] = None
         if options.swd_images and min(trainer.experiment.generator.size_at(side)) >= SWD_PX:
-            value = run_swd(trainer, options.swd_images).average
-            info["swd"] = value
-        if value is not None and trainer.growth is None and value < self.best:
-            self.best = value
+            line["swd"] = info["swd"] = run_swd(trainer, options.swd_images).average
+        score = self.metrics.judge.score(line)
+        if score < self.best:
+            self.best = score
             self.run.save_best(trainer.ema, trainer.experiment, info)
         self.run.save_snapshot(trainer.ema, trainer.experiment, info, options.keep_snapshots)
-        return value
 
 
 def sheet_shape(size: tuple[int, int]) -> tuple[int, int]:
@@ -325,11 +344,6 @@ def peak_memory_gib(device: torch.device) -> float | None:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
-
-
-def _counts(line: dict[str, Any]) -> bool:
-    """Whether a line's distance is one of full size, which alone may be the best."""
-    return line.get("swd") is not None and line.get("level") is None
 
 
 def _finite(value: float) -> float | None:

@@ -1,0 +1,296 @@
+"""`styleloom evaluate` and `styleloom metrics`: how good a generator is, by which definition, how sure."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+from rich.table import Table
+
+from styleloom import sampling
+from styleloom.atomic import write_text
+from styleloom.cli.progress import EvaluationProgress
+from styleloom.cli.report import console, print_json, progress_console
+from styleloom.data.dataset import ImageDataset, open_dataset
+from styleloom.data.sources import EMBEDDED as EMBEDDED_DATA
+from styleloom.data.sources import INDEX_NAME, open_source
+from styleloom.errors import UserError
+from styleloom.metrics.cache import StatisticsCache, default_folder
+from styleloom.metrics.classifiers import load_classifiers
+from styleloom.metrics.collect import Networks
+from styleloom.metrics.definitions import KINDS, Definition, parse_all
+from styleloom.metrics.image_sets import MAX_REPEATS, DatasetImages, FileImages
+from styleloom.metrics.processes import Processes
+from styleloom.metrics.real_statistics import Reals
+from styleloom.metrics.run_history import evaluate_run
+from styleloom.metrics.suite import Evaluation, Subject
+from styleloom.metrics.weights import sha256_of
+from styleloom.models import EMBEDDED as EMBEDDED_MODELS
+from styleloom.precision import resolve_device
+from styleloom.snapshot import load as load_snapshot
+from styleloom.training.run_dir import RunDirectory
+
+DEFAULT_METRICS = "fd10k_lite0,kid10k_lite0,pr10k3_lite0"
+"""Those that need no download."""
+
+
+@dataclass
+class Evaluate:
+    """Measure a generator, or a set of images, with the metrics of the papers."""
+
+    subject: tyro.conf.Positional[str]
+    """A snapshot, an embedded model (emoji-64), a run directory (all its snapshots), or images: a folder, a
+    zip, an archive, an embedded set (emoji)."""
+    data: str | None = None
+    """Real images to compare with: an archive, a folder or zip of images, or an embedded set: emoji."""
+    metrics: str = DEFAULT_METRICS
+    """Names separated by commas; `styleloom metrics` lists them."""
+    repeats: int = 1
+    """Measure so many times with new latents: mean, standard deviation and 95 % interval."""
+    seed: int = 0
+    """Of latents and subsets. Image i of the first repeat is that of `generate --seeds i` when this is 0."""
+    mirror: Literal["auto", "on", "off"] = "auto"
+    """Whether reals are flipped at random, as the authors do where training did; auto asks the snapshot."""
+    classifiers: Path | None = None
+    """Folder of `styleloom train-classifiers`, for separability."""
+    weights: tyro.conf.UseAppendAction[list[Path]] = field(default_factory=list)
+    """A file of feature weights that is not in its usual place. May be repeated."""
+    batch: int | None = None
+    """Images at once; it changes results by rounding alone."""
+    device: str = "auto"
+    """auto, cpu, cuda, mps."""
+    cache: Path | None = None
+    """Folder for statistics of real images; by default the user's cache."""
+    no_cache: bool = False
+    """Neither use nor keep statistics of real images."""
+    out: Path | None = None
+    """JSON file to write, with everything needed to repeat the evaluation."""
+    json: bool = False
+    """Print the JSON document instead of a table."""
+
+    def run(self) -> int:
+        """Measure; 0. Under torchrun the processes share the work, and the first one reports."""
+        definitions = parse_all(self.metrics)
+        for name in ("batch", "repeats"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"--{name}: {value} is not valid, at least 1")
+        if self.seed < 0 or self.seed + self.repeats > MAX_REPEATS:
+            raise UserError(f"--seed: {self.seed} is not valid, 0 to {MAX_REPEATS - self.repeats}")
+        if self.out is not None and self.out.is_dir():
+            raise UserError(f"--out: {self.out} is a folder; give the name of a JSON file")
+        processes = Processes.join()
+        try:
+            document = self._document(definitions, processes)
+        finally:
+            processes.leave()
+        if processes.collects:
+            if self.out is not None:
+                write_text(self.out, json.dumps(document, indent=2, allow_nan=False) + "\n")
+            self._report(document)
+        return 0
+
+    def _document(self, definitions: tuple[Definition, ...], processes: Processes) -> dict[str, Any]:
+        with EvaluationProgress(enabled=processes.collects) as progress:
+            evaluation = Evaluation(
+                definitions,
+                Networks(self._device(processes), self._weights()),
+                cache=StatisticsCache(None if self.no_cache else self.cache or default_folder()),
+                processes=processes,
+                seed=self.seed,
+                batch=self.batch,
+                progress=progress,
+            )
+            device = str(evaluation.networks.device)
+            if self.classifiers is not None:
+                evaluation.classifiers = load_classifiers(self.classifiers, device)
+            run = RunDirectory(self.subject)
+            if (run.path / "experiment.json").exists():
+                return evaluate_run(
+                    evaluation, run, lambda path: self._snapshot(path, evaluation), self.repeats
+                )
+            return evaluation.run(self._subject(evaluation), self.repeats)
+
+    def _device(self, processes: Processes) -> Any:
+        import torch
+
+        device = resolve_device(self.device)
+        if device.type == "cuda" and device.index is None and processes.size > 1:
+            return torch.device("cuda", processes.local_rank % torch.cuda.device_count())
+        return device
+
+    def _weights(self) -> dict[str, Path]:
+        for path in self.weights:
+            if not path.is_file():
+                raise UserError(f"--weights: there is no file {path}")
+        return {path.name: path for path in self.weights}
+
+    # ---- what is measured, and with what it is compared
+
+    def _subject(self, evaluation: Evaluation) -> Subject:
+        path = Path(self.subject)
+        if self.subject in EMBEDDED_MODELS or path.suffix == ".safetensors":
+            return self._snapshot(path, evaluation)
+        if self.mirror == "on":
+            raise UserError("--mirror on: the training of images that are given as files is not known")
+        source = _images(self.subject, None, _data_channels(self.data))
+        images = DatasetImages(source) if isinstance(source, ImageDataset) else source
+        channels, height, _ = images.shape
+        reals = None if self.data is None else Reals(_images(self.data, height, channels), seed=self.seed)
+        return Subject(self.subject, {"kind": "images", "path": self.subject}, images, reals)
+
+    def _snapshot(self, path: Path, evaluation: Evaluation) -> Subject:
+        snapshot = load_snapshot(path)
+        sampler = sampling.Sampler.of(snapshot, str(evaluation.networks.device), "fp32")
+        experiment = snapshot.experiment
+        reals = None
+        if self.data is not None:
+            source = _images(self.data, experiment.resolution, experiment.generator.channels)
+            if isinstance(source, ImageDataset) and sampler.growth is not None:
+                source = source.at(sampler.resolution)  # a run that is still growing
+            trained = experiment.data.mirror == "horizontal"
+            mirror = {"auto": trained, "on": True, "off": False}[self.mirror]
+            reals = Reals(source, mirror, self.seed)
+        record = {
+            "kind": "snapshot",
+            "path": str(path),
+            "sha256": sha256_of(EMBEDDED_MODELS.get(str(path), path)),
+            "experiment": experiment.name,
+            "info": snapshot.info,
+        }
+        return Subject(str(path), record, sampler, reals)
+
+    # ---- the report
+
+    def _report(self, document: dict[str, Any]) -> None:
+        if self.json:
+            print_json(document)
+            return
+        out = console()
+        for part in document.get("snapshots", [document]):
+            out.print(table(part), soft_wrap=True)
+        for line in notes(document, self.out):
+            out.print(line, highlight=False, soft_wrap=True)
+
+
+def _data_channels(data: str | None) -> int:
+    """Channels that files are read with: those of the archive they are compared with, else 3."""
+    if data is None or not _is_archive(data):
+        return 3
+    dataset = open_dataset(data)
+    with contextlib.closing(dataset):
+        return dataset.channels
+
+
+def _images(name: str, resolution: int | None, channels: int) -> ImageDataset | FileImages:
+    """An archive or embedded set, or files as they are; an embedded set at `resolution` px."""
+    if name in EMBEDDED_DATA:
+        return open_dataset(name, resolution)
+    return open_dataset(name) if _is_archive(name) else FileImages(open_source(name), channels)
+
+
+def _is_archive(name: str) -> bool:
+    if name in EMBEDDED_DATA:
+        return True
+    try:
+        with zipfile.ZipFile(name) as archive:
+            return INDEX_NAME in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def table(document: dict[str, Any]) -> Table:
+    """Every value of an evaluation, with what is known of its uncertainty."""
+    shown = Table(
+        "metric",
+        "value",
+        "±",
+        "95 % interval",
+        "better",
+        title=document["subject"]["path"],
+        title_justify="left",
+    )
+    for entry in document["metrics"].values():
+        for label, value in entry["values"].items():
+            error = value["standard_errors"][0]
+            spread = "" if error is None else f"{error:.2g} (standard error)"
+            if value["std"] is not None:
+                spread = f"{value['std']:.2g} (deviation of {value['n']})"
+            interval = "" if value["low"] is None else f"{value['low']:.5g} to {value['high']:.5g}"
+            shown.add_row(label, f"{value['mean']:.5g}", spread, interval, entry["better"] or "")
+    return shown
+
+
+def notes(document: dict[str, Any], out: Path | None) -> list[str]:
+    """What a reader of the table should know besides."""
+    first = document.get("snapshots", [document])[0]
+    lines = []
+    for name, entry in first["metrics"].items():
+        if "reals" in entry:
+            reals = entry["reals"]
+            count = reals["count"]
+            again = f" ({count:,} images, some of them several times)" if reals["used"] > count else ""
+            mirrored = ", mirrored at random" if reals.get("mirror") else ""
+            lines.append(
+                f"{name}: {reals['used']:,} real images of {reals['name']}{again}{mirrored}, "
+                f"{reals['statistics']}"
+            )
+    if "best" in document:
+        best = document["best"]
+        lines.append(f"best by {best['metric']}: {best['snapshot']} ({best['value']:.5g})")
+    if "stability" in document:
+        lines += [f"change between snapshots: see stability in the JSON document ({out or '--json, --out'})"]
+    return lines + ([f"written to {out}"] if out else [])
+
+
+@dataclass
+class Metrics:
+    """List the metrics that `styleloom evaluate` knows."""
+
+    json: bool = False
+    """Print one JSON document."""
+
+    def run(self) -> int:
+        """List; 0."""
+        if self.json:
+            print_json(
+                {
+                    name: {
+                        "examples": kind.example.split(", "),
+                        "num": kind.num,
+                        "definition": kind.text,
+                        "network": kind.network,
+                        "better": kind.better,
+                        "needs_reals": kind.needs_reals,
+                        "needs_generator": kind.needs_generator,
+                    }
+                    for name, kind in KINDS.items()
+                }
+            )
+            return 0
+        shown = Table("examples", "default", "network", "better", "needs", "what it is")
+        for kind in KINDS.values():
+            needs = [
+                word for word, yes in (("data", kind.needs_reals), ("generator", kind.needs_generator)) if yes
+            ]
+            shown.add_row(
+                kind.example,
+                f"{kind.num:,}",
+                kind.network or "",
+                kind.better or "",
+                ", ".join(needs),
+                kind.text,
+            )
+        console().print(shown)
+        progress_console().print(
+            "A number in a name counts images, pairs or samples: fid10k. A last word names the feature "
+            "network: kid10k_lite0; `styleloom features list` lists those.",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return 0

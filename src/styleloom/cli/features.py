@@ -1,0 +1,157 @@
+"""`styleloom features list`, `styleloom features fetch` and `styleloom features check`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import rich.progress
+import tyro
+from rich.markup import escape
+from rich.table import Table
+
+from styleloom.cli.report import console, print_json, progress_console
+from styleloom.errors import UserError
+from styleloom.metrics import features, weights
+from styleloom.metrics.weights import WeightFile
+
+HASH_SHOWN = 12
+"""Digits of a SHA-256 in tables; --json has them all."""
+
+
+@dataclass
+class FeaturesList:
+    """List the networks of metrics, their weights, and which of these are here."""
+
+    json: bool = False
+    """Print one JSON document instead of a table."""
+
+    def run(self) -> int:
+        """List on stdout. Returns 0."""
+        networks = {name: features.entry(name) for name in features.names()}
+        if self.json:
+            documents = [_network_document(name, entry) for name, entry in networks.items()]
+            print_json({"folder": str(weights.folder()), "networks": documents})
+            return 0
+        table = Table("network", "weights", "size", "licence", "SHA-256", "present")
+        for name, entry in networks.items():
+            for file in entry.weights:
+                table.add_row(*map(escape, _cells(name, file)))
+            if not entry.weights:
+                table.add_row(escape(name), "none")
+        console().print(table)
+        for name, entry in networks.items():
+            print(f"{name}: {entry.description}")
+        print(f"folder of weights: {weights.folder()}")
+        return 0
+
+
+@dataclass
+class FeaturesFetch:
+    """Download the weights of networks; each file is verified by its SHA-256."""
+
+    names: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Networks; see styleloom features list."""
+    all: bool = False
+    """Those of every network."""
+    json: bool = False
+    """Print one JSON document instead of a report."""
+
+    def run(self) -> int:
+        """Fetch; paths on stdout, progress on stderr. Returns 0. Raises UserError."""
+        if bool(self.names) == self.all:
+            raise UserError("names: give the networks to fetch, or --all")
+        paths: dict[str, str] = {}
+        for file in _files(features.names() if self.all else self.names):
+            with _progress(file.file) as progress:
+                paths[file.file] = str(weights.fetch(file, progress))
+            if not self.json:
+                print(f"{file.file}: {paths[file.file]}")
+        if self.json:
+            print_json({"files": [{"file": file, "path": path} for file, path in paths.items()]})
+        return 0
+
+
+@dataclass
+class FeaturesCheck:
+    """Compare the weights that are here with their SHA-256."""
+
+    names: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Networks; every one by default."""
+    json: bool = False
+    """Print one JSON document instead of a report."""
+
+    def run(self) -> int:
+        """Check; report on stdout. Returns 0, or 1 when a file is here and wrong; absent is no failure."""
+        documents = [_check(file) for file in _files(self.names or features.names())]
+        if self.json:
+            print_json({"files": documents})
+        else:
+            for found in documents:
+                print(f"{found['file']}: {_verdict(found)}")
+        return int(any(found["status"] == "wrong" for found in documents))
+
+
+def _files(names: Iterable[str]) -> list[WeightFile]:
+    """Weights of the networks, each once. Raises UserError for an unknown name."""
+    return list(dict.fromkeys(file for name in names for file in features.entry(name).weights))
+
+
+def _cells(name: str, file: WeightFile) -> tuple[str, ...]:
+    """A row of the table."""
+    present = "no" if weights.locate(file) is None else "yes"
+    return name, file.file, _size(file.num_bytes), file.licence, f"{file.sha256[:HASH_SHOWN]}…", present
+
+
+def _network_document(name: str, entry: features.NetworkEntry) -> dict[str, Any]:
+    return {
+        "name": name,
+        "suffix": entry.suffix,
+        "description": entry.description,
+        "licence": entry.licence,
+        "features": entry.features is not None,
+        "distance": entry.distance is not None,
+        "default_layer": entry.default_layer,
+        "logits_layer": entry.logits_layer,
+        "weights": [{**asdict(file), "path": _text(weights.locate(file))} for file in entry.weights],
+    }
+
+
+def _check(file: WeightFile) -> dict[str, Any]:
+    """Status "ok", "wrong" or "absent" of a file, where it lies, and its hash."""
+    path = weights.locate(file)
+    found = None if path is None else weights.sha256_of(path)
+    status = "absent" if found is None else "ok" if found == file.sha256 else "wrong"
+    return {
+        "file": file.file,
+        "status": status,
+        "path": _text(path),
+        "sha256": found,
+        "expected_sha256": file.sha256,
+    }
+
+
+def _verdict(found: dict[str, Any]) -> str:
+    if found["status"] == "wrong":
+        return f"wrong: {found['path']} has SHA-256 {found['sha256']}, expected {found['expected_sha256']}"
+    return found["status"] if found["path"] is None else f"{found['status']}: {found['path']}"
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:.1f} kB"
+
+
+@contextlib.contextmanager
+def _progress(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar of bytes on stderr, gone when done."""
+    columns = (*rich.progress.Progress.get_default_columns(), rich.progress.DownloadColumn())
+    with rich.progress.Progress(*columns, console=progress_console(), transient=True) as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

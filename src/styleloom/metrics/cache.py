@@ -1,0 +1,75 @@
+"""Statistics of real images, kept between evaluations.
+
+A statistic is stored under everything that it depends on: the images (content, recipe, shape, rule, seed),
+the feature network (weights and resize rule), the layer, what is kept and of how many images. The same
+description is stored inside the file and compared on reading, so that statistics of other images cannot be
+taken by accident, whatever a file is called.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from styleloom.errors import UserError
+from styleloom.metrics.weights import user_cache
+from styleloom.snapshot import read_tensors, write_tensors
+
+FORMAT, VERSION = "styleloom-statistics", 1
+
+
+def default_folder() -> Path | None:
+    """The folder of the environment variable STYLELOOM_STATISTICS, where "none" keeps nothing; else
+    `statistics` in the user's cache."""
+    given = os.environ.get("STYLELOOM_STATISTICS")
+    if given:
+        return None if given == "none" else Path(given)
+    return user_cache() / "styleloom" / "statistics"
+
+
+@dataclass(frozen=True)
+class StatisticsCache:
+    """Tensors under a description.
+
+    Args:
+        folder: where they are; None keeps nothing.
+    """
+
+    folder: Path | None
+
+    def path(self, key: Mapping[str, Any]) -> Path:
+        """The file of a description, with a folder or without."""
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        return (self.folder or Path()) / f"{digest[:32]}.safetensors"
+
+    def get(self, key: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The tensors of exactly this description, and on what they were made; None where there are none.
+
+        A damaged or foreign file counts as none, and is mentioned on stderr.
+        """
+        path = self.path(key)
+        if self.folder is None or not path.exists():
+            return None
+        try:
+            tensors, document = read_tensors(path, FORMAT)
+        except UserError as error:
+            print(f"note: statistics are made anew: {error}", file=sys.stderr)
+            return None
+        if document.get("key") != json.loads(json.dumps(key)):
+            print(f"note: statistics are made anew: {path} holds those of something else", file=sys.stderr)
+            return None
+        return tensors, dict(document["made"])
+
+    def put(self, key: Mapping[str, Any], tensors: Mapping[str, Tensor], made: Mapping[str, Any]) -> None:
+        """Keep tensors, with what they were made on (`environment.record`)."""
+        if self.folder is not None:
+            document = {"format": FORMAT, "version": VERSION, "key": key, "made": made}
+            write_tensors(self.path(key), tensors, document)

@@ -1,0 +1,182 @@
+"""One pass over a set of images for all that is wanted of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+from styleloom.metrics.features import as_rgb, load_distance, load_network
+from styleloom.metrics.image_sets import ImageSet
+from styleloom.metrics.moments import Moments, Rows
+from styleloom.metrics.ms_ssim import ms_ssim
+from styleloom.metrics.processes import Processes, blocks
+from styleloom.metrics.swd import Descriptors
+from styleloom.sampling import PIXELS_PER_BATCH
+from styleloom.types import FeatureNetwork, PerceptualDistance
+
+MAX_BATCH = 64
+"""Images at once where none are asked for; fewer where they are large."""
+
+Keep: TypeAlias = Literal["moments", "rows", "descriptors", "similarities"]
+"""Mean and covariance of features; the features; patches of the images; MS-SSIM of pairs of neighbours."""
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and of how much."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A statistic of the first `count` images of a set.
+
+    Args:
+        keep: what.
+        count: images.
+        network, layer: of features; empty where the images themselves are looked at.
+    """
+
+    keep: Keep
+    count: int
+    network: str = ""
+    layer: str = ""
+
+
+class Statistic(Protocol):
+    """What takes features or images batch by batch."""
+
+    def add(self, batch: Tensor, /) -> None:
+        """Features [N, D], or images uint8 [N, C, H, W]."""
+        ...
+
+
+class Similarities:
+    """MS-SSIM of images 0 and 1, 2 and 3, ..."""
+
+    def __init__(self) -> None:
+        self._odd: Tensor | None = None
+        self._values: list[Tensor] = []
+
+    def add(self, batch: Tensor) -> None:
+        """uint8 [N, C, H, W]."""
+        images = batch if self._odd is None else torch.cat([self._odd, batch])
+        pairs = len(images) // 2 * 2
+        self._odd = images[pairs:] if pairs < len(images) else None
+        if pairs:
+            self._values.append(ms_ssim(images[0:pairs:2], images[1:pairs:2]).cpu())
+
+    @property
+    def values(self) -> Tensor:
+        """One for each pair [N]."""
+        return torch.cat(self._values)
+
+
+@dataclass
+class Networks:
+    """Feature networks and distances of an evaluation, each loaded when it is first needed.
+
+    Args:
+        device: where they are.
+        weights: paths of weight files that are not in their usual place, by file name.
+    """
+
+    device: torch.device
+    weights: Mapping[str, Path] = field(default_factory=dict)
+    _features: dict[str, FeatureNetwork] = field(default_factory=dict)
+    _distances: dict[str, PerceptualDistance] = field(default_factory=dict)
+
+    def features(self, name: str) -> FeatureNetwork:
+        """The network called `name`. Raises UserError where its weights are absent."""
+        if name not in self._features:
+            self._features[name] = load_network(name, self.device, self.weights)
+        return self._features[name]
+
+    def distance(self, name: str) -> PerceptualDistance:
+        """The distance called `name`. Raises UserError where its weights are absent."""
+        if name not in self._distances:
+            self._distances[name] = load_distance(name, self.device, self.weights)
+        return self._distances[name]
+
+    def identities(self) -> dict[str, Any]:
+        """What was used."""
+        return {
+            "features": {name: network.identity for name, network in self._features.items()},
+            "distances": {name: distance.identity for name, distance in self._distances.items()},
+        }
+
+
+@dataclass
+class Collector:
+    """Passes over sets of images.
+
+    Args:
+        networks: where features come from.
+        processes: among which the images of a set are shared.
+        batch: images at once; None for a batch that suits their size.
+        progress: told what is being done.
+        open_files: closes the temporary files of statistics in the end.
+    """
+
+    networks: Networks
+    processes: Processes
+    batch: int | None
+    progress: Progress
+    open_files: contextlib.ExitStack
+
+    def batch_for(self, images: ImageSet) -> int:
+        """Images at once."""
+        _, height, width = images.shape
+        return self.batch or max(1, min(MAX_BATCH, PIXELS_PER_BATCH // (height * width)))
+
+    def collect(self, images: ImageSet, wants: set[Wanted], what: str) -> dict[Wanted, Statistic]:
+        """Statistics of the first images of a set, each image made and looked at once.
+
+        They are filled where `processes.collects`; elsewhere they stay empty. `what` is for the progress.
+        """
+        ordered = sorted(wants, key=repr)
+        statistics = {want: self._new(want, images) for want in ordered}
+        total = max(want.count for want in wants)
+        pixels = max((want.count for want in wants if not want.network), default=0)
+
+        def look(positions: range) -> dict[tuple[str, str], Tensor]:
+            found = images.images(positions)
+            result = {("", ""): found} if positions.start < pixels else {}
+            for name in {want.network for want in ordered if want.network}:
+                layers = {w.layer for w in ordered if w.network == name and w.count > positions.start}
+                if layers:
+                    batch = as_rgb(found.to(self.networks.device))
+                    features = self.networks.features(name).features(batch, sorted(layers))
+                    result |= {(name, layer): value.cpu() for layer, value in features.items()}
+            return result
+
+        done = 0
+        for result in self.processes.ordered(blocks(total, self.batch_for(images)), look):
+            for want, statistic in statistics.items():
+                if want.count > done:
+                    statistic.add(result[want.network, want.layer][: want.count - done])
+            done += len(next(iter(result.values())))
+            self.progress(what, done, total)
+        return statistics
+
+    def _new(self, want: Wanted, images: ImageSet) -> Statistic:
+        """An empty statistic."""
+        if want.keep == "similarities":
+            return Similarities()
+        if want.keep == "descriptors":
+            return self.open_files.enter_context(Descriptors(want.count, grid=grid_of(images)))
+        return Moments() if want.keep == "moments" else Rows(want.count)
+
+
+def grid_of(images: ImageSet) -> tuple[int, int]:
+    """Height and width of the lowest level, px, as `ImageDataset.grid`; of files, by their proportions."""
+    _, height, width = images.shape
+    if height == width:
+        return 4, 4
+    grid = (height, width)
+    while all(side % 2 == 0 and side >= 8 for side in grid):
+        grid = (grid[0] // 2, grid[1] // 2)
+    return grid

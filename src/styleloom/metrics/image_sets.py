@@ -1,0 +1,322 @@
+"""Sets of images that metrics compare: of a data set, of files, of a generator.
+
+An image is known by its position in the set: it depends on nothing else, so that blocks of any size, on any
+number of processes, hold the same images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from styleloom.data import reals
+from styleloom.data.conversion import BadImageError, pixels_as_they_are
+from styleloom.data.dataset import ImageDataset
+from styleloom.data.index import source_hash
+from styleloom.data.labels import MAX_LISTED
+from styleloom.data.loader import mirror_coins, permutation
+from styleloom.data.sources import Source
+from styleloom.errors import UserError
+from styleloom.metrics.style_mixing import mixed_images
+from styleloom.sampling import MAX_SEED, Sampler
+
+Shape: TypeAlias = tuple[int, int, int]
+"""Channels, height and width of an image, px."""
+
+Choice: TypeAlias = Literal["first", "random", "full"]
+"""Which images of a data set a metric takes; see `Rule`."""
+
+CHOICES: tuple[Choice, ...] = Choice.__args__  # type: ignore[attr-defined]
+
+SEEDS_PER_REPEAT = 2**20
+"""Repeat r of an evaluation with seed s takes the latents of seeds (s + r) 2^20, (s + r) 2^20 + 1, ..."""
+
+MAX_REPEATS = (MAX_SEED + 1) // SEEDS_PER_REPEAT
+"""Seed and number of repeats add up to so many at most."""
+
+_LABELS = 1  # random stream of a seed
+
+
+class ImageSet(Protocol):
+    """Images by position."""
+
+    name: str
+
+    @property
+    def shape(self) -> Shape:
+        """Of every image."""
+        ...
+
+    @property
+    def available(self) -> int | None:
+        """How many different images there are; None for as many as one likes."""
+        ...
+
+    def images(self, positions: range) -> Tensor:
+        """uint8 [N, C, H, W] of the images at `positions`."""
+        ...
+
+    def record(self) -> dict[str, Any]:
+        """What the set is, as JSON; equal records mean equal images."""
+        ...
+
+
+# ---- real images
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Which images of a data set stand for the reals, and how.
+
+    Args:
+        choice: "first" takes them in stored order, as the authors' code does, and begins again where the set
+            is smaller; "random" takes a random order, as StyleGAN words it; "full" is every image once.
+        mirror: flip each with probability 1/2, as the authors' code does where training did.
+    """
+
+    choice: Choice = "first"
+    mirror: bool = False
+
+
+class DatasetImages:
+    """Images of a data set.
+
+    Args:
+        dataset: at the resolution to compare at.
+        rule: which of them.
+        seed: of the coins of mirroring and of the random order.
+    """
+
+    def __init__(self, dataset: ImageDataset, rule: Rule | None = None, seed: int = 0) -> None:
+        self.dataset = dataset
+        self.rule = Rule() if rule is None else rule
+        self.seed = seed
+        self.name = dataset.name
+
+    @property
+    def shape(self) -> Shape:
+        """Of every image."""
+        return (self.dataset.channels, *self.dataset.size)
+
+    @property
+    def available(self) -> int:
+        """Images of the data set."""
+        return len(self.dataset)
+
+    def images(self, positions: range) -> Tensor:
+        """uint8 [N, C, H, W]; positions past the end begin again, with coins of their own."""
+        at = np.arange(positions.start, positions.stop, dtype=np.int64)
+        images = torch.from_numpy(self.dataset.images(self._indices(at)))
+        if self.rule.mirror:
+            images = reals.mirror(images, torch.from_numpy(mirror_coins(self.seed, at)))
+        return images
+
+    def _indices(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        size = len(self.dataset)
+        if self.rule.choice != "random":
+            return positions % size
+        epochs, places = np.divmod(positions, size)
+        orders = {int(epoch): permutation(self.seed, int(epoch), size) for epoch in np.unique(epochs)}
+        return np.array([orders[int(e)][p] for e, p in zip(epochs, places, strict=True)], np.int64)
+
+    def record(self) -> dict[str, Any]:
+        """Content, recipe and rule; the seed where it has a say."""
+        drawn = self.rule.mirror or self.rule.choice == "random"
+        return {
+            "kind": "data set",
+            "name": self.name,
+            "fingerprint": self.dataset.fingerprint,
+            "recipe": {
+                name: value
+                for name, value in vars(self.dataset.recipe).items()
+                if name in ("source", "source_sha256", "crop", "filter", "channels", "order", "tool_version")
+            },
+            "shape": list(self.shape),
+            "count": len(self.dataset),
+            "choice": self.rule.choice,
+            "mirror": self.rule.mirror,
+            **({"seed": self.seed} if drawn else {}),
+        }
+
+
+class FileImages:
+    """Images of a folder or zip of files, as they are: of one size, in the order of their names.
+
+    Args:
+        source: the files.
+        channels: 1 or 3; other files are converted. Transparency is composited on white.
+
+    Raises UserError naming every file that is no image or differs in size from most.
+    """
+
+    def __init__(self, source: Source, channels: int = 3) -> None:
+        self.source = source
+        self.name = source.name
+        self.names = sorted(source.names)
+        self.channels = channels
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            found = list(pool.map(self._look, self.names))
+        self._fingerprint = source_hash(
+            {name: digest for name, (digest, _) in zip(self.names, found, strict=True)}
+        )
+        self._size = _common_size(
+            self.name, {n: size for n, (_, size) in zip(self.names, found, strict=True)}
+        )
+
+    def _look(self, name: str) -> tuple[bytes, tuple[int, int] | str]:
+        """Hash of a file, and its height and width or what is wrong with it. Nothing is decoded yet."""
+        try:
+            data = self.source.read(name)
+        except (OSError, zipfile.BadZipFile) as error:
+            return bytes(32), f"cannot be read ({error})"
+        digest = hashlib.sha256(data).digest()
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientations that swap the sides
+                return digest, image.size if turned else image.size[::-1]
+        except Exception as error:  # what a decoder raises on damaged bytes is not enumerable
+            return digest, f"not an image ({error})"
+
+    @property
+    def shape(self) -> Shape:
+        """Of every image."""
+        return (self.channels, *self._size)
+
+    @property
+    def available(self) -> int:
+        """Number of files."""
+        return len(self.names)
+
+    def images(self, positions: range) -> Tensor:
+        """uint8 [N, C, H, W]. Raises UserError naming a file that cannot be decoded."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            arrays = list(pool.map(self._pixels, self.names[positions.start : positions.stop]))
+        return torch.from_numpy(np.stack(arrays))
+
+    def _pixels(self, name: str) -> NDArray[np.uint8]:
+        try:
+            return pixels_as_they_are(self.source.read(name), self.channels)
+        except (BadImageError, OSError, zipfile.BadZipFile) as error:
+            raise UserError(f"{self.name}: {name}: {error}") from error
+
+    def record(self) -> dict[str, Any]:
+        """Hash over the names and contents of the files."""
+        return {
+            "kind": "files",
+            "name": self.name,
+            "fingerprint": self._fingerprint,
+            "shape": list(self.shape),
+            "count": len(self.names),
+        }
+
+
+def _common_size(origin: str, found: dict[str, tuple[int, int] | str]) -> tuple[int, int]:
+    """The size of most files. Raises UserError listing those that differ or are no images."""
+    sizes = [size for size in found.values() if not isinstance(size, str)]
+    common = max(set(sizes), key=sizes.count, default=(0, 0))
+    wrong = [
+        f"{name}: {size if isinstance(size, str) else f'{size[1]}x{size[0]} px'}"
+        for name, size in found.items()
+        if size != common
+    ]
+    if wrong:
+        most = f"most are {common[1]}x{common[0]} px; " if sizes else ""
+        more = f"\n  … and {len(wrong) - MAX_LISTED} more" if len(wrong) > MAX_LISTED else ""
+        listing = "\n  ".join(wrong[:MAX_LISTED])
+        raise UserError(
+            f"{origin}: {len(wrong)} of {len(found)} images cannot be compared; {most}all must be of one "
+            f"size:\n  {listing}{more}"
+        )
+    return common
+
+
+# ---- generated images
+
+
+class GeneratedImages:
+    """Images of a generator: position p is the image of seed `first_seed` + p, without truncation.
+
+    Args:
+        sampler: the generator.
+        first_seed: of position 0.
+        labels: labels [K, D] among which each seed draws one, as those of the training images; for
+            generators that take labels.
+        num_latents: latents mixed in an image, at random crossover points (StyleGAN Table 2).
+    """
+
+    available = None
+
+    def __init__(
+        self, sampler: Sampler, first_seed: int = 0, labels: Tensor | None = None, num_latents: int = 1
+    ) -> None:
+        if sampler.generator.label_dim and labels is None:
+            raise UserError(
+                "labels: this generator needs them, as they occur in its data; give labelled --data"
+            )
+        self.sampler = sampler
+        self.first_seed = first_seed
+        self.num_latents = num_latents
+        self.name = "generated"
+        self._labels = labels if sampler.generator.label_dim else None
+
+    @property
+    def shape(self) -> Shape:
+        """Of every image."""
+        return (self.sampler.experiment.generator.channels, *self.sampler.size)
+
+    def seeds(self, positions: range) -> list[int]:
+        """The seeds of the images at `positions`."""
+        return [self.first_seed + position for position in positions]
+
+    def labels(self, seeds: list[int]) -> Tensor | None:
+        """One label [N, D] for each seed, as frequent as in the data; None without labels."""
+        if self._labels is None:
+            return None
+        draws = [np.random.default_rng((seed, _LABELS)).integers(len(self._labels)) for seed in seeds]
+        return self._labels[torch.as_tensor(draws)].to(self.sampler.generator.w_avg.device)
+
+    @torch.inference_mode()
+    def images(self, positions: range) -> Tensor:
+        """uint8 [N, C, H, W] on the CPU. Raises UserError where the generator makes NaN."""
+        seeds = self.seeds(positions)
+        images = mixed_images(self.sampler, seeds, self.num_latents, self.labels(seeds))
+        finite = images.isfinite().flatten(1).all(1)
+        if not finite.all():
+            bad = seeds[int((~finite).nonzero()[0])]
+            raise UserError(f"the generator makes NaN or infinite pixels, first with seed {bad}")
+        return reals.to_uint8(images).cpu()
+
+    def record(self) -> dict[str, Any]:
+        """Which seeds; the generator itself is described by who knows where it came from."""
+        return {
+            "kind": "generated",
+            "first_seed": self.first_seed,
+            "num_latents": self.num_latents,
+            "truncation": "none",
+            "noise": "drawn from each seed",
+            "shape": list(self.shape),
+            "labels": "as in the data" if self._labels is not None else "none",
+        }
+
+
+def first_seed(seed: int, repeat: int) -> int:
+    """Of the latents of a repeat."""
+    return (seed + repeat) * SEEDS_PER_REPEAT
+
+
+def labels_of(dataset: ImageDataset | None) -> Tensor | None:
+    """Every label [N, D] of a data set; None where there is none."""
+    if dataset is None or not dataset.label_dim:
+        return None
+    return torch.from_numpy(dataset.labels(np.arange(len(dataset))))

@@ -1,0 +1,94 @@
+"""Multi-scale structural similarity (Wang, Simoncelli & Bovik 2003), by which ProGAN measures variety."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from styleloom.errors import UserError
+
+WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Exponents of the scales, finest first (Wang et al. 2003, section 3.2)."""
+
+WINDOW_PX = 11
+WINDOW_SIGMA = 1.5
+K1, K2 = 0.01, 0.03
+RANGE = 255
+MIN_SIDE = 1 << (len(WEIGHTS) - 1)
+"""Least side of an image, px: that of the last scale is 1."""
+
+_MIDDLE = 128  # of the range; taken off before squares, which are then smaller and round less
+
+
+@torch.no_grad()
+def ms_ssim(a_u8: Tensor, b_u8: Tensor) -> Tensor:
+    """Similarity of pairs of images at five scales: 1 for equal images, towards 0 for unrelated ones.
+
+    Wang et al. 2003, eq. 7. ProGAN (section 5, appendix B) takes the mean over random pairs of generated
+    images: the higher, the less the images vary.
+
+    What the papers leave open:
+
+    - the product over the scales is taken for each colour channel by itself, then the mean over channels;
+    - a mean over the image that is negative counts as 0, since it has no power with a fraction;
+    - the window, 11 px with a deviation of 1.5 px, stays inside the image; where a scale is smaller than
+      that, the window is as large as the shorter side and its deviation as much smaller;
+    - from scale to scale, means of 2x2 pixels; an odd last row or column is left out.
+
+    Args:
+        a_u8, b_u8: uint8 [N, C, H, W], H and W at least 16.
+
+    Returns:
+        float32 [N] in [0, 1].
+
+    Raises:
+        UserError: another type, different shapes, or images too small for five scales.
+    """
+    for name, images in (("a_u8", a_u8), ("b_u8", b_u8)):
+        if images.dtype != torch.uint8 or images.ndim != 4:
+            raise UserError(f"{name}: {images.dtype} {list(images.shape)}; valid: torch.uint8 [N, C, H, W]")
+    if a_u8.shape != b_u8.shape:
+        raise UserError(f"a_u8 is {list(a_u8.shape)}, b_u8 {list(b_u8.shape)}; valid: the same")
+    if min(a_u8.shape[2:]) < MIN_SIDE:
+        raise UserError(f"images are {list(a_u8.shape[2:])} px; valid: {MIN_SIDE} px or more for MS-SSIM")
+    a, b = a_u8.float() - _MIDDLE, b_u8.float() - _MIDDLE
+    result = torch.ones(a.shape[:2], device=a.device)
+    for scale, weight in enumerate(WEIGHTS):
+        if scale:
+            a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
+        luminance, contrast = _similarity(a, b)
+        term = luminance * contrast if scale == len(WEIGHTS) - 1 else contrast
+        result *= term.mean(dim=(2, 3)).clamp_min(0).pow(weight)
+    return result.mean(dim=1)
+
+
+def _similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Of luminance, and of contrast and structure together, at each place of the window: [N, C, h, w].
+
+    Wang et al. 2003, eqs. 2 to 4, with C3 = C2 / 2. Images are float, less `_MIDDLE`.
+    """
+    size = min(WINDOW_PX, *a.shape[2:])
+    window = _gaussian(size, WINDOW_SIGMA * size / WINDOW_PX).to(a)
+    mean_a, mean_b, square_a, square_b, product = (
+        _blur(images, window) for images in (a, b, a * a, b * b, a * b)
+    )
+    variances = (square_a - mean_a * mean_a) + (square_b - mean_b * mean_b)
+    covariance = product - mean_a * mean_b
+    c1, c2 = (K1 * RANGE) ** 2, (K2 * RANGE) ** 2
+    contrast = (2 * covariance + c2) / (variances + c2)
+    mean_a, mean_b = mean_a + _MIDDLE, mean_b + _MIDDLE
+    return (2 * mean_a * mean_b + c1) / (mean_a * mean_a + mean_b * mean_b + c1), contrast
+
+
+def _gaussian(size: int, sigma: float) -> Tensor:
+    """float32 [size], symmetric, sum 1."""
+    places = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+    return (-0.5 * (places / sigma) ** 2).softmax(dim=0).float()
+
+
+def _blur(images: Tensor, window: Tensor) -> Tensor:
+    """Windowed means [N, C, H, W] to [N, C, H - size + 1, W - size + 1]: along columns, then along rows."""
+    flat = images.flatten(0, 1)[:, None]
+    blurred = F.conv2d(F.conv2d(flat, window[None, None, :, None]), window[None, None, None])
+    return blurred[:, 0].unflatten(0, images.shape[:2])

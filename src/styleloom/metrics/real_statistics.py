@@ -1,0 +1,102 @@
+"""Statistics of real images: from earlier in the evaluation, from the cache, or computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from styleloom import environment
+from styleloom.data.dataset import ImageDataset
+from styleloom.metrics.cache import StatisticsCache
+from styleloom.metrics.collect import Collector, Statistic, Wanted
+from styleloom.metrics.image_sets import Choice, DatasetImages, FileImages, ImageSet, Rule, labels_of
+from styleloom.metrics.set_metrics import restore, tensors
+from styleloom.sampling import Tensor
+
+
+@dataclass(frozen=True)
+class Reals:
+    """Real images to compare with.
+
+    Args:
+        source: a data set at the resolution to compare at, or files.
+        mirror: whether training mirrored them, which the rules "first" and "random" repeat.
+        seed: of mirroring and of random order.
+    """
+
+    source: ImageDataset | FileImages
+    mirror: bool = False
+    seed: int = 0
+
+    def images(self, choice: Choice) -> ImageSet:
+        """By the rule that a metric asks for. Files are taken in order, whatever the rule."""
+        if isinstance(self.source, FileImages):
+            return self.source
+        return DatasetImages(self.source, Rule(choice, self.mirror and choice != "full"), self.seed)
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Every label [N, D]; None where there are none."""
+        return None if isinstance(self.source, FileImages) else labels_of(self.source)
+
+
+@dataclass
+class RealStatistics:
+    """Statistics of real images, each made once.
+
+    Args:
+        reals: the images.
+        collector: makes statistics.
+        cache: keeps those of features between evaluations.
+    """
+
+    reals: Reals
+    collector: Collector
+    cache: StatisticsCache
+    _found: dict[tuple[Choice, Wanted], Statistic] = field(default_factory=dict)
+    _origin: dict[tuple[Choice, Wanted], dict[str, Any]] = field(default_factory=dict)
+
+    def get(self, choice: Choice, want: Wanted) -> Statistic:
+        """One that `prepare` was told of."""
+        return self._found[choice, want]
+
+    def record(self, choice: Choice, want: Wanted) -> dict[str, Any]:
+        """Which images a statistic is of, and where and on what it was made."""
+        return self.reals.images(choice).record() | {"used": want.count} | self._origin[choice, want]
+
+    def prepare(self, choice: Choice, wants: set[Wanted]) -> None:
+        """Have these statistics: what is neither here nor in the cache is made in one pass, and kept."""
+        images = self.reals.images(choice)
+        missing: set[Wanted] = set()
+        for want in sorted(wants, key=repr):
+            if (choice, want) not in self._origin and not self._from_cache(choice, want, images):
+                missing.add(want)
+        if not missing:
+            return
+        made = environment.record(self.collector.networks.device)
+        for want, statistic in self.collector.collect(images, missing, "real images").items():
+            self._found[choice, want] = statistic
+            self._origin[choice, want] = {"statistics": "computed", "made": made}
+            if want.network and self.collector.processes.collects:
+                self.cache.put(self._key(images, want), tensors(statistic), made)
+
+    def _from_cache(self, choice: Choice, want: Wanted, images: ImageSet) -> bool:
+        """The first process looks; all of them do as it found."""
+        processes = self.collector.processes
+        kept = self.cache.get(self._key(images, want)) if want.network and processes.collects else None
+        if not processes.agree(kept is not None):
+            return False
+        self._origin[choice, want] = {"statistics": "cached", "made": {} if kept is None else kept[1]}
+        if kept is not None:
+            self._found[choice, want] = restore(want, kept[0])
+        return True
+
+    def _key(self, images: ImageSet, want: Wanted) -> dict[str, Any]:
+        """All that a statistic depends on. What a file is called is no part of it."""
+        return {
+            "images": {name: value for name, value in images.record().items() if name != "name"},
+            "network": self.collector.networks.features(want.network).identity,
+            "layer": want.layer,
+            "keep": want.keep,
+            "count": want.count,
+        }

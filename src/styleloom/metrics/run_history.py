@@ -1,0 +1,82 @@
+"""All snapshots of a run: each measured, the best found, and how much images change from one to the next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from styleloom.errors import UserError
+from styleloom.metrics.definitions import Definition
+from styleloom.metrics.stability import changes, images_at
+from styleloom.metrics.suite import Evaluation, Subject, primary_value
+from styleloom.training.run_dir import RunDirectory
+
+
+def evaluate_run(
+    evaluation: Evaluation, run: RunDirectory, open_snapshot: Callable[[Path], Subject], repeats: int
+) -> dict[str, Any]:
+    """Measure every numbered snapshot of a run.
+
+    Args:
+        evaluation: the metrics; stability (MSG-GAN Fig. 6) compares each snapshot with the one before.
+        run: the run.
+        open_snapshot: a snapshot as a subject.
+        repeats: of each.
+
+    Returns the JSON document, on processes that do not collect an empty one: "snapshots" holds an evaluation
+    of each, "best" the one with the best value of the first metric that has a better direction, "stability"
+    the changes by nominal side in px.
+    """
+    paths = run.snapshots()
+    if not paths:
+        raise UserError(f"{run.path}: has no snapshots (snapshot-*.safetensors) to measure")
+    history = [d for d in evaluation.definitions if d.kind == "stability"]
+    each = [d for d in evaluation.definitions if d.kind != "stability"]
+    if history and len(paths) < 2:
+        raise UserError(f"{history[0].name}: needs two snapshots, {run.path} has {len(paths)}")
+    one = replace(evaluation, definitions=each)
+    documents = [one.run(open_snapshot(path), repeats) for path in paths]
+    if not evaluation.processes.collects:
+        return {}
+    document: dict[str, Any] = {"run": str(run.path), "snapshots": documents}
+    best = _best(each, documents, paths)
+    if best is not None:
+        document["best"] = best
+    for d in history:
+        document[d.name] = _stability(d, paths, open_snapshot, evaluation)
+    return document
+
+
+def _best(
+    definitions: Sequence[Definition], documents: Sequence[dict[str, Any]], paths: Sequence[Path]
+) -> dict[str, Any] | None:
+    """The best snapshot by the first metric that says which values are better."""
+    judge = next((d for d in definitions if d.of.better is not None), None)
+    if judge is None:
+        return None
+    sign = 1 if judge.of.better == "lower" else -1
+    values = [primary_value(document, judge.name) for document in documents]
+    index = min(range(len(values)), key=lambda i: sign * values[i] if math.isfinite(values[i]) else math.inf)
+    return {"metric": judge.name, "snapshot": str(paths[index]), "value": values[index]}
+
+
+def _stability(
+    d: Definition, paths: Sequence[Path], open_snapshot: Callable[[Path], Subject], evaluation: Evaluation
+) -> dict[str, Any]:
+    """Mean squared change of the images of `d.num` fixed latents between successive snapshots, by side."""
+    seeds = [evaluation.seed * d.num + i for i in range(d.num)]
+    rows: list[dict[str, Any]] = []
+    before = None
+    for number, path in enumerate(paths):
+        subject = open_snapshot(path)
+        images = subject.generated()
+        after = images_at(images.sampler, seeds, images.labels(seeds))
+        if before is not None:
+            change = {str(side): value for side, value in changes(before, after).items()}
+            rows.append({"from": str(paths[number - 1]), "to": str(path), "change": change})
+        before = after
+        evaluation.progress(d.name, number + 1, len(paths))
+    return {"definition": d.of.text, "seeds": seeds, "changes": rows}

@@ -1,0 +1,164 @@
+"""Metrics that compare sets of images: which statistics each needs, and the number that they give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+from styleloom.errors import UserError
+from styleloom.metrics.collect import Keep, Similarities, Statistic, Wanted
+from styleloom.metrics.definitions import Definition
+from styleloom.metrics.features import entry
+from styleloom.metrics.fid import frechet_distance
+from styleloom.metrics.image_sets import DatasetImages, ImageSet
+from styleloom.metrics.inception_score import SPLITS, inception_score
+from styleloom.metrics.kid import kernel_distance
+from styleloom.metrics.measure import Measure
+from styleloom.metrics.moments import Moments, Rows
+from styleloom.metrics.precision_recall import precision_recall
+from styleloom.metrics.swd import Descriptors, distance
+
+
+@dataclass(frozen=True)
+class SetMetric:
+    """A metric over statistics of sets.
+
+    Args:
+        keep: the statistic.
+        layer: which of the network's layers it takes; None for the images themselves.
+        least: images of each set that it needs at least.
+        number: (definition, statistic of reals, of fakes, seed) to its numbers.
+    """
+
+    keep: Keep
+    layer: Literal["features", "logits"] | None
+    least: int
+    number: Callable[[Definition, Any, Any, int], Measure]
+
+
+def _frechet(d: Definition, reals: Moments, fakes: Moments, seed: int) -> Measure:
+    return Measure({d.name: frechet_distance(reals, fakes)})
+
+
+def _kernel(d: Definition, reals: Rows, fakes: Rows, seed: int) -> Measure:
+    found = kernel_distance(reals.tensor, fakes.tensor, seed=seed)
+    return Measure({d.name: found.value}, {d.name: found.standard_error}, {"std_over_subsets": found.std})
+
+
+def _inception_score(d: Definition, reals: None, fakes: Rows, seed: int) -> Measure:
+    found = inception_score(fakes.tensor)
+    return Measure({d.name: found.mean}, {}, {"std_over_splits": found.std})
+
+
+def _precision_recall(d: Definition, reals: Rows, fakes: Rows, seed: int) -> Measure:
+    found = precision_recall(reals.tensor, fakes.tensor, k=d.neighbours)
+    return Measure({f"{d.name} precision": found.precision, f"{d.name} recall": found.recall})
+
+
+def _sliced_wasserstein(d: Definition, reals: Descriptors, fakes: Descriptors, seed: int) -> Measure:
+    found = distance(reals, fakes)
+    levels = {f"{d.name} {side} px": value for side, value in found.levels.items()}
+    return Measure({d.name: found.average} | levels)
+
+
+def _similarity(d: Definition, reals: Similarities | None, fakes: Similarities, seed: int) -> Measure:
+    sets = {d.name: fakes.values} | ({} if reals is None else {f"{d.name} of reals": reals.values})
+    return Measure(
+        {name: values.mean().item() for name, values in sets.items()},
+        {
+            name: (values.std() / len(values) ** 0.5).item()
+            for name, values in sets.items()
+            if len(values) > 1
+        },
+    )
+
+
+SET_METRICS: dict[str, SetMetric] = {
+    "fid": SetMetric("moments", "features", 2, _frechet),
+    "fd": SetMetric("moments", "features", 2, _frechet),
+    "kid": SetMetric("rows", "features", 2, _kernel),
+    "is": SetMetric("rows", "logits", SPLITS, _inception_score),
+    "pr": SetMetric("rows", "features", 2, _precision_recall),
+    "swd": SetMetric("descriptors", None, 2, _sliced_wasserstein),
+    "ms_ssim": SetMetric("similarities", None, 2, _similarity),
+}
+"""By kind."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a metric wants of each set.
+
+    Args:
+        fakes: of the set that is measured.
+        reals: of the real images; None where it does not look at them.
+    """
+
+    fakes: Wanted
+    reals: Wanted | None
+
+
+def plan(d: Definition, reals: ImageSet | None) -> Plan:
+    """What to collect. Raises UserError where there are too few real images, or too few are asked for.
+
+    The Fréchet distance takes as many reals as fakes, or all ("full"). A data set that has fewer begins
+    again, as in the authors' code, whose coins of mirroring then differ. Features that are compared one by
+    one, and patches, must not repeat: there all reals are taken when they are fewer.
+    """
+    metric = SET_METRICS[d.kind]
+    name, layer = "", ""
+    if metric.layer is not None:
+        assert d.network is not None
+        network = entry(d.network)
+        found = network.default_layer if metric.layer == "features" else network.logits_layer
+        name, layer = d.network, found or ""
+        if not layer:
+            raise UserError(f"{d.name}: {d.network} has no {metric.layer} that this metric could take")
+    fakes = 2 * d.num if metric.keep == "similarities" else d.num
+    least = d.neighbours + 1 if d.kind == "pr" else metric.least
+    if fakes < least:
+        raise UserError(f"{d.name}: {d.num} images are too few; valid: at least {least}")
+    looks = d.of.needs_reals or metric.keep == "similarities"
+    if reals is None or not looks:
+        return Plan(Wanted(metric.keep, fakes, name, layer), None)
+    count = _num_reals(d, reals, fakes, may_repeat=metric.keep == "moments")
+    if count < least:
+        raise UserError(f"{d.name}: needs {least} real images or more, {reals.name} has {reals.available}")
+    if metric.keep == "descriptors":
+        fakes = count  # as many of each
+    return Plan(Wanted(metric.keep, fakes, name, layer), Wanted(metric.keep, count, name, layer))
+
+
+def _num_reals(d: Definition, reals: ImageSet, fakes: int, may_repeat: bool) -> int:
+    available = reals.available
+    assert available is not None
+    if d.choice == "full":
+        return available
+    if may_repeat and isinstance(reals, DatasetImages):
+        return fakes
+    return min(fakes, available)
+
+
+def number(d: Definition, reals: Statistic | None, fakes: Statistic, seed: int) -> Measure:
+    """The metric, from the statistics that `plan` asked for."""
+    return SET_METRICS[d.kind].number(d, reals, fakes, seed)
+
+
+def tensors(statistic: Statistic) -> dict[str, Tensor]:
+    """A statistic of features as tensors, to be kept."""
+    assert isinstance(statistic, (Moments, Rows))
+    return statistic.to_tensors() if isinstance(statistic, Moments) else {"rows": statistic.tensor}
+
+
+def restore(want: Wanted, kept: Mapping[str, Tensor]) -> Statistic:
+    """What `tensors` took apart."""
+    return Moments.from_tensors(kept) if want.keep == "moments" else _rows(kept["rows"])
+
+
+def _rows(kept: Tensor) -> Rows:
+    rows = Rows(len(kept))
+    rows.add(kept)
+    return rows

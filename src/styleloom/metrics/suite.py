@@ -1,0 +1,245 @@
+"""Evaluations: metrics by name, with repeats, and a record from which each can be done again."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from styleloom import environment
+from styleloom.errors import UserError
+from styleloom.metrics.cache import StatisticsCache
+from styleloom.metrics.classifiers import Classifier
+from styleloom.metrics.collect import Collector, Networks, Progress, Wanted
+from styleloom.metrics.definitions import Definition
+from styleloom.metrics.image_sets import CHOICES, GeneratedImages, ImageSet, Shape, first_seed
+from styleloom.metrics.intervals import summarize
+from styleloom.metrics.measure import Measure
+from styleloom.metrics.probes import PROBES, Probe
+from styleloom.metrics.processes import Processes
+from styleloom.metrics.real_statistics import Reals, RealStatistics
+from styleloom.metrics.set_metrics import SET_METRICS, Plan, number, plan
+from styleloom.precision import full_precision
+from styleloom.sampling import Sampler
+
+FORMAT, VERSION = "styleloom-evaluation", 1
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: a generator, or images of any origin.
+
+    Args:
+        name: what to call it.
+        record: where it came from, as JSON.
+        source: the generator, or the images.
+        reals: to compare with, and among whose labels a generator's are drawn; None where no metric does.
+    """
+
+    name: str
+    record: dict[str, Any]
+    source: Sampler | ImageSet
+    reals: Reals | None = None
+
+    @property
+    def is_generator(self) -> bool:
+        """Whether it can be probed, rather than looked at."""
+        return isinstance(self.source, Sampler)
+
+    def images(self, seed: int = 0, latents: int = 1) -> ImageSet:
+        """Its images; those of a generator from `seed` on."""
+        return self.generated(seed, latents) if isinstance(self.source, Sampler) else self.source
+
+    def generated(self, seed: int = 0, latents: int = 1) -> GeneratedImages:
+        """Images of the generator."""
+        assert isinstance(self.source, Sampler)
+        return GeneratedImages(self.source, seed, None if self.reals is None else self.reals.labels, latents)
+
+
+@dataclass
+class Evaluation:
+    """Metrics, and what is needed to measure them.
+
+    Args:
+        definitions: the metrics.
+        networks: where features and distances come from.
+        classifiers: of linear separability.
+        cache: of statistics of real images.
+        processes: that share the work.
+        seed: of latents and subsets.
+        batch: images at once; None for a batch that suits their size. It changes results by rounding alone.
+        progress: told what is being done.
+    """
+
+    definitions: Sequence[Definition]
+    networks: Networks
+    classifiers: Sequence[Classifier] = ()
+    cache: StatisticsCache = field(default_factory=lambda: StatisticsCache(None))
+    processes: Processes = field(default_factory=Processes)
+    seed: int = 0
+    batch: int | None = None
+    progress: Progress = lambda what, done, total: None
+
+    def run(self, subject: Subject, repeats: int = 1) -> dict[str, Any]:
+        """Measure everything `repeats` times, each with latents of its own.
+
+        Returns the evaluation as a JSON document; on processes that do not collect, an empty one.
+
+        Raises UserError, before anything is computed, for a metric that cannot be measured on this subject.
+        """
+        if repeats < 1 or (repeats > 1 and not subject.is_generator):
+            valid = (
+                "1 or more" if subject.is_generator else f"1, the images of {subject.name} are what they are"
+            )
+            raise UserError(f"repeats: {repeats} is not valid; valid: {valid}")
+        plans = self.check(subject)
+        began = time.monotonic()
+        generator = [subject.source.generator] if isinstance(subject.source, Sampler) else []
+        with contextlib.ExitStack() as open_files, full_precision(*generator):
+            collector = Collector(self.networks, self.processes, self.batch, self.progress, open_files)
+            reals = None if subject.reals is None else RealStatistics(subject.reals, collector, self.cache)
+            measures = [self._repeat(subject, repeat, plans, collector, reals) for repeat in range(repeats)]
+        if not self.processes.collects:
+            return {}
+        document = self._document(subject, len(measures), time.monotonic() - began)
+        for d in self.definitions:
+            entry = self._entry(d, [m[d.name] for m in measures])
+            wanted = plans[d.name].reals if d.name in plans else None
+            if wanted is not None and reals is not None:
+                entry["reals"] = reals.record(d.choice, wanted)
+            document["metrics"][d.name] = entry
+        return document
+
+    # ---- what can be measured
+
+    def check(self, subject: Subject) -> dict[str, Plan]:
+        """What each metric of sets wants, by name. Raises UserError for any metric that cannot be measured:
+        too few images, sizes that differ, weights or classifiers that are not there."""
+        plans = {d.name: self._plan(d, subject) for d in self.definitions if d.kind in SET_METRICS}
+        for d in self.definitions:
+            self._check(d, subject)
+        return plans
+
+    def _plan(self, d: Definition, subject: Subject) -> Plan:
+        """What a metric of sets wants. Raises UserError where images are too few or do not match."""
+        if d.of.needs_reals and subject.reals is None:
+            raise UserError(f"{d.name}: needs real images to compare with; give them with --data")
+        images = subject.images()
+        reals = None if subject.reals is None else subject.reals.images(d.choice)
+        if reals is not None and d.of.needs_reals and images.shape != reals.shape:
+            raise UserError(
+                f"images of {subject.name} are {_px(images.shape)}, those of {reals.name} "
+                f"{_px(reals.shape)}; valid: the same channels and size"
+            )
+        found = plan(d, reals)
+        if images.available is not None and images.available < found.fakes.count:
+            raise UserError(
+                f"{d.name}: needs {found.fakes.count:,} images, {subject.name} has {images.available:,}; a "
+                "number in the metric's name asks for fewer"
+            )
+        return found
+
+    def _check(self, d: Definition, subject: Subject) -> None:
+        if d.of.needs_generator and not subject.is_generator:
+            raise UserError(f"{d.name}: needs a generator; {subject.name} holds images")
+        if d.kind == "separability" and not self.classifiers:
+            raise UserError(
+                f"{d.name}: needs classifiers of attributes; train them with `styleloom train-classifiers "
+                "--data LABELLED.zip --out FOLDER`, give them with --classifiers FOLDER"
+            )
+        if d.kind == "stability":
+            raise UserError(f"{d.name}: compares snapshots; give a run directory with two or more")
+        if d.network is not None:  # weights that are missing are missed at once
+            load = self.networks.distance if d.kind in PROBES else self.networks.features
+            load(d.network)
+
+    # ---- measuring
+
+    def _repeat(
+        self,
+        subject: Subject,
+        repeat: int,
+        plans: Mapping[str, Plan],
+        collector: Collector,
+        reals: RealStatistics | None,
+    ) -> dict[str, Measure]:
+        """One measurement of every metric; empty where nothing is collected."""
+        seed = first_seed(self.seed, repeat)
+        found: dict[str, Measure] = {}
+        compared = [d for d in self.definitions if d.name in plans]
+        for latents in sorted({d.latents for d in compared}):
+            group = [d for d in compared if d.latents == latents]
+            if reals is not None:
+                for choice in CHOICES:
+                    wants = [plans[d.name].reals for d in group if d.choice == choice]
+                    reals.prepare(choice, {want for want in wants if want is not None})
+            fakes = collector.collect(
+                subject.images(seed, latents), {plans[d.name].fakes for d in group}, "generated images"
+            )
+            for d in group if self.processes.collects else []:
+                want: Wanted | None = plans[d.name].reals
+                theirs = None if want is None or reals is None else reals.get(d.choice, want)
+                self.progress(d.name, 0, 1)
+                found[d.name] = number(d, theirs, fakes[plans[d.name].fakes], self.seed + repeat)
+        probes = [d for d in self.definitions if d.kind in PROBES]
+        if probes:
+            probe = Probe(subject.generated(seed), collector, self.classifiers)
+            for d in probes:
+                measure = PROBES[d.kind](probe, d)
+                if measure is not None:
+                    found[d.name] = measure
+        return found
+
+    # ---- the record
+
+    def _document(self, subject: Subject, repeats: int, seconds: float) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "subject": subject.record | {"images": subject.images().record()},
+            "data": None if subject.reals is None else subject.reals.images("full").record(),
+            "seed": self.seed,
+            "repeats": repeats,
+            "first_seeds": [first_seed(self.seed, repeat) for repeat in range(repeats)],
+            "truncation": "none",
+            "precision": "fp32",
+            "batch": self.batch or "by size",
+            "processes": self.processes.size,
+            "environment": environment.record(self.networks.device),
+            "networks": self.networks.identities(),
+            "classifiers": [classifier.identity for classifier in self.classifiers],
+            "seconds": round(seconds, 1),
+            "metrics": {},
+        }
+
+    def _entry(self, d: Definition, measures: Sequence[Measure]) -> dict[str, Any]:
+        """One metric: what it is, and its values over the repeats."""
+        entry: dict[str, Any] = {
+            "definition": d.of.text,
+            "kind": d.kind,
+            "num": d.num,
+            "network": d.network,
+            "better": d.of.better,
+            "values": {},
+        }
+        for label in measures[0].values:
+            values = [m.values[label] for m in measures]
+            errors = [m.errors.get(label) for m in measures]
+            entry["values"][label] = asdict(summarize(values)) | {"each": values, "standard_errors": errors}
+        details = [dict(m.details) for m in measures if m.details]
+        return entry | ({"details": details} if details else {})
+
+
+def _px(shape: Shape) -> str:
+    channels, height, width = shape
+    return f"{width}x{height} px with {channels} channel{'s' * (channels != 1)}"
+
+
+def primary_value(document: Mapping[str, Any], name: str) -> float:
+    """The number that a metric is judged by: the first of its values, the mean over repeats."""
+    values = document["metrics"][name]["values"]
+    return float(next(iter(values.values()))["mean"])

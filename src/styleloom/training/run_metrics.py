@@ -1,0 +1,142 @@
+"""The metrics that a run measures of itself, and which of its snapshots is the best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from styleloom.errors import UserError
+from styleloom.metrics.cache import StatisticsCache, default_folder
+from styleloom.metrics.collect import Networks
+from styleloom.metrics.definitions import Definition, parse_all
+from styleloom.metrics.real_statistics import Reals
+from styleloom.metrics.suite import Evaluation, Subject
+from styleloom.sampling import Sampler
+from styleloom.training.trainer import Trainer
+
+PREFIX = "metrics/"
+"""Of the fields of stats.jsonl that hold metrics."""
+
+UNFIT = ("separability", "stability")
+"""Kinds that need more than one snapshot and its data."""
+
+
+class StopMeasuringError(Exception):
+    """Somebody wants the run to end; what is being measured is dropped."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What makes one snapshot better than another.
+
+    Args:
+        field: of a line of stats.jsonl.
+        sign: 1 where lower is better, -1 where higher is.
+    """
+
+    field: str
+    sign: int = 1
+
+    def score(self, line: Mapping[str, Any]) -> float:
+        """Lower is better; infinity where the line has no value of full size."""
+        value = line.get(self.field)
+        if value is None or line.get("level") is not None:
+            return math.inf
+        return self.sign * float(value)
+
+
+class RunMetrics:
+    """Metrics of a training, against its own training images.
+
+    Args:
+        trainer: whose averaged generator is measured. Nothing that it draws from is touched.
+        lines: of stats.jsonl so far.
+
+    Raises UserError for a metric that does not exist, cannot be measured in training, or lacks its weights.
+    """
+
+    def __init__(self, trainer: Trainer, lines: Sequence[Mapping[str, Any]]) -> None:
+        options = trainer.experiment.run
+        self.trainer = trainer
+        self.definitions = check_metrics(options.metrics)
+        self.every = options.metrics_kimg * 1000
+        self.evaluation = Evaluation(
+            self.definitions, Networks(trainer.device), cache=StatisticsCache(default_folder())
+        )
+        self.evaluation.check(self._subject())
+        self.measured_at = max((line["images_seen"] for line in lines if has_metrics(line)), default=0)
+
+    @property
+    def judge(self) -> Judge:
+        """By the first metric; by the run's own sliced Wasserstein distance where none is measured."""
+        if not self.definitions:
+            return Judge("swd")
+        first = self.definitions[0]
+        return Judge(PREFIX + first.name, -1 if first.of.better == "higher" else 1)
+
+    def due(self, complete: bool) -> bool:
+        """Whether a multiple of `metrics_kimg` was crossed since the last measurement, or the run is over."""
+        seen = self.trainer.images_seen
+        crossed = seen // self.every > self.measured_at // self.every
+        return bool(self.definitions) and seen > self.measured_at and (complete or crossed)
+
+    def measure(
+        self, progress: Callable[[str, int, int], None], stop: Callable[[], bool]
+    ) -> dict[str, float]:
+        """Every value as a field of stats.jsonl; none when `stop` says so meanwhile.
+
+        A growing run is measured at the size of its active level. Statistics of real images come from the
+        user's cache from the second time on.
+        """
+
+        def report(what: str, done: int, total: int) -> None:
+            if stop():
+                raise StopMeasuringError
+            progress(what, done, total)
+
+        self.evaluation.progress = report
+        try:
+            document = self.evaluation.run(self._subject())
+        except StopMeasuringError:
+            return {}
+        self.measured_at = self.trainer.images_seen
+        return {
+            PREFIX + label: value["mean"]
+            for entry in document["metrics"].values()
+            for label, value in entry["values"].items()
+        }
+
+    def _subject(self) -> Subject:
+        """The averaged generator as it is now, and the training images at its size."""
+        trainer, experiment = self.trainer, self.trainer.experiment
+        side = trainer.current_resolution(trainer.images_seen)
+        return Subject(
+            "the averaged generator",
+            {"kind": "training", "images_seen": trainer.images_seen},
+            Sampler(trainer.ema, experiment, trainer.growth),
+            Reals(trainer.train_set.at(side, trainer.cache_bytes), experiment.data.mirror == "horizontal"),
+        )
+
+
+def check_metrics(names: Sequence[str]) -> tuple[Definition, ...]:
+    """The metrics of a run. Raises UserError for one that does not exist or that training cannot measure."""
+    definitions = parse_all(",".join(names)) if names else ()
+    for d in definitions:
+        if d.kind in UNFIT:
+            raise UserError(
+                f"run.metrics: {d.name} cannot be measured in training; measure it afterwards with "
+                "`styleloom evaluate`"
+            )
+    if definitions and definitions[0].of.better is None:
+        raise UserError(
+            f"run.metrics: {definitions[0].name} does not say which values are better; the first metric "
+            "picks the best snapshot, name another one first"
+        )
+    return definitions
+
+
+def has_metrics(line: Mapping[str, Any]) -> bool:
+    """Whether a line of stats.jsonl holds metrics."""
+    return any(name.startswith(PREFIX) for name in line)

@@ -1,0 +1,234 @@
+"""`styleloom evaluate` and `styleloom metrics`: from the words of a command line to what is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from data.images import make_folder
+from metrics.plugged import Projection, plugged
+from styleloom import snapshot
+from styleloom.cli import main
+from styleloom.data import open_dataset
+from styleloom.networks.build import build_generator
+from styleloom.training.fit import fit, start
+from tiny import make_archive, tiny
+
+
+@pytest.fixture(autouse=True)
+def projection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Projection]:
+    monkeypatch.setenv("STYLELOOM_STATISTICS", str(tmp_path / "statistics"))
+    with plugged(Projection()) as network:
+        yield network
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_archive(tmp_path_factory.mktemp("evaluate"), 20)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    experiment = tiny("data.mirror=horizontal")
+    path = tmp_path_factory.mktemp("made") / "snapshot.safetensors"
+    snapshot.save(path, build_generator(experiment.generator), experiment, images_seen=1000)
+    return path
+
+
+def run(*words: object) -> int:
+    return main(["evaluate", *map(str, words), "--device", "cpu"])
+
+
+def test_a_table_and_a_record(
+    made: Path, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "record.json"
+    metrics = "fd24_proj,kid24_proj,ppl2_wend8_proj"
+    assert run(made, "--data", archive, "--metrics", metrics, "--repeats", 3, "--out", out) == 0
+    shown = capsys.readouterr().out
+    document = json.loads(out.read_text())
+    for name in metrics.split(","):
+        assert name in shown
+        assert f"{document['metrics'][name]['values'][name]['mean']:.5g}" in shown
+    assert "deviation of 3" in shown
+    assert "24 real images of" in shown
+    assert "some of them several times" in shown
+    assert "mirrored at random" in shown
+    assert str(out) in shown
+    assert document["subject"]["info"]["images_seen"] == 1000
+    assert document["data"]["fingerprint"] == open_dataset(archive).fingerprint
+    assert document["metrics"]["fd24_proj"]["reals"]["mirror"] is True
+
+
+def test_the_record_is_enough_to_repeat_the_evaluation(
+    made: Path, archive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (made, "--data", archive, "--metrics", "fd24_proj,ppl_zfull8_proj", "--json", "--no-cache")
+    documents = []
+    for seed in (3, 3, 4):
+        assert run(*words, "--seed", seed) == 0
+        documents.append(json.loads(capsys.readouterr().out))
+    assert documents[0]["metrics"] == documents[1]["metrics"]
+    values = [d["metrics"]["fd24_proj"]["values"] for d in documents]
+    assert values[0] != values[2]
+
+
+@pytest.mark.parametrize(("flag", "expected"), [("auto", True), ("on", True), ("off", False)])
+def test_mirroring(
+    made: Path, archive: Path, flag: str, expected: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(made, "--data", archive, "--metrics", "fd8_proj", "--mirror", flag, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["metrics"]["fd8_proj"]["reals"]["mirror"] is expected
+
+
+def test_images_of_any_origin(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_folder(tmp_path / "images", 20, 8)
+    for subject, data in ((folder, archive), (archive, folder), (folder, folder), (archive, archive)):
+        assert run(subject, "--data", data, "--metrics", "fd20_proj,pr20_proj", "--json") == 0
+        values = json.loads(capsys.readouterr().out)["metrics"]
+        assert values["fd20_proj"]["values"]["fd20_proj"]["mean"] == pytest.approx(0, abs=1e-6)
+        assert values["pr20_proj"]["values"]["pr20_proj recall"]["mean"] == 1
+
+
+def test_embedded_sets_come_at_the_size_of_the_subject(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_folder(tmp_path / "images", 8, 16)
+    assert run(folder, "--data", "emoji", "--metrics", "fd8_proj", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["data"]["shape"] == [3, 16, 16]
+
+
+def test_every_snapshot_of_a_run(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    experiment = tiny("run.tick_kimg=0.032", "run.snapshot_every=1", "total_kimg=0.096")
+    experiment = replace(experiment, run=replace(experiment.run, keep_snapshots=0))
+    trainer, directory = start(tmp_path / "run", experiment, open_dataset(archive), "cpu")
+    snapshots = []
+
+    def keep(line: dict) -> None:  # names count thousands of images, of which this run has none
+        if "tick" in line:
+            path = directory.path / f"snapshot-{len(snapshots):06d}.safetensors"
+            path.write_bytes((directory.path / "snapshot-000000.safetensors").read_bytes())
+            snapshots.append(path)
+
+    fit(trainer, directory, keep)
+    trainer.close()
+    assert len(snapshots) == 3
+    # The first name was overwritten by the later snapshots: give it back what the second has.
+    snapshots[0].write_bytes(snapshots[1].read_bytes())
+    assert run(directory.path, "--data", archive, "--metrics", "fd16_proj,stability4", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    values = [d["metrics"]["fd16_proj"]["values"]["fd16_proj"]["mean"] for d in document["snapshots"]]
+    assert len(values) == 3
+    assert document["best"]["value"] == min(values)
+    changes = [row["change"] for row in document["stability4"]["changes"]]
+    assert [list(change) for change in changes] == [["8"], ["8"]]
+    assert changes[0]["8"] == 0 < changes[1]["8"]
+    assert run(directory.path, "--data", archive, "--metrics", "fd16_proj,stability4") == 0
+    assert "best by fd16_proj" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--metrics", "fid50"), None),
+        (("--metrics", "fid_50k"), "metric: 'fid_50k' does not exist"),
+        (("--metrics", "fd8_proj", "--batch", "0"), "--batch: 0 is not valid"),
+        (("--metrics", "fd8_proj", "--repeats", "0"), "--repeats: 0 is not valid"),
+        (("--metrics", "fd8_proj", "--seed", "-1"), "--seed: -1 is not valid"),
+        (("--metrics", "fd8_proj", "--seed", "4096"), "--seed: 4096 is not valid, 0 to 4095"),
+        (("--metrics", "fd8_proj", "--weights", "nowhere.pth"), "--weights: there is no file nowhere.pth"),
+        (("--metrics", "separability"), "separability: needs classifiers"),
+        (("--metrics", "separability", "--classifiers", "nowhere"), "nowhere: no classifiers"),
+        (("--metrics", "stability"), "stability: compares snapshots"),
+    ],
+)
+def test_refusals(
+    made: Path,
+    archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    message: str | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("STYLELOOM_WEIGHTS", str(tmp_path / "no-weights"))
+    out = tmp_path / "out.json"
+    assert run(made, "--data", archive, "--out", out, *words) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    if message is None:  # absent weights: the file, its hash, where it goes, and how to get it
+        message = "styleloom features fetch inception-2015"
+        assert "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2" in printed.err
+        assert str(tmp_path / "no-weights") in printed.err
+    assert message in printed.err
+    assert not out.exists()
+
+
+def test_files_that_are_not_there(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("nowhere", "--metrics", "is16_proj") == 2
+    assert "no such source: nowhere" in capsys.readouterr().err
+    assert run(made, "--data", "nowhere.zip", "--metrics", "fd16_proj") == 2
+    assert "no such source: nowhere.zip" in capsys.readouterr().err
+
+
+def test_no_data_no_comparison(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(made, "--metrics", "fd16_proj") == 2
+    assert "fd16_proj: needs real images to compare with; give them with --data" in capsys.readouterr().err
+    assert run(made, "--metrics", "is16_proj,ppl2_zend8_proj") == 0
+
+
+def test_an_interruption_leaves_no_record(
+    made: Path, archive: Path, tmp_path: Path, projection: Projection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(projection, "features", interrupt)
+    out = tmp_path / "out.json"
+    assert run(made, "--data", archive, "--metrics", "fd8_proj", "--out", out) == 130
+    assert not out.exists()
+    assert not (tmp_path / "statistics").exists()
+
+
+def test_the_list_of_metrics(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["metrics"]) == 0
+    shown = capsys.readouterr().out
+    assert "fid50k" in shown
+    assert "ppl2_wend" in shown
+    assert main(["metrics", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["fid"]["network"] == "inception-2015"
+    assert document["ppl"]["num"] == 100_000
+
+
+def test_the_number_of_processes_changes_no_result(tmp_path: Path) -> None:
+    """Two processes, started as users start them, against one: every number is the same, bit for bit."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "STYLELOOM_STATISTICS": "none"}
+    metrics = "fd40_lite0,kid40_lite0,pr40_lite0,swd40,ms_ssim8,ppl2_wend10_lite0,resolution_usage20"
+    words = ["styleloom", "evaluate", "emoji-64", "--data", "emoji", "--metrics", metrics, "--batch", "8"]
+    documents = []
+    for count in (1, 2):
+        out = tmp_path / f"{count}.json"
+        launcher = [
+            "torch.distributed.run",
+            f"--nproc-per-node={count}",
+            "--master-port=0",
+            "--standalone",
+            "-m",
+        ]
+        command = [sys.executable, "-m", *(launcher if count > 1 else []), *words, "--out", str(out)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("fd40_lite0") == 2  # one table with its note, from the first process
+        documents.append(json.loads(out.read_text()))
+    assert [d["processes"] for d in documents] == [1, 2]
+    for name, entry in documents[0]["metrics"].items():
+        assert documents[1]["metrics"][name]["values"] == entry["values"], name

@@ -1,0 +1,108 @@
+"""Names of metrics say what a number is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from styleloom.errors import UserError
+from styleloom.metrics.definitions import KINDS, Definition, parse, parse_all
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("fid50k", Definition("fid50k", "fid", 50_000, "inception-2015")),
+        ("fid", Definition("fid", "fid", 50_000, "inception-2015")),
+        ("fid50k_full", Definition("fid50k_full", "fid", 50_000, "inception-2015", choice="full")),
+        ("fid10k_random", Definition("fid10k_random", "fid", 10_000, "inception-2015", choice="random")),
+        ("fid50k_mix3", Definition("fid50k_mix3", "fid", 50_000, "inception-2015", latents=3)),
+        ("fd256_lite0", Definition("fd256_lite0", "fd", 256, "efficientnet-lite0")),
+        ("fd5k_full_vgg16", Definition("fd5k_full_vgg16", "fd", 5000, "vgg16", choice="full")),
+        ("kid50k", Definition("kid50k", "kid", 50_000, "inception-2015")),
+        ("kid10k_lite0", Definition("kid10k_lite0", "kid", 10_000, "efficientnet-lite0")),
+        ("is50k", Definition("is50k", "is", 50_000, "inception-2015")),
+        ("pr50k3", Definition("pr50k3", "pr", 50_000, "vgg16", neighbours=3)),
+        ("pr50k5", Definition("pr50k5", "pr", 50_000, "vgg16", neighbours=5)),
+        ("pr500", Definition("pr500", "pr", 500, "vgg16", neighbours=3)),
+        ("pr10k3_lite0", Definition("pr10k3_lite0", "pr", 10_000, "efficientnet-lite0")),
+        ("ppl_zfull", Definition("ppl_zfull", "ppl", 100_000, "lpips-vgg", space="z", sampling="full")),
+        ("ppl_wend50k", Definition("ppl_wend50k", "ppl", 50_000, "lpips-vgg", space="w", sampling="end")),
+        ("ppl2_wend", Definition("ppl2_wend", "ppl2", 50_000, "lpips-vgg", space="w", sampling="end")),
+        (
+            "ppl2_zfull1k_lite0",
+            Definition("ppl2_zfull1k_lite0", "ppl2", 1000, "efficientnet-lite0", space="z", sampling="full"),
+        ),
+        ("ppl_images", Definition("ppl_images", "ppl_images", 1000, "lpips-vgg")),
+        ("separability", Definition("separability", "separability", 200_000)),
+        ("separability_w1k", Definition("separability_w1k", "separability", 1000, space="w")),
+        ("swd", Definition("swd", "swd", 16_384)),
+        ("ms_ssim2k", Definition("ms_ssim2k", "ms_ssim", 2000)),
+        ("resolution_usage", Definition("resolution_usage", "resolution_usage", 1024)),
+        ("jacobian4", Definition("jacobian4", "jacobian", 4)),
+        ("stability", Definition("stability", "stability", 36)),
+    ],
+)
+def test_names(name: str, expected: Definition) -> None:
+    assert parse(name) == expected
+
+
+def test_counts_of_the_papers() -> None:
+    """StyleGAN's path lengths are of 100,000 samples, StyleGAN2's of 50,000; all else as in the codes."""
+    nums = {kind: entry.num for kind, entry in KINDS.items()}
+    assert (nums["fid"], nums["is"], nums["pr"], nums["ppl"], nums["ppl2"]) == (5e4, 5e4, 5e4, 1e5, 5e4)
+    assert (nums["separability"], nums["swd"], nums["ms_ssim"], nums["stability"]) == (2e5, 16384, 1e4, 36)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "fid0", "fid50K", "fid50k_mix5", "fd50k", "fid50k_lite0", "ppl_xend", "pr50k0", "kid-10k", "FID"],
+)
+def test_unknown_names_are_refused_with_examples(name: str) -> None:
+    with pytest.raises(UserError, match=r"metric: .* does not exist.*fid50k") as error:
+        parse(name)
+    assert repr(name) in str(error.value)
+
+
+def test_a_near_name_is_suggested() -> None:
+    with pytest.raises(UserError, match="did you mean 'fid50k'"):
+        parse("fid_50k")
+
+
+def test_an_unknown_network_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UserError, match=r"kid10k_lite1.*did you mean 'lite0'.*inception"):
+        parse("kid10k_lite1")
+
+
+def test_only_the_network_of_2015_is_called_fid() -> None:
+    assert KINDS["fid"].network == "inception-2015"
+    with pytest.raises(UserError):
+        parse("fid50k_vgg16")
+
+
+def test_lists() -> None:
+    assert [d.name for d in parse_all("fid50k, kid50k")] == ["fid50k", "kid50k"]
+    with pytest.raises(UserError, match="'fid50k' is given more than once"):
+        parse_all("fid50k,fid50k")
+    with pytest.raises(UserError, match="does not exist"):
+        parse_all("fid50k,")
+
+
+@given(st.sampled_from(["fid", "kid", "is", "swd", "jacobian"]), st.integers(1, 1000), st.booleans())
+def test_the_number_counts(kind: str, number: int, thousands: bool) -> None:
+    found = parse(f"{kind}{number}{'k' * thousands}")
+    assert (found.kind, found.num) == (kind, number * (1000 if thousands else 1))
+
+
+def test_no_more_than_a_repeat_has_seeds() -> None:
+    assert parse("fid1000k").num == 1_000_000
+    with pytest.raises(UserError, match=r"fid1001k.*1,001,000; valid: at most 1,000,000"):
+        parse("fid1001k")
+
+
+def test_every_example_is_valid() -> None:
+    for kind, entry in KINDS.items():
+        assert [parse(name).kind for name in entry.example.split(", ")] == [kind] * len(
+            entry.example.split(", ")
+        )

@@ -1,0 +1,66 @@
+"""Work is cut the same way for any number of processes, and comes back in order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch.distributed as dist
+from hypothesis import given
+from hypothesis import strategies as st
+
+from styleloom.metrics import processes as module
+from styleloom.metrics.processes import Processes, blocks
+
+
+@given(st.integers(0, 200), st.integers(1, 50))
+def test_blocks_cover_everything_once(count: int, size: int) -> None:
+    found = blocks(count, size)
+    assert [i for block in found for i in block] == list(range(count))
+    assert all(len(block) == size for block in found[:-1])
+
+
+def test_one_process_does_it_all() -> None:
+    assert list(Processes().ordered([1, 2, 3], lambda x: x * x)) == [1, 4, 9]
+    assert (Processes().agree(5), Processes().collects) == (5, True)
+
+
+@given(st.integers(0, 20), st.integers(2, 5))
+def test_many_processes_take_turns(count: int, size: int) -> None:
+    """Each process makes every `size`-th block; the first one receives all, in order."""
+    made: dict[int, list[int]] = {rank: [] for rank in range(size)}
+    rounds: list[list[int | None]] = []
+
+    for rank in reversed(range(size)):  # the others first: their results wait for the first process
+        calls = iter(range(10**6))
+
+        def gather(
+            result: Any, gathered: list[Any] | None, dst: int, rank: int = rank, calls: Any = calls
+        ) -> None:
+            number = next(calls)
+            while len(rounds) <= number:
+                rounds.append([None] * size)
+            rounds[number][rank] = result
+            if gathered is not None:
+                gathered[:] = rounds[number]
+
+        def work(block: int, rank: int = rank) -> int:
+            made[rank].append(block)
+            return -block
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(dist, "gather_object", gather)
+            results = list(Processes(rank, size).ordered(list(range(count)), work))
+    assert results == [-block for block in range(count)]
+    assert made == {rank: list(range(rank, count, size)) for rank in range(size)}
+
+
+def test_only_the_first_process_receives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dist, "gather_object", lambda *_, **__: None)
+    assert list(Processes(1, 2).ordered([1, 2], abs)) == []
+    assert not Processes(1, 2).collects
+
+
+def test_alone_without_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert module.Processes.join() == Processes(0, 1, 0)

@@ -1,0 +1,213 @@
+"""Metrics during training: when, against what, the best snapshot, and that training does not notice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from metrics.plugged import Projection, plugged
+from styleloom.cli import main
+from styleloom.errors import UserError
+from styleloom.presets import get
+from styleloom.snapshot import load
+from styleloom.training import fit as fit_module
+from styleloom.training.fit import fit, resume, start
+from styleloom.training.run_metrics import RunMetrics
+from styleloom.training.trainer import Trainer
+from tiny import flags, make_archive, opened, same_state, steps, tiny
+
+METRICS = ("run.metrics=kid16_proj,pr16_proj", "run.metrics_kimg=0.03")
+NAME = "metrics/kid16_proj"
+
+
+@pytest.fixture(autouse=True)
+def projection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Projection]:
+    monkeypatch.setenv("STYLELOOM_STATISTICS", str(tmp_path / "statistics"))
+    with plugged(Projection()) as network:
+        yield network
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_archive(tmp_path_factory.mktemp("data"), 20)
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+
+
+def test_measured_when_due_and_at_the_end(archive: Path, tmp_path: Path) -> None:
+    """Ticks every 16 images, measured when 30, 60, ... were crossed since the last time, and at the end."""
+    trainer, run = start(tmp_path / "run", tiny(*METRICS, "total_kimg=0.112"), opened(archive), "cpu")
+    assert fit(trainer, run)
+    found = {line["images_seen"]: NAME in line for line in lines(run.path)}
+    assert found == {16: False, 32: True, 48: False, 64: True, 80: False, 96: True, 112: True}
+    measured = [line for line in lines(run.path) if NAME in line]
+    assert all(
+        {NAME, "metrics/pr16_proj precision", "metrics/pr16_proj recall"} <= line.keys() for line in measured
+    )
+
+
+def test_the_numbers_are_those_of_evaluate(archive: Path, tmp_path: Path, capsys: Any) -> None:
+    trainer, run = start(tmp_path / "run", tiny(*METRICS), opened(archive), "cpu")
+    fit(trainer, run)
+    [snapshot] = run.snapshots()
+    words = ["--data", str(archive), "--metrics", "kid16_proj", "--device", "cpu", "--json"]
+    assert main(["evaluate", str(snapshot), *words]) == 0
+    values = json.loads(capsys.readouterr().out)["metrics"]["kid16_proj"]["values"]
+    assert values["kid16_proj"]["mean"] == lines(run.path)[-1][NAME] == load(snapshot).info[NAME]
+
+
+def test_training_does_not_notice(archive: Path, tmp_path: Path) -> None:
+    measured, run = start(tmp_path / "run", tiny(*METRICS), opened(archive), "cpu")
+    fit(measured, run)
+    plain = steps(Trainer(tiny(*METRICS), opened(archive), "cpu"), 8)
+    same_state(measured, plain)
+
+
+@pytest.mark.parametrize(("metric", "best"), [("kid16_proj", min), ("is16_proj", max)])
+def test_the_best_snapshot_is_by_the_first_metric(
+    archive: Path, tmp_path: Path, metric: str, best: Any
+) -> None:
+    experiment = tiny(f"run.metrics={metric},fd16_proj", "run.metrics_kimg=0.016", "run.keep_snapshots=0")
+    trainer, run = start(tmp_path / "run", experiment, opened(archive), "cpu")
+    fit(trainer, run)
+    values = [line[f"metrics/{metric}"] for line in lines(run.path)]
+    assert len(values) == 4
+    assert load(run.path / "snapshot-best.safetensors").info[f"metrics/{metric}"] == best(values)
+
+
+def test_a_resumed_run_remembers_the_best(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted = iter([3.0, 1.0, 2.0, 0.5])
+    monkeypatch.setattr(RunMetrics, "measure", lambda self, *_: _scripted(self, next(scripted)))
+    first = tiny(*METRICS, "run.metrics_kimg=0.016", "total_kimg=0.032")
+    trainer, run = start(tmp_path / "run", first, opened(archive), "cpu")
+    fit(trainer, run)
+    assert load(run.path / "snapshot-best.safetensors").info[NAME] == 1.0
+    longer = replace(first, total_kimg=0.048)
+    trainer, run = resume(run.path, opened(archive), longer, ["total_kimg"], "cpu")
+    fit(trainer, run)
+    assert load(run.path / "snapshot-best.safetensors").info[NAME] == 1.0
+    trainer, run = resume(run.path, opened(archive), replace(first, total_kimg=0.064), ["total_kimg"], "cpu")
+    fit(trainer, run)
+    assert load(run.path / "snapshot-best.safetensors").info[NAME] == 0.5
+
+
+def _scripted(metrics: RunMetrics, value: float) -> dict[str, float]:
+    metrics.measured_at = metrics.trainer.images_seen
+    return {NAME: value}
+
+
+def test_real_statistics_are_made_once(archive: Path, tmp_path: Path, projection: Projection) -> None:
+    experiment = tiny("run.metrics=fd16_proj", "run.metrics_kimg=0.016")
+    for run_name in ("a", "b"):
+        trainer, run = start(tmp_path / run_name, experiment, opened(archive), "cpu")
+        fit(trainer, run)
+    assert projection.calls == 8 * 16 + 16  # four times in each run, and the reals
+
+
+def test_a_stop_request_ends_a_measurement(
+    archive: Path, tmp_path: Path, projection: Projection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is saved, without the metric; the resumed run measures at the next occasion."""
+    requests: list[fit_module.StopRequest] = []
+    entered = fit_module.StopRequest.__enter__
+
+    def enter(self: fit_module.StopRequest) -> fit_module.StopRequest:
+        requests.append(self)
+        return entered(self)
+
+    monkeypatch.setattr(fit_module.StopRequest, "__enter__", enter)
+    looked = projection.features
+
+    def features(images: torch.Tensor, layers: Any) -> Any:
+        requests[-1].requested = True
+        return looked(images, layers)
+
+    monkeypatch.setattr(projection, "features", features)
+    trainer, run = start(tmp_path / "run", tiny(*METRICS), opened(archive), "cpu")
+    assert not fit(trainer, run)
+    assert [NAME in line for line in lines(run.path)] == [False, False, False]
+    assert (trainer.images_seen, len(run.snapshots())) == (40, 1)
+
+    monkeypatch.setattr(projection, "features", looked)
+    trainer, run = resume(run.path, opened(archive), device="cpu")
+    assert fit(trainer, run)
+    assert [NAME in line for line in lines(run.path)] == [False, False, False, True, True]
+
+
+def test_progress_is_told(archive: Path, tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+
+    def report(line: dict[str, Any]) -> None:
+        if "measuring" in line:
+            told.append(line["measuring"])
+
+    trainer, run = start(tmp_path / "run", tiny(*METRICS), opened(archive), "cpu")
+    fit(trainer, run, report)
+    assert ("generated images", 16, 16) in told
+    assert ("real images", 16, 16) in told
+
+
+def test_growing_runs_are_measured_at_their_level(archive: Path, tmp_path: Path) -> None:
+    """The best snapshot is one of full size."""
+    data = make_archive(tmp_path, 20, side=16)
+    growing = get("stylegan2-d").with_data(resolution=16)
+    small = tiny("resolution=16")
+    growing = replace(
+        small,
+        generator=replace(growing.generator, z_dim=16, w_dim=16, features=small.generator.features),
+        discriminator=replace(growing.discriminator, features=small.discriminator.features),
+        growth=replace(growing.growth, stabilize_kimg=0.016, fade_kimg=0.032),
+        run=replace(small.run, metrics=("kid16_proj",), metrics_kimg=0.016),
+    )
+    trainer, run = start(tmp_path / "run", growing, opened(data), "cpu")
+    fit(trainer, run)
+    measured = [(line["level"], line[NAME]) for line in lines(run.path)]
+    assert [level for level, _ in measured] == [1, 2, None, None]
+    best = load(run.path / "snapshot-best.safetensors").info
+    assert best[NAME] == min(value for level, value in measured if level is None)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ("kid16_prog", "metric: 'kid16_prog' names no feature network"),
+        ("separability", "run.metrics: separability cannot be measured in training"),
+        ("stability", "run.metrics: stability cannot be measured in training"),
+        ("pr16_proj", "run.metrics: pr16_proj does not say which values are better"),
+        ("fid16", "features fetch inception-2015"),
+    ],
+)
+def test_refused_before_there_is_a_run(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metrics: str, message: str
+) -> None:
+    monkeypatch.setenv("STYLELOOM_WEIGHTS", str(tmp_path / "no-weights"))
+    with pytest.raises(UserError, match=message):
+        start(tmp_path / "run", tiny(f"run.metrics={metrics}"), opened(archive), "cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_interval_is_more_than_nothing() -> None:
+    with pytest.raises(UserError, match=r"run.metrics_kimg: 0.* more than 0"):
+        tiny("run.metrics_kimg=0")
+
+
+def test_flags_of_the_command_line(archive: Path, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "run"
+    words = ["--metrics", "kid16_proj", "--metrics-every", "0.03", "--device", "cpu", "--out", str(out)]
+    assert main(["train", "--data", str(archive), *flags(), *words]) == 0
+    assert [NAME in line for line in lines(out)] == [False, True, False, True]
+    assert (out / "snapshot-best.safetensors").exists()
+    # What a run measures may change on resume: it does not touch the training.
+    words = ["--metrics", "fd16_proj", "--kimg", "0.08", "--allow-change", "total_kimg", "--device", "cpu"]
+    assert main(["train", "--resume", str(out), *words]) == 0
+    assert "metrics/fd16_proj" in lines(out)[-1]
