@@ -13,6 +13,7 @@ import torch
 
 from data.images import make_folder
 from metrics.plugged import Projection, plugged
+from metrics.probed import real
 from styleloom.data import open_dataset
 from styleloom.data.sources import open_source
 from styleloom.errors import UserError
@@ -225,6 +226,27 @@ def test_growing_snapshots_are_compared_at_their_level(projection: Projection, a
 
 
 # ---- refusals
+
+
+@pytest.mark.parametrize(
+    ("preset", "name", "message"),
+    [
+        ("progan", "ppl_wend16_proj", "space: 'w' is not valid"),
+        ("progan", "ppl_images8_proj", "space: 'w' is not valid"),
+        ("progan", "fd24_mix2_proj", "num_latents: 2 is not valid"),
+        ("msg-progan", "resolution_usage8", "resolution usage: .* msg-progan"),
+        ("stylegan2-f", "jacobian1", "jacobian1: 1 is too few"),
+    ],
+)
+def test_what_a_generator_does_not_have(
+    projection: Projection, preset: str, name: str, message: str, archive: Path
+) -> None:
+    sampler = real(preset)
+    reals = Reals(open_dataset(archive))
+    case = Subject("s", {"path": "s"}, sampler, reals)
+    with pytest.raises(UserError, match=message):
+        evaluation(f"fd24_proj,{name}").run(case)
+    assert projection.calls == 0
 
 
 def test_refusals_come_before_any_work(projection: Projection, subject: Subject, tmp_path: Path) -> None:

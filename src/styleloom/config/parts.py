@@ -146,6 +146,11 @@ class ImageShape:
         return True
 
     @property
+    def sums_levels(self) -> bool:
+        """Whether a generator's image is the sum of what each of its levels puts out."""
+        return False
+
+    @property
     def pyramid_sides(self) -> tuple[int, ...] | None:
         """Nominal sides of the images that go from generator to discriminator together, low to high; None
         where that is one tensor."""

@@ -52,6 +52,11 @@ class StyleGAN2Generator(ImageShape):
         within("generator.w_avg_beta", self.w_avg_beta, 0, 1)
 
     @property
+    def sums_levels(self) -> bool:
+        """In the skip architecture (Fig. 7b)."""
+        return self.architecture == "skip"
+
+    @property
     def grows(self) -> bool:
         """Configurations B to D only."""
         return self.architecture == "growing"

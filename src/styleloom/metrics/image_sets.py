@@ -28,7 +28,7 @@ from styleloom.data.labels import MAX_LISTED
 from styleloom.data.loader import mirror_coins, permutation
 from styleloom.data.sources import Source
 from styleloom.errors import UserError
-from styleloom.metrics.style_mixing import mixed_images
+from styleloom.metrics.style_mixing import check_latents, mixed_images
 from styleloom.sampling import MAX_SEED, Sampler
 
 Shape: TypeAlias = tuple[int, int, int]
@@ -264,6 +264,7 @@ class GeneratedImages:
             raise UserError(
                 "labels: this generator needs them, as they occur in its data; give labelled --data"
             )
+        check_latents(sampler, num_latents)
         self.sampler = sampler
         self.first_seed = first_seed
         self.num_latents = num_latents

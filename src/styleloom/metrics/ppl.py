@@ -255,6 +255,11 @@ def _check(sampler: Sampler, space: str, sampling: str, epsilon: float) -> None:
         raise UserError(f"sampling: {sampling!r} is not valid, choose from full, end")
     if not epsilon > 0:
         raise UserError(f"epsilon: {epsilon} is not valid, it must be more than 0")
+    check_space(sampler, space)
+
+
+def check_space(sampler: Sampler, space: str) -> None:
+    """Raise UserError for a space that the generator lacks."""
     if space == "w" and not sampler.experiment.generator.truncates:
         raise UserError(
             "space: 'w' is not valid, this generator has no mapping from z to w, its input is the normalised "

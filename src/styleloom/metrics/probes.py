@@ -13,16 +13,24 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from styleloom.errors import UserError
 from styleloom.metrics.classifiers import Classifier
 from styleloom.metrics.collect import Collector
 from styleloom.metrics.definitions import Definition
 from styleloom.metrics.image_sets import GeneratedImages
 from styleloom.metrics.jacobian import singular_values, spectrum
 from styleloom.metrics.measure import Measure
-from styleloom.metrics.ppl import image_path_lengths, path_length, path_length_samples, percentile_groups
+from styleloom.metrics.ppl import (
+    check_space,
+    image_path_lengths,
+    path_length,
+    path_length_samples,
+    percentile_groups,
+)
 from styleloom.metrics.processes import blocks
-from styleloom.metrics.resolution_usage import resolution_usage, rgb_moments
+from styleloom.metrics.resolution_usage import resolution_usage, rgb_layers, rgb_moments
 from styleloom.metrics.separability import samples, separability
+from styleloom.sampling import Sampler
 
 R = TypeVar("R")
 
@@ -133,7 +141,10 @@ def _separability(probe: Probe, d: Definition) -> Measure | None:
         result = separability(found[space], found["logits"])
         values[d.name if d.space else f"{d.name} {space}"] = result.score
         details[space] = {
-            "entropies": dict(zip(names, result.entropies, strict=True)),
+            "entropies": [
+                {"attribute": name, "bits": bits}
+                for name, bits in zip(names, result.entropies, strict=True)
+            ],
             "unfitted": [names[i] for i in result.unfitted],
             "unconverged": [names[i] for i in result.unconverged],
             "kept": result.num_kept,
@@ -159,6 +170,16 @@ def _jacobian(probe: Probe, d: Definition) -> Measure | None:
         return None
     found = spectrum(torch.stack(parts))
     return Measure({f"{d.name} median": found.median}, {}, dataclasses.asdict(found))
+
+
+def check(sampler: Sampler, d: Definition) -> None:
+    """Raise UserError, before anything is computed, for a metric that this generator does not have."""
+    if d.num < 2 and d.kind != "separability":
+        raise UserError(f"{d.name}: {d.num} is too few; valid: at least 2")
+    if d.kind == "resolution_usage":
+        rgb_layers(sampler)
+    if d.kind in ("ppl", "ppl2", "ppl_images"):
+        check_space(sampler, d.space or "w")
 
 
 PROBES: dict[str, Callable[[Probe, Definition], Measure | None]] = {

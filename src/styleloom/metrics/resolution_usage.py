@@ -33,7 +33,7 @@ def rgb_moments(sampler: Sampler, seeds: Sequence[int], labels: Tensor | None = 
 
     Raises UserError for another architecture.
     """
-    layers = _rgb_layers(sampler)
+    layers = rgb_layers(sampler)
     found: dict[nn.Module, Tensor] = {}
 
     def record(layer: nn.Module, _: Any, rgb: Tensor) -> None:
@@ -51,15 +51,13 @@ def rgb_moments(sampler: Sampler, seeds: Sequence[int], labels: Tensor | None = 
     return torch.stack([found[layer] for layer in layers])
 
 
-def _rgb_layers(sampler: Sampler) -> list[nn.Module]:
-    """The toRGB layers whose outputs add up to the image, low to high."""
+def rgb_layers(sampler: Sampler) -> list[nn.Module]:
+    """The toRGB layers whose outputs add up to the image, low to high. Raises UserError where they do not."""
     cfg = sampler.experiment.generator
-    architecture = getattr(cfg, "architecture", None)
-    if architecture != "skip":
-        given = f"a generator of family {cfg.family!r}" if architecture is None else repr(architecture)
+    if not cfg.sums_levels:
         raise UserError(
-            f"architecture: resolution usage is not defined for {given}, whose images are no sum over "
-            "resolutions; valid: 'skip'"
+            f"resolution usage: the images of this {cfg.family} generator are no sum over resolutions; valid: "
+            "generators of StyleGAN2's skip architecture"
         )
     blocks = sampler.generator.synthesis_network.blocks
     assert isinstance(blocks, nn.ModuleList)

@@ -50,7 +50,7 @@ def _kernel(d: Definition, reals: Rows, fakes: Rows, seed: int) -> Measure:
 
 def _inception_score(d: Definition, reals: None, fakes: Rows, seed: int) -> Measure:
     found = inception_score(fakes.tensor)
-    return Measure({d.name: found.mean}, {}, {"std_over_splits": found.std})
+    return Measure({d.name: found.mean, f"{d.name} deviation of splits": found.std})
 
 
 def _precision_recall(d: Definition, reals: Rows, fakes: Rows, seed: int) -> Measure:

@@ -36,8 +36,17 @@ def mixed_images(
 
     Raises UserError where layers cannot take the styles of different latents, or there are too few of them.
     """
-    generator = sampler.generator
-    active = active_ws(sampler.growth, generator.num_ws)
+    generator, active = sampler.generator, check_latents(sampler, num_latents)
+    z, maps, streams = sampler.draw_streams(seeds)
+    latents = [z, *(sampler.further_latents(streams) for _ in range(num_latents - 1))]
+    ws = torch.stack([generator.mapping(z, labels) for z in latents], 1)  # [N, num_latents, L, W]
+    cuts = torch.stack([crossover_points(active, num_latents - 1, rng) for rng in streams])
+    return finest(generator.synthesis(mix(ws, cuts), sampler.growth, maps))
+
+
+def check_latents(sampler: Sampler, num_latents: int) -> int:
+    """Style inputs at work. Raises UserError unless `num_latents` latents can share them."""
+    active = active_ws(sampler.growth, sampler.generator.num_ws)
     most = active if sampler.experiment.generator.mixes_styles else 1
     if not 1 <= num_latents <= most:
         reason = f"has {active} style inputs at work" if most > 1 else "cannot mix the styles of latents"
@@ -45,11 +54,7 @@ def mixed_images(
             f"num_latents: {num_latents} is not valid, this generator {reason}; valid: "
             f"{f'1 to {most}' if most > 1 else 1}"
         )
-    z, maps, streams = sampler.draw_streams(seeds)
-    latents = [z, *(sampler.further_latents(streams) for _ in range(num_latents - 1))]
-    ws = torch.stack([generator.mapping(z, labels) for z in latents], 1)  # [N, num_latents, L, W]
-    cuts = torch.stack([crossover_points(active, num_latents - 1, rng) for rng in streams])
-    return finest(generator.synthesis(mix(ws, cuts), sampler.growth, maps))
+    return active
 
 
 def crossover_points(active: int, count: int, generator: torch.Generator) -> Tensor:

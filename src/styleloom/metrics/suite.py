@@ -18,7 +18,7 @@ from styleloom.metrics.definitions import Definition
 from styleloom.metrics.image_sets import CHOICES, GeneratedImages, ImageSet, Shape, first_seed
 from styleloom.metrics.intervals import summarize
 from styleloom.metrics.measure import Measure
-from styleloom.metrics.probes import PROBES, Probe
+from styleloom.metrics.probes import PROBES, Probe, check
 from styleloom.metrics.processes import Processes
 from styleloom.metrics.real_statistics import Reals, RealStatistics
 from styleloom.metrics.set_metrics import SET_METRICS, Plan, number, plan
@@ -127,7 +127,7 @@ class Evaluation:
         """What a metric of sets wants. Raises UserError where images are too few or do not match."""
         if d.of.needs_reals and subject.reals is None:
             raise UserError(f"{d.name}: needs real images to compare with; give them with --data")
-        images = subject.images()
+        images = subject.images(latents=d.latents)
         reals = None if subject.reals is None else subject.reals.images(d.choice)
         if reals is not None and d.of.needs_reals and images.shape != reals.shape:
             raise UserError(
@@ -152,6 +152,8 @@ class Evaluation:
             )
         if d.kind == "stability":
             raise UserError(f"{d.name}: compares snapshots; give a run directory with two or more")
+        if d.kind in PROBES and isinstance(subject.source, Sampler):
+            check(subject.source, d)
         if d.network is not None:  # weights that are missing are missed at once
             load = self.networks.distance if d.kind in PROBES else self.networks.features
             load(d.network)
