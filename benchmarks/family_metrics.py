@@ -137,8 +137,9 @@ def report(study: FamilyMetrics, document: dict[str, Any]) -> str:
         "",
         f"The six models of [family-32.md](family-32.md), {count} images each without truncation, against "
         f"{count} of the {document['training_images']} training images, in the features of "
-        f"EfficientNet-Lite0 (pool, 1280 numbers, weights {document['network']['weights'][:12]}…). {splits} measurements, each "
-        "with another choice of real images and other latents: mean ± standard deviation. The last row "
+        f"EfficientNet-Lite0 (pool, 1280 numbers, weights {document['network']['weights'][:12]}…). "
+        f"{splits} measurements, each with another choice of real images and other latents: mean ± standard "
+        "deviation. The last row "
         "compares two disjoint choices of real images in the same way: a perfect model would be there.",
         "",
         "| model | " + " | ".join(METRICS.values()) + " |",
@@ -154,9 +155,9 @@ def report(study: FamilyMetrics, document: dict[str, Any]) -> str:
             "",
             "KID and FD: lower is better; KID is unbiased, so that of reals scatters about 0. Precision is "
             "the share of generated images that lie among the real ones (k = 3), recall that of real images "
-            "among the generated ones; they move against each other. With so few images a Fréchet distance is "
-            "far above what it would be with many: compare it with the last row, not with published numbers. "
-            "None of these is a FID: the network is another one.",
+            "among the generated ones; they move against each other. With so few images a Fréchet distance "
+            "is far above what it would be with many: compare it with the last row, not with published "
+            "numbers. None of these is a FID: the network is another one.",
             "",
         ]
     )

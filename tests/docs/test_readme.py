@@ -13,7 +13,7 @@ from styleloom import presets
 from styleloom.cli import main
 from styleloom.data.conversion import MAX_PIXELS
 from styleloom.data.dataset import open_dataset
-from styleloom.models import EMBEDDED
+from styleloom.metrics.definitions import KINDS, parse
 
 from .preset_table import BLOCK, README, table
 from .tiny_model import RESOLUTION, experiment, write_photos, write_snapshot
@@ -33,14 +33,33 @@ def commands(program: str) -> list[list[str]]:
 
 
 def shortened(words: list[str]) -> list[str]:
-    """The same command at 16 px; training stops after one step."""
+    """The same command at 16 px; training stops after one step, metrics take 16 images and need no download."""
     if "--dry-run" in words or words[0] == "presets":
         return words
+    previous = ["", *words]
+    words = [
+        ",".join(map(offline, word.split(","))) if before == "--metrics" else word
+        for before, word in zip(previous, words, strict=False)
+    ]
+    if words[0] == "evaluate":
+        return ["2" if before == "--repeats" else word for before, word in zip(previous, words, strict=False)]
+    if words[0] == "train-classifiers":
+        return [*words, "--kimg", "0.016", "--held-out", "4"]
     words = [
         str(RESOLUTION) if before == "--resolution" else word
         for before, word in zip(["", *words], words, strict=False)
     ]
     return [*words, "--minutes", "1e-6"] if words[0] == "train" else words
+
+
+def offline(metric: str) -> str:
+    """A metric of the same kind, of 16 images or samples, in features that come with the package."""
+    found = parse(metric)
+    prefix = re.match(r"[a-z_]*?(?=_?\d)|[a-z_]+", metric.replace("ppl2", "ppl"))
+    assert prefix is not None
+    kind = {"fid": "fd"}.get(found.kind, prefix.group())
+    name = f"{kind}16" + ("_lite0" if found.network else "")
+    return parse(name).name
 
 
 @pytest.fixture
@@ -51,21 +70,27 @@ def tiny_presets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to run in, with photos."""
+    """A folder to run in, with photos, and labelled ones."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STYLELOOM_STATISTICS", str(tmp_path / "statistics"))
     write_photos(tmp_path / "photos")
+    write_photos(tmp_path / "faces", side=RESOLUTION)
+    rows = [f"{index:03d}.png,{index % 2},{index // 2 % 2}" for index in range(40)]
+    (tmp_path / "faces.csv").write_text("\n".join(rows))
+    words = ["--resolution", str(RESOLUTION), "--labels", "faces.csv"]
+    assert main(["dataset", "build", "faces", "faces.zip", *words]) == 0
     return tmp_path
 
 
 def test_there_are_commands_of_each_verb() -> None:
     verbs = {words[0] for words in commands("styleloom")}
-    assert verbs >= {"train", "generate", "presets", "dataset"}
+    assert verbs >= {"train", "generate", "presets", "dataset", "evaluate", "metrics", "train-classifiers"}
 
 
 @pytest.mark.usefixtures("tiny_presets")
 def test_commands_run_in_order(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in commands("styleloom"):
-        from_run = words[0] == "generate" and words[1] not in EMBEDDED
+        from_run = words[0] in ("generate", "evaluate") and words[1].endswith(".safetensors")
         snapshot = place / words[1] if from_run else None
         if snapshot is not None and not snapshot.exists():  # the test stopped training before its number
             shutil.copy(sorted(snapshot.parent.glob("snapshot-0*.safetensors"))[-1], snapshot)
@@ -74,6 +99,7 @@ def test_commands_run_in_order(place: Path, capsys: pytest.CaptureFixture[str]) 
     assert (place / "sheet.png").is_file()
     assert (place / "grid.png").is_file()
     assert len(list((place / "generated").glob("*.png"))) == 17
+    assert (place / "scores.json").is_file()
 
 
 @pytest.mark.usefixtures("tiny_presets", "place")
@@ -105,6 +131,12 @@ def test_the_table_is_that_of_the_presets() -> None:
     found = BLOCK.search(TEXT)
     assert found is not None
     assert found.group() == table(), "run: python tests/docs/preset_table.py"
+
+
+def test_names_of_metrics_exist() -> None:
+    rows = TEXT.split("| metric | names |")[1].split("\n\n")[0]
+    names = re.findall(r"`(\w+)`", rows)
+    assert {parse(name).kind for name in names} == set(KINDS) - {"fd"}
 
 
 def test_numbers_are_those_of_the_code() -> None:
