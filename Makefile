@@ -40,7 +40,7 @@ bench: .venv/installed-dev
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python pyproject.toml constraints/dev.txt
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints/dev.txt -e .
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints/dev.txt -e '.[metrics]'
 	touch $@
 
 .venv/installed-dev: .venv/bin/python pyproject.toml constraints/dev.txt

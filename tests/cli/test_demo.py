@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import styleloom
+from metrics.plugged import Projection, plugged
 from styleloom.cli import main
 from styleloom.cli.demo import free_folder
 from styleloom.presets import PRESETS
@@ -26,11 +28,19 @@ def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     document = json.loads(capsys.readouterr().out)
     assert document["swd_trained"] > 0
     assert document["held_out_images"] == 100
+    assert document["kid_lite0_of_reals"] < 30 < document["kid_lite0"]  # it has learned nothing in 8 steps
     assert all(Path(path).read_bytes().startswith(b"\x89PNG") for path in document["pictures"].values())
     assert styleloom.load(document["snapshot"], "cpu").generate([0]).shape == (1, 3, 8, 8)
 
 
-@pytest.mark.usefixtures("small")
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("styleloom.cli.demo.FEATURES", "proj")
+    with plugged(Projection()):
+        yield
+
+
+@pytest.mark.usefixtures("small", "quick")
 def test_it_says_where_everything_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "demo"
     out.mkdir()  # then a number is added
@@ -38,7 +48,21 @@ def test_it_says_where_everything_is(tmp_path: Path, capsys: pytest.CaptureFixtu
     shown = capsys.readouterr().out
     assert str(tmp_path / "demo-2") in shown
     assert "styleloom generate" in shown
+    assert "kernel distance to them" in shown
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.usefixtures("small")
+def test_without_the_feature_network_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("styleloom.metrics.weights.locate", lambda file: None)
+    words = ["--out", str(tmp_path / "demo"), "--minutes", "1e-9", "--device", "cpu", "--json"]
+    assert main(["demo", *words]) == 0
+    printed = capsys.readouterr()
+    assert "kid_lite0" not in json.loads(printed.out)
+    assert "kernel distance not measured" in printed.err
+    assert "styleloom[metrics]" in printed.err
 
 
 def test_free_folder(tmp_path: Path) -> None:

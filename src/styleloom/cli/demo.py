@@ -12,12 +12,22 @@ from styleloom.cli.progress import TrainingProgress
 from styleloom.cli.report import console, print_json, progress_console
 from styleloom.data.build import BuildOptions, build_dataset
 from styleloom.data.conversion import ConversionOptions
-from styleloom.data.dataset import open_dataset
+from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.data.reals import to_uint8
 from styleloom.data.sources import open_source
+from styleloom.errors import UserError
+from styleloom.metrics.collect import Networks
+from styleloom.metrics.definitions import parse
+from styleloom.metrics.image_sets import DatasetImages
+from styleloom.metrics.real_statistics import Reals
+from styleloom.metrics.suite import Evaluation, Subject, primary_value
+from styleloom.precision import resolve_device
 from styleloom.training.fit import fit, run_swd, start
 
 PRESET = "demo"
+FEATURES = "lite0"
+"""Feature network of the kernel distance: one that comes as a package."""
+
 COLUMNS, ROWS = 12, 8
 ENLARGED_PX = 64
 """Small images are shown larger, pixel by pixel, so that they can be seen."""
@@ -74,6 +84,7 @@ class Demo:
             fakes = to_uint8(sampler.generate(range(COLUMNS * ROWS), psi))
             files[f"generated, truncation {psi:g}"] = save_sheet(out / f"generated-psi-{psi:g}.png", fakes)
 
+        kid = self._kernel_distances(sampler, trainer.train_set, reals)
         drop = 100 * (1 - after / before)
         document = {
             "preset": experiment.name,
@@ -82,6 +93,7 @@ class Demo:
             "swd_trained": after,
             "swd_drop_percent": drop,
             "held_out_images": len(reals),
+            **kid,
             "snapshot": str(snapshot),
             "pictures": {name: str(path) for name, path in files.items()},
         }
@@ -97,9 +109,35 @@ class Demo:
             f"     more pictures: styleloom generate {snapshot} --seeds 0-63 --truncation 0.7 --grid 8x8",
             f"     train on:      styleloom train --resume {run.path}",
         ]
+        if kid:
+            generated, real = kid.values()
+            lines.insert(
+                1,
+                f"     kernel distance to them (KID in EfficientNet-Lite0, x 1000): {generated:.1f}; "
+                f"that of training images: {real:.1f}",
+            )
         for line in lines:
             report.print(line, highlight=False, soft_wrap=True)
         return 0
+
+    def _kernel_distances(
+        self, sampler: sampling.Sampler, train_set: ImageDataset, reals: ImageDataset
+    ) -> dict[str, float]:
+        """Of generated and of training images to the held-out ones, times 1000; nothing, with a note, where
+        the feature network is not installed."""
+        definition = parse(f"kid{len(reals)}_{FEATURES}")
+        evaluation = Evaluation([definition], Networks(resolve_device(self.device)))
+        sets = {"kid_lite0": sampler, "kid_lite0_of_reals": DatasetImages(train_set)}
+        found: dict[str, float] = {}
+        try:
+            for name, source in sets.items():
+                document = evaluation.run(Subject(name, {}, source, Reals(reals)))
+                found[name] = 1000 * primary_value(document, definition.name)
+        except UserError as error:
+            note = f"note: kernel distance not measured: {error}"
+            progress_console().print(note, highlight=False, markup=False)
+            return {}
+        return found
 
 
 def save_sheet(path: Path, images: torch.Tensor) -> Path:
