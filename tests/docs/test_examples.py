@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from styleloom import presets
+from styleloom.cli import main
+from styleloom.metrics.features import NETWORKS
 
 from .tiny_model import RESOLUTION, experiment, write_photos, write_snapshot
 
@@ -53,6 +55,18 @@ def test_truncation_sheet(run: Run, tmp_path: Path) -> None:
         middle = image.crop((2 * RESOLUTION, 0, 3 * RESOLUTION, RESOLUTION))
         below = image.crop((2 * RESOLUTION, RESOLUTION, 3 * RESOLUTION, 2 * RESOLUTION))
         assert middle.tobytes() == below.tobytes(), "at psi 0 every seed gives the average image"
+
+
+def test_own_features(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_snapshot(tmp_path / "s.safetensors")
+    write_photos(tmp_path / "photos", side=RESOLUTION)
+    assert main(["dataset", "build", "photos", "photos.zip", "--resolution", str(RESOLUTION)]) == 0
+    capsys.readouterr()
+    run("own_features.py", "s.safetensors", "photos.zip", "--images", "30")
+    lines = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
+    assert set(lines) == {"fd30_colours", "kid30_colours"}
+    assert float(lines["fd30_colours"]) > 0
+    del NETWORKS["colours"]
 
 
 def test_every_example_has_a_test() -> None:

@@ -33,7 +33,7 @@ def commands(program: str) -> list[list[str]]:
 
 
 def shortened(words: list[str]) -> list[str]:
-    """The same command at 16 px; training stops after one step, metrics take 16 images and need no download."""
+    """The same command at 16 px; training stops after one step, metrics take 16 images and no download."""
     if "--dry-run" in words or words[0] == "presets":
         return words
     previous = ["", *words]
