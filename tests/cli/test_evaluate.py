@@ -57,7 +57,8 @@ def test_a_table_and_a_record(
     for name in metrics.split(","):
         assert name in shown
         assert f"{document['metrics'][name]['values'][name]['mean']:.5g}" in shown
-    assert "deviation of 3" in shown
+    assert "mean of 3" in shown
+    assert "95 % interval" in shown
     assert "24 real images of" in shown
     assert "some of them several times" in shown
     assert "mirrored at random" in shown
@@ -70,7 +71,7 @@ def test_a_table_and_a_record(
 def test_the_record_is_enough_to_repeat_the_evaluation(
     made: Path, archive: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = (made, "--data", archive, "--metrics", "fd24_proj,ppl_zfull8_proj", "--json", "--no-cache")
+    words = (made, "--data", archive, "--metrics", "fd24_proj,ppl_zfull8_proj", "--json", "--cache", "none")
     documents = []
     for seed in (3, 3, 4):
         assert run(*words, "--seed", seed) == 0
@@ -182,7 +183,9 @@ def test_files_that_are_not_there(made: Path, capsys: pytest.CaptureFixture[str]
 def test_no_data_no_comparison(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(made, "--metrics", "fd16_proj") == 2
     assert "fd16_proj: needs real images to compare with; give them with --data" in capsys.readouterr().err
+    capsys.readouterr()
     assert run(made, "--metrics", "is16_proj,ppl2_zend8_proj") == 0
+    assert "standard error" in capsys.readouterr().out
 
 
 def test_an_interruption_leaves_no_record(

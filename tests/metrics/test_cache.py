@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from styleloom.metrics.cache import StatisticsCache, default_folder
+from styleloom.metrics.cache import StatisticsCache, cache_folder
 
 KEY = {"images": {"fingerprint": "aa", "mirror": False}, "layer": "pool", "count": 10}
 TENSORS = {"rows": torch.arange(6.0).reshape(3, 2)}
@@ -69,9 +69,11 @@ def test_no_folder_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("STYLELOOM_STATISTICS", str(tmp_path / "here"))
-    assert default_folder() == tmp_path / "here"
+    assert cache_folder() == tmp_path / "here"
+    assert cache_folder(tmp_path / "given") == tmp_path / "given"
+    assert cache_folder(Path("none")) is None
     monkeypatch.setenv("STYLELOOM_STATISTICS", "none")
-    assert default_folder() is None
+    assert cache_folder() is None
     monkeypatch.delenv("STYLELOOM_STATISTICS")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_folder() == tmp_path / "styleloom" / "statistics"
+    assert cache_folder() == tmp_path / "styleloom" / "statistics"

@@ -20,7 +20,7 @@ from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.data.sources import EMBEDDED as EMBEDDED_DATA
 from styleloom.data.sources import INDEX_NAME, open_source
 from styleloom.errors import UserError
-from styleloom.metrics.cache import StatisticsCache, default_folder
+from styleloom.metrics.cache import StatisticsCache, cache_folder
 from styleloom.metrics.classifiers import load_classifiers
 from styleloom.metrics.collect import Networks
 from styleloom.metrics.definitions import KINDS, Definition, parse_all
@@ -65,9 +65,7 @@ class Evaluate:
     device: str = "auto"
     """auto, cpu, cuda, mps."""
     cache: Path | None = None
-    """Folder for statistics of real images; by default the user's cache."""
-    no_cache: bool = False
-    """Neither use nor keep statistics of real images."""
+    """Folder for statistics of real images, or none; by default in the user's cache."""
     out: Path | None = None
     """JSON file to write, with everything needed to repeat the evaluation."""
     json: bool = False
@@ -100,7 +98,7 @@ class Evaluate:
             evaluation = Evaluation(
                 definitions,
                 Networks(self._device(processes), self._weights()),
-                cache=StatisticsCache(None if self.no_cache else self.cache or default_folder()),
+                cache=StatisticsCache(cache_folder(self.cache)),
                 processes=processes,
                 seed=self.seed,
                 batch=self.batch,
@@ -206,23 +204,21 @@ def _is_archive(name: str) -> bool:
 
 def table(document: dict[str, Any]) -> Table:
     """Every value of an evaluation, with what is known of its uncertainty."""
-    shown = Table(
-        "metric",
-        "value",
-        "±",
-        "95 % interval",
-        "better",
-        title=document["subject"]["path"],
-        title_justify="left",
-    )
+    repeats = document["repeats"]
+    name = document["subject"]["path"]
+    if repeats > 1:
+        columns = ("metric", f"mean of {repeats}", "deviation", "95 % interval", "better")
+    else:
+        columns = ("metric", "value", "standard error", "better")
+    shown = Table(*columns, title=name, title_justify="left")
     for entry in document["metrics"].values():
         for label, value in entry["values"].items():
             error = value["standard_errors"][0]
-            spread = "" if error is None else f"{error:.2g} (standard error)"
-            if value["std"] is not None:
-                spread = f"{value['std']:.2g} (deviation of {value['n']})"
-            interval = "" if value["low"] is None else f"{value['low']:.5g} to {value['high']:.5g}"
-            shown.add_row(label, f"{value['mean']:.5g}", spread, interval, entry["better"] or "")
+            if repeats > 1:
+                spread = (f"{value['std']:.2g}", f"{value['low']:.5g} to {value['high']:.5g}")
+            else:
+                spread = ("" if error is None else f"{error:.2g}",)
+            shown.add_row(label, f"{value['mean']:.5g}", *spread, entry["better"] or "")
     return shown
 
 

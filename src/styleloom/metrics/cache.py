@@ -26,13 +26,11 @@ from styleloom.snapshot import read_tensors, write_tensors
 FORMAT, VERSION = "styleloom-statistics", 1
 
 
-def default_folder() -> Path | None:
-    """The folder of the environment variable STYLELOOM_STATISTICS, where "none" keeps nothing; else
-    `statistics` in the user's cache."""
-    given = os.environ.get("STYLELOOM_STATISTICS")
-    if given:
-        return None if given == "none" else Path(given)
-    return user_cache() / "styleloom" / "statistics"
+def cache_folder(given: Path | str | None = None) -> Path | None:
+    """The folder that is `given`, else that of the environment variable STYLELOOM_STATISTICS, else one in the
+    user's cache. "none" keeps nothing."""
+    named = str(given or os.environ.get("STYLELOOM_STATISTICS") or user_cache() / "styleloom" / "statistics")
+    return None if named == "none" else Path(named)
 
 
 @dataclass(frozen=True)

@@ -52,11 +52,11 @@ def rgb_moments(sampler: Sampler, seeds: Sequence[int], labels: Tensor | None = 
 
 
 def rgb_layers(sampler: Sampler) -> list[nn.Module]:
-    """The toRGB layers whose outputs add up to the image, low to high. Raises UserError where they do not."""
+    """The toRGB layers whose outputs add up to the image, low to high. Raises UserError where none do."""
     cfg = sampler.experiment.generator
     if not cfg.sums_levels:
         raise UserError(
-            f"resolution usage: the images of this {cfg.family} generator are no sum over resolutions; valid: "
+            f"resolution usage: images of this {cfg.family} generator are no sum over resolutions; valid: "
             "generators of StyleGAN2's skip architecture"
         )
     blocks = sampler.generator.synthesis_network.blocks

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from styleloom.errors import UserError
-from styleloom.metrics.cache import StatisticsCache, default_folder
+from styleloom.metrics.cache import StatisticsCache, cache_folder
 from styleloom.metrics.collect import Networks
 from styleloom.metrics.definitions import Definition, parse_all
 from styleloom.metrics.real_statistics import Reals
@@ -63,7 +63,7 @@ class RunMetrics:
         self.definitions = check_metrics(options.metrics)
         self.every = options.metrics_kimg * 1000
         self.evaluation = Evaluation(
-            self.definitions, Networks(trainer.device), cache=StatisticsCache(default_folder())
+            self.definitions, Networks(trainer.device), cache=StatisticsCache(cache_folder())
         )
         self.evaluation.check(self._subject())
         self.measured_at = max((line["images_seen"] for line in lines if has_metrics(line)), default=0)
