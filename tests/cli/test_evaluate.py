@@ -17,6 +17,7 @@ from metrics.plugged import Projection, plugged
 from styleloom import snapshot
 from styleloom.cli import main
 from styleloom.data import open_dataset
+from styleloom.metrics.weights import EFFICIENTNET_LITE0, locate
 from styleloom.networks.build import build_generator
 from styleloom.training.fit import fit, start
 from tiny import make_archive, tiny
@@ -171,6 +172,24 @@ def test_refusals(
         assert str(tmp_path / "no-weights") in printed.err
     assert message in printed.err
     assert not out.exists()
+
+
+def test_weights_are_told_by_their_hash(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """EfficientNet-Lite0's file under another name, where its package is not found; and one with a change."""
+    own = locate(EFFICIENTNET_LITE0)
+    assert own is not None
+    file = tmp_path / "renamed.bin"
+    file.write_bytes(own.read_bytes())
+    monkeypatch.setattr("styleloom.metrics.weights.locate", lambda file: None)
+    words = (made, "--metrics", "is16_lite0")
+    assert run(*words) == 2
+    assert run(*words, "--weights", file) == 0
+    capsys.readouterr()
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    assert run(*words, "--weights", file) == 2
+    assert "renamed.bin has the SHA-256" in capsys.readouterr().err
 
 
 def test_files_that_are_not_there(made: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.data.sources import EMBEDDED as EMBEDDED_DATA
 from styleloom.data.sources import INDEX_NAME, open_source
 from styleloom.errors import UserError
+from styleloom.metrics import features
 from styleloom.metrics.cache import StatisticsCache, cache_folder
 from styleloom.metrics.classifiers import load_classifiers
 from styleloom.metrics.collect import Networks
@@ -59,7 +60,8 @@ class Evaluate:
     classifiers: Path | None = None
     """Folder of `styleloom train-classifiers`, for separability."""
     weights: tyro.conf.UseAppendAction[list[Path]] = field(default_factory=list)
-    """A file of feature weights that is not in its usual place. May be repeated."""
+    """A file of feature weights that is not in its usual place, under any name: its hash tells what it is.
+    May be repeated."""
     batch: int | None = None
     """Images at once; it changes results by rounding alone."""
     device: str = "auto"
@@ -123,10 +125,19 @@ class Evaluate:
         return device
 
     def _weights(self) -> dict[str, Path]:
+        known = {file.sha256: file.file for name in features.names() for file in features.entry(name).weights}
+        found: dict[str, Path] = {}
         for path in self.weights:
             if not path.is_file():
                 raise UserError(f"--weights: there is no file {path}")
-        return {path.name: path for path in self.weights}
+            sha256 = sha256_of(path)
+            if sha256 not in known:
+                raise UserError(
+                    f"--weights: {path} has the SHA-256 {sha256}, which is that of no weights known; valid: "
+                    "the files that `styleloom features list` shows"
+                )
+            found[known[sha256]] = path
+        return found
 
     # ---- what is measured, and with what it is compared
 
