@@ -21,6 +21,7 @@ study: .venv/installed-dev
 	$(BIN)/python -m pytest -m slow -s
 	$(BIN)/python benchmarks/precision.py
 	$(BIN)/python benchmarks/family.py --fresh
+	$(BIN)/python benchmarks/family_metrics.py
 
 # The model in the package, trained anew; ship puts it in place of the one that is there. SEEN is a file that says
 # what its pictures show.
@@ -34,6 +35,7 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/step_time.py
 	$(BIN)/python benchmarks/growing.py
 	$(BIN)/python benchmarks/generate.py
+	$(BIN)/python benchmarks/metrics.py
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "styleloom needs Python 3.10 or newer")'

@@ -126,8 +126,13 @@ def measure(
 # ---- the page
 
 
-def report(study: FamilyMetrics, document: dict[str, Any]) -> str:
-    """The page."""
+def report(document: dict[str, Any], said: str | None) -> str:
+    """The page.
+
+    Args:
+        document: settings and numbers.
+        said: what somebody reads from them.
+    """
     count, splits = document["images"], document["splits"]
     lines = [
         "# The family at 32 px, measured",
@@ -159,6 +164,7 @@ def report(study: FamilyMetrics, document: dict[str, Any]) -> str:
             "is far above what it would be with many: compare it with the last row, not with published "
             "numbers. None of these is a FID: the network is another one.",
             "",
+            *([] if said is None else ["## What they say", "", said.strip(), ""]),
         ]
     )
 
@@ -191,7 +197,8 @@ def main(study: FamilyMetrics) -> int:
         "values": values,
     }
     write_text(study.out.with_suffix(".json"), json.dumps(document, indent=1) + "\n")
-    page = report(study, document)
+    said = study.out.with_suffix("") / "said.md"
+    page = report(document, said.read_text() if said.exists() else None)
     write_text(study.out, page)
     print(page)
     return 0

@@ -29,7 +29,7 @@ def line(images: int, rate: float = 10.0, **more: float | None) -> dict[str, flo
 
 
 def test_a_line_from_time_to_time(clock: Callable[[float], None], capsys: pytest.CaptureFixture[str]) -> None:
-    with TrainingProgress(0, 10_000, float("inf")) as progress:
+    with TrainingProgress(10_000, float("inf")) as progress:
         for second in range(61):
             clock(second)
             progress(line(100 * second))
@@ -42,7 +42,7 @@ def test_a_line_from_time_to_time(clock: Callable[[float], None], capsys: pytest
 
 
 def test_losses_and_distance(clock: Callable[[float], None], capsys: pytest.CaptureFixture[str]) -> None:
-    with TrainingProgress(0, 10_000, float("inf")) as progress:
+    with TrainingProgress(10_000, float("inf")) as progress:
         progress(line(100, loss_g=1.234, loss_d=None, swd=56.78))
         clock(20)
         progress(line(200))
@@ -54,7 +54,7 @@ def test_losses_and_distance(clock: Callable[[float], None], capsys: pytest.Capt
 def test_the_time_that_is_left_is_bounded_by_minutes(
     clock: Callable[[float], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with TrainingProgress(0, 10_000_000, 2) as progress:
+    with TrainingProgress(10_000_000, 2) as progress:
         progress(line(100))
     assert "ETA 2:00" in capsys.readouterr().err
 
@@ -64,7 +64,7 @@ def test_on_a_terminal_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         module, "progress_console", lambda: Console(file=screen, force_terminal=True, width=120)
     )
-    with TrainingProgress(0, 1000, float("inf")) as progress:
+    with TrainingProgress(1000, float("inf")) as progress:
         for images in (0, 500, 1000):
             progress(line(images))
     shown = screen.getvalue()
@@ -74,7 +74,7 @@ def test_on_a_terminal_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_rate_of_zero(capsys: pytest.CaptureFixture[str]) -> None:
-    with TrainingProgress(0, 1000, float("inf")) as progress:
+    with TrainingProgress(1000, float("inf")) as progress:
         progress(line(0, 0.0))
     assert "days" in capsys.readouterr().err
 

@@ -6,15 +6,13 @@ import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from styleloom.cli.progress import PLAIN_EVERY_SEC, duration
-from styleloom.cli.report import console, print_json, progress_console
+from styleloom.cli.progress import ProgressLine, duration
+from styleloom.cli.report import console, print_json
 from styleloom.data.dataset import open_dataset
 from styleloom.errors import UserError
 from styleloom.metrics.classifier_training import ClassifierProgress, ClassifierSettings, train_classifiers
@@ -96,22 +94,11 @@ def _table(trained: dict[Path, ClassifierRecord]) -> Table:
     return table
 
 
-class ClassifiersProgress:
+class ClassifiersProgress(ProgressLine):
     """Progress on stderr, over all attributes: a bar on a terminal, a line now and then elsewhere."""
 
     def __init__(self) -> None:
-        self.began = time.monotonic()
-        self.console = progress_console()
-        self.last_line = -PLAIN_EVERY_SEC
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[text]}"),
-            TimeElapsedColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
-        self.task = self.bar.add_task("classifiers", total=1.0, text="")
+        super().__init__("classifiers")
 
     def __call__(self, now_at: ClassifierProgress) -> None:
         """Take what `train_classifiers` reports."""
@@ -124,17 +111,4 @@ class ClassifiersProgress:
             f"{now_at.images_seen / 1000:.1f}/{now_at.total_images / 1000:g} kimg  {rate:.0f} images/s  "
             f"ETA {duration(left / rate)}  loss {now_at.loss:.3f}"
         )
-        if self.console.is_terminal:
-            self.bar.update(self.task, completed=seen / (seen + left), text=text)
-        elif now - self.last_line >= PLAIN_EVERY_SEC or not left:
-            self.last_line = now
-            self.console.print(f"classifiers  {text}", highlight=False, soft_wrap=True)
-
-    def __enter__(self) -> ClassifiersProgress:
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bar.stop()
+        self.show(text, seen / (seen + left), last=not left)

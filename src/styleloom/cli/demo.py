@@ -70,7 +70,7 @@ class Demo:
             highlight=False,
         )
         total = trainer.experiment.total_kimg * 1000
-        with TrainingProgress(0, total, self.minutes) as progress:
+        with TrainingProgress(total, self.minutes) as progress:
             fit(trainer, run, progress, self.minutes)
         trainer.close()
         after = run_swd(trainer, len(reals)).average

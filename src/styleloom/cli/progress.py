@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -14,33 +14,69 @@ PLAIN_EVERY_SEC = 15.0
 """Seconds between lines where there is no terminal."""
 
 
-class TrainingProgress:
-    """Shows thousands of images, images/s and the time that is left.
+P = TypeVar("P", bound="ProgressLine")
+
+
+class ProgressLine:
+    """A bar with text on a terminal; elsewhere the text alone, now and then.
 
     Args:
-        images_seen: where the run stands.
-        total_images: where the experiment ends.
-        max_minutes: when the run ends at the latest.
+        description: before the bar, and before the text where there is no bar; may be empty.
+        enabled: False shows nothing: for processes that only help.
+        transient: whether the bar goes when it is done.
     """
 
-    def __init__(self, images_seen: int, total_images: float, max_minutes: float) -> None:
-        self.total_images = total_images
-        self.began = time.monotonic()
-        self.deadline = self.began + max_minutes * 60
-        self.first_images = images_seen
+    def __init__(self, description: str = "", enabled: bool = True, transient: bool = False) -> None:
         self.console = progress_console()
+        self.description = description
+        self.enabled = enabled
+        self.began = time.monotonic()
         self.last_line = -PLAIN_EVERY_SEC
-        self.losses = self.measuring = ""
-        self.measuring_began = self.began
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             TextColumn("{task.fields[text]}"),
             TimeElapsedColumn(),
             console=self.console,
-            disable=not self.console.is_terminal,
+            disable=not enabled or not self.console.is_terminal,
+            transient=transient,
         )
-        self.task = self.bar.add_task("train", total=1.0, text="")
+        self.task = self.bar.add_task(description, total=1.0, text="")
+
+    def show(self, text: str, completed: float | None = None, last: bool = False) -> None:
+        """Show where things stand; `completed` in 0..1 moves the bar, `last` is written in any case."""
+        if self.console.is_terminal:
+            self.bar.update(self.task, completed=completed, text=text)
+            return
+        now = time.monotonic()
+        if self.enabled and (last or now - self.last_line >= PLAIN_EVERY_SEC):
+            self.last_line = now
+            self.console.print(f"{self.description}  {text}".strip(), highlight=False, soft_wrap=True)
+
+    def __enter__(self: P) -> P:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+
+class TrainingProgress(ProgressLine):
+    """Shows thousands of images, images/s and the time that is left.
+
+    Args:
+        total_images: where the experiment ends.
+        max_minutes: when the run ends at the latest.
+    """
+
+    def __init__(self, total_images: float, max_minutes: float) -> None:
+        super().__init__("train")
+        self.total_images = total_images
+        self.deadline = self.began + max_minutes * 60
+        self.losses = self.measuring = ""
+        self.measuring_began = self.began
 
     def __call__(self, line: dict[str, Any]) -> None:
         """Take what `fit` reports."""
@@ -62,80 +98,30 @@ class TrainingProgress:
         text = (
             f"{images / 1000:.1f}/{self.total_images / 1000:g} kimg  {rate:.0f} images/s  {eta}{self.losses}"
         )
-        if self.console.is_terminal:
-            self.bar.update(self.task, completed=spent / max(spent + left, 1e-9), text=text)
-        else:
-            self._line(f"train  {text}")
+        self.show(text, spent / max(spent + left, 1e-9))
 
     def _measuring(self, what: str, done: int, total: int) -> None:
         """Show how far a metric is; the bar of the training stands still meanwhile."""
         now = time.monotonic()
         if what != self.measuring or done == 0:
             self.measuring, self.measuring_began = what, now
-        text = f"measuring: {of_so_many(what, done, total, now - self.measuring_began)}"
-        if self.console.is_terminal:
-            self.bar.update(self.task, text=text)
-        else:
-            self._line(text)
-
-    def _line(self, text: str) -> None:
-        """A line now and then, where there is no terminal."""
-        now = time.monotonic()
-        if now - self.last_line >= PLAIN_EVERY_SEC:
-            self.last_line = now
-            self.console.print(text, highlight=False, soft_wrap=True)
-
-    def __enter__(self) -> TrainingProgress:
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bar.stop()
+        self.show(f"measuring: {of_so_many(what, done, total, now - self.measuring_began)}")
 
 
-class EvaluationProgress:
-    """Shows what an evaluation is doing, how much of it is done, and the time that this part still takes.
-
-    Args:
-        enabled: False for processes that only help.
-    """
+class EvaluationProgress(ProgressLine):
+    """Shows what an evaluation is doing, how much of it is done, and the time that this part still takes."""
 
     def __init__(self, enabled: bool = True) -> None:
-        self.console = progress_console()
-        self.enabled = enabled
+        super().__init__(enabled=enabled, transient=True)
+        self.last_line = self.began  # nothing is said of what takes a moment
         self.what = ""
-        self.began = self.last_line = time.monotonic()
-        self.bar = Progress(
-            BarColumn(),
-            TextColumn("{task.fields[text]}"),
-            console=self.console,
-            disable=not enabled or not self.console.is_terminal,
-            transient=True,
-        )
-        self.task = self.bar.add_task("evaluate", total=1.0, text="")
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Take what an evaluation reports."""
         now = time.monotonic()
         if what != self.what or done == 0:
             self.what, self.began = what, now
-        text = of_so_many(what, done, total, now - self.began)
-        if self.console.is_terminal:
-            self.bar.update(self.task, completed=done / max(total, 1), text=text)
-        elif self.enabled and now - self.last_line >= PLAIN_EVERY_SEC:
-            self.last_line = now
-            self.console.print(text, highlight=False, soft_wrap=True)
-
-    def __enter__(self) -> EvaluationProgress:
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bar.stop()
+        self.show(of_so_many(what, done, total, now - self.began), done / max(total, 1))
 
 
 def of_so_many(what: str, done: int, total: int, seconds: float) -> str:

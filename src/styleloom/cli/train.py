@@ -193,7 +193,7 @@ class Train:
             highlight=False,
             soft_wrap=True,
         )
-        with TrainingProgress(trainer.images_seen, total, minutes) as progress:
+        with TrainingProgress(total, minutes) as progress:
             done = fit(trainer, run, progress, minutes)
         trainer.close()
         snapshots = run.snapshots()
