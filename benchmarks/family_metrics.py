@@ -145,7 +145,8 @@ def report(document: dict[str, Any], said: str | None) -> str:
         f"EfficientNet-Lite0 (pool, 1280 numbers, weights {document['network']['weights'][:12]}…). "
         f"{splits} measurements, each with another choice of real images and other latents: mean ± standard "
         "deviation. The last row "
-        "compares two disjoint choices of real images in the same way: a perfect model would be there.",
+        "compares two disjoint choices of real images in the same way: a perfect model would be there. "
+        "Choices overlap from measurement to measurement: deviations tell of this data set, not of others.",
         "",
         "| model | " + " | ".join(METRICS.values()) + " |",
         "|---|" + "---|" * len(METRICS),

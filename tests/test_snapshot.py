@@ -207,7 +207,10 @@ def test_nowhere_to_write(tmp_path: Path) -> None:
     "word", ["torch.load", "torch.save", "import pickle", "import dill", "eval(", "exec("]
 )
 def test_the_source_never_unpickles(word: str) -> None:
+    """One place reads files that other people pickled, as tensors alone, after verifying their hash."""
     pattern = re.compile(rf"(?<![\w.]){re.escape(word)}")
     for path in SOURCE.rglob("*.py"):
         lines = [line for line in path.read_text().splitlines() if not line.strip().startswith("#")]
+        if path == SOURCE / "metrics" / "weights.py":
+            lines = [line for line in lines if "weights_only=True)" not in line]
         assert not any(pattern.search(line) for line in lines), f"{path}: {word}"

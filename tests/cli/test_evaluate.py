@@ -19,7 +19,9 @@ from styleloom.cli import main
 from styleloom.data import open_dataset
 from styleloom.metrics.weights import EFFICIENTNET_LITE0, locate
 from styleloom.networks.build import build_generator
+from styleloom.presets import get
 from styleloom.training.fit import fit, start
+from styleloom.training.run_dir import RunDirectory
 from tiny import make_archive, tiny
 
 
@@ -130,7 +132,7 @@ def test_every_snapshot_of_a_run(archive: Path, tmp_path: Path, capsys: pytest.C
     values = [d["metrics"]["fd16_proj"]["values"]["fd16_proj"]["mean"] for d in document["snapshots"]]
     assert len(values) == 3
     assert document["best"]["value"] == min(values)
-    changes = [row["change"] for row in document["stability4"]["changes"]]
+    changes = [row["change"] for row in document["stability"]["stability4"]["changes"]]
     assert [list(change) for change in changes] == [["8"], ["8"]]
     assert changes[0]["8"] == 0 < changes[1]["8"]
     assert run(directory.path, "--data", archive, "--metrics", "fd16_proj,stability4") == 0
@@ -197,6 +199,48 @@ def test_files_that_are_not_there(made: Path, capsys: pytest.CaptureFixture[str]
     assert "no such source: nowhere" in capsys.readouterr().err
     assert run(made, "--data", "nowhere.zip", "--metrics", "fd16_proj") == 2
     assert "no such source: nowhere.zip" in capsys.readouterr().err
+
+
+def test_data_that_are_no_images(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(made, "--data", made, "--metrics", "fd16_proj") == 2
+    assert "snapshot.safetensors is a snapshot; valid: an archive" in capsys.readouterr().err
+    folder = make_folder(tmp_path / "run", 20, 8)
+    (folder / "experiment.json").touch()
+    assert run(made, "--data", folder, "--metrics", "fd16_proj") == 2
+    assert "run is a run directory; valid: an archive" in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written_is_refused_first(
+    made: Path, tmp_path: Path, projection: Projection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert run(made, "--metrics", "is16_proj", "--out", tmp_path / "file" / "x.json") == 2
+    assert "x.json cannot be written" in capsys.readouterr().err
+    assert projection.calls == 0
+
+
+def test_the_best_of_a_growing_run_is_one_of_full_size(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Snapshots of a run from 4 to 8 px: the first is too small for SWD, the second is half grown."""
+    small = tiny()
+    growing = get("stylegan2-d").with_data(resolution=8)
+    shape = {"z_dim": 16, "w_dim": 16, "features": small.generator.features}
+    experiment = replace(
+        growing,
+        generator=replace(growing.generator, **shape),
+        growth=replace(growing.growth, initial_resolution=4, stabilize_kimg=1, fade_kimg=1),
+    )
+    folder = RunDirectory.create(tmp_path / "run")
+    folder.write_experiment(experiment, {})
+    for kimg in (0, 1, 2):
+        generator = build_generator(experiment.generator)
+        folder.save_snapshot(generator, experiment, {"images_seen": kimg * 1000}, keep=0)
+    assert run(folder.path, "--data", archive, "--metrics", "fd16_proj,swd16", "--json") == 0
+    printed = capsys.readouterr()
+    document = json.loads(printed.out)
+    assert "snapshot-000000.safetensors is left out: swd16: images of 4x4 px are too small" in printed.err
+    assert document["best"]["snapshot"].endswith("snapshot-000002.safetensors")
 
 
 def test_no_data_no_comparison(made: Path, capsys: pytest.CaptureFixture[str]) -> None:

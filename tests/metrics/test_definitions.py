@@ -38,7 +38,7 @@ from styleloom.metrics.definitions import KINDS, Definition, parse, parse_all
         ("separability", Definition("separability", "separability", 200_000)),
         ("separability_w1k", Definition("separability_w1k", "separability", 1000, space="w")),
         ("swd", Definition("swd", "swd", 16_384)),
-        ("ms_ssim2k", Definition("ms_ssim2k", "ms_ssim", 2000)),
+        ("ms_ssim2k", Definition("ms_ssim2k", "ms_ssim", 2000, choice="random")),
         ("resolution_usage", Definition("resolution_usage", "resolution_usage", 1024)),
         ("jacobian4", Definition("jacobian4", "jacobian", 4)),
         ("stability", Definition("stability", "stability", 36)),
@@ -99,6 +99,8 @@ def test_no_more_than_a_repeat_has_seeds() -> None:
     assert parse("fid1000k").num == 1_000_000
     with pytest.raises(UserError, match=r"fid1001k.*1,001,000; valid: at most 1,000,000"):
         parse("fid1001k")
+    with pytest.raises(UserError, match="ms_ssim600k asks"):  # two images each
+        parse("ms_ssim600k")
 
 
 def test_every_example_is_valid() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from data.images import make_folder
 from metrics.plugged import Projection, plugged
@@ -225,6 +226,75 @@ def test_growing_snapshots_are_compared_at_their_level(projection: Projection, a
         evaluation("fd24_proj").run(replace(at_level, reals=Reals(open_dataset(archive))))
 
 
+def test_files_are_mirrored_where_training_was(
+    projection: Projection, subject: Subject, tmp_path: Path
+) -> None:
+    files = FileImages(open_source(make_folder(tmp_path / "images", 24, 16)))
+    found = []
+    for mirror in (False, True):
+        reals = Reals(files, mirror, seed=2)
+        images = reals.images("first")
+        assert images.record().get("mirror") is mirror
+        found.append(images.images(range(24)))
+        parts = [images.images(range(i, i + 8)) for i in (0, 8, 16)]
+        assert torch.equal(torch.cat(parts), found[-1])
+        assert torch.equal(reals.images("full").images(range(24)), found[0])
+    flipped = [not torch.equal(a, b) for a, b in zip(*found, strict=True)]
+    assert all(torch.equal(b, a.flip(2)) for a, b, f in zip(*found, flipped, strict=True) if f)
+    assert 4 < sum(flipped) < 20
+
+
+def test_a_cache_that_cannot_be_written_is_no_reason_to_fail(
+    projection: Projection, subject: Subject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    document = evaluation("fd24_proj", cache=StatisticsCache(tmp_path / "file")).run(subject)
+    assert document["metrics"]["fd24_proj"]["reals"]["statistics"] == "computed"
+    assert "statistics of real images are not kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("size", "names", "message"),
+    [
+        ((4, 4), "swd4", "swd4: images of 4x4 px are too small; valid: 8"),
+        ((8, 8), "ms_ssim4", "ms_ssim4: images of 8x8 px are too small; valid: 16"),
+        ((20, 20), "swd4", "swd4: images of 20x20 px cannot be halved"),
+    ],
+)
+def test_sizes_that_a_metric_cannot_look_at(
+    projection: Projection, size: tuple[int, int], names: str, message: str, tmp_path: Path
+) -> None:
+    for i in range(8):
+        Image.new("RGB", size, (i, 0, 0)).save(tmp_path / f"{i}.png")
+    files = FileImages(open_source(tmp_path))
+    with pytest.raises(UserError, match=message):
+        evaluation(f"fd8_proj,{names}").run(Subject("files", {}, files, Reals(files)))
+    assert projection.calls == 0
+
+
+def test_a_network_that_cannot_take_the_size(
+    projection: Projection, subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("Output size is too small")
+
+    monkeypatch.setattr(projection, "distance", fails)
+    with pytest.raises(UserError, match="ppl_wend16_proj: projection cannot compare images of 8x8 px"):
+        evaluation("ppl_wend16_proj").run(subject)
+
+
+def test_labels_of_another_data_set_are_refused(
+    projection: Projection, archive: Path, tmp_path: Path
+) -> None:
+    experiment = tiny("label_dim=3")
+    sampler = Sampler(build_generator(experiment.generator).eval(), experiment)
+    labelled = Reals(open_dataset(make_archive(tmp_path, 20, labels="folders")))
+    with pytest.raises(UserError, match="labels: those of the data have 2 numbers, this generator takes 3"):
+        evaluation("ppl2_wend16_proj").run(Subject("s", {}, sampler, labelled))
+    with pytest.raises(UserError, match="labels: this generator needs them"):
+        evaluation("ppl2_wend16_proj").run(Subject("s", {}, sampler))
+
+
 # ---- refusals
 
 
@@ -256,7 +326,14 @@ def test_refusals_come_before_any_work(projection: Projection, subject: Subject,
         (replace(subject, reals=None), "fd24_proj", "fd24_proj: needs real images.*--data"),
         (few, "fd24_proj", r"fd24_proj: needs 24 images, few has 5; a number in the metric's name"),
         (few, "ppl2_wend_proj", "ppl2_wend_proj: needs a generator; few holds images"),
-        (replace(subject, reals=Reals(files)), "pr24_proj,fd24_proj", None),
+        (replace(subject, reals=Reals(files)), "pr24_proj,fd24_full_proj", None),
+        (
+            replace(subject, reals=Reals(files)),
+            "fd24_proj",
+            r"needs 24 real images, .* has 5; .*_full takes all",
+        ),
+        (replace(subject, reals=Reals(files)), "kid24_random_proj", "holds files.*metric without _random"),
+        (few, "fd5_mix2_proj", "fd5_mix2_proj: mixes the latents of a generator; few holds images"),
         (subject, "pr3_proj", "pr3_proj: 3 images are too few; valid: at least 4"),
         (subject, "is5_proj", "is5_proj: 5 images are too few; valid: at least 10"),
         (subject, "separability", "separability: needs classifiers.*train-classifiers.*--classifiers"),

@@ -13,6 +13,7 @@ import torch
 
 from metrics.plugged import Projection, plugged
 from styleloom.cli import main
+from styleloom.config import Experiment
 from styleloom.errors import UserError
 from styleloom.presets import get
 from styleloom.snapshot import load
@@ -157,24 +158,56 @@ def test_progress_is_told(archive: Path, tmp_path: Path) -> None:
     assert ("real images", 16, 16) in told
 
 
-def test_growing_runs_are_measured_at_their_level(archive: Path, tmp_path: Path) -> None:
-    """The best snapshot is one of full size."""
-    data = make_archive(tmp_path, 20, side=16)
+def growing_run(metric: str, **growth: Any) -> Experiment:
+    """A narrow StyleGAN2 D at 16 px that measures at every tick."""
     growing = get("stylegan2-d").with_data(resolution=16)
     small = tiny("resolution=16")
-    growing = replace(
+    return replace(
         small,
         generator=replace(growing.generator, z_dim=16, w_dim=16, features=small.generator.features),
         discriminator=replace(growing.discriminator, features=small.discriminator.features),
-        growth=replace(growing.growth, stabilize_kimg=0.016, fade_kimg=0.032),
-        run=replace(small.run, metrics=("kid16_proj",), metrics_kimg=0.016),
+        growth=replace(growing.growth, **growth),
+        run=replace(small.run, metrics=(metric,), metrics_kimg=0.016),
     )
+
+
+def test_growing_runs_are_measured_at_their_level(tmp_path: Path) -> None:
+    """The best snapshot is one of full size."""
+    data = make_archive(tmp_path, 20, side=16)
+    growing = growing_run("kid16_proj", stabilize_kimg=0.016, fade_kimg=0.032)
     trainer, run = start(tmp_path / "run", growing, opened(data), "cpu")
     fit(trainer, run)
     measured = [(line["level"], line[NAME]) for line in lines(run.path)]
     assert [level for level, _ in measured] == [1, 2, None, None]
     best = load(run.path / "snapshot-best.safetensors").info
     assert best[NAME] == min(value for level, value in measured if level is None)
+
+
+def test_a_metric_that_fails_does_not_end_the_training(
+    archive: Path, tmp_path: Path, projection: Projection, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def fails(images: torch.Tensor, layers: Any) -> Any:
+        raise UserError("features of image 3 are not finite")
+
+    monkeypatch.setattr(projection, "features", fails)
+    trainer, run = start(tmp_path / "run", tiny(*METRICS), opened(archive), "cpu")
+    assert fit(trainer, run)
+    assert [NAME in line for line in lines(run.path)] == [False] * 4
+    noted = capsys.readouterr().err
+    assert "note: no metrics at 0.032 kimg: features of image 3 are not finite" in noted
+    assert noted.count("note: no metrics") == 2
+    assert run.states()
+    assert run.snapshots()
+
+
+def test_levels_too_small_for_a_metric_are_passed_over(tmp_path: Path, capsys: Any) -> None:
+    data = make_archive(tmp_path, 20, side=16)
+    growing = growing_run("swd16", stabilize_kimg=0.016, fade_kimg=0.016, initial_resolution=4)
+    trainer, run = start(tmp_path / "run", growing, opened(data), "cpu")
+    assert fit(trainer, run)
+    found = [(line["level"], "metrics/swd16" in line) for line in lines(run.path)]
+    assert found == [(0, False), (1, True), (1, True), (None, True)]
+    assert "note: no metrics at 0.016 kimg: swd16: images of 4x4 px are too small" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

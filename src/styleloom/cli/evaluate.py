@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import tyro
+from rich.markup import escape
 from rich.table import Table
 
 from styleloom import sampling
@@ -54,7 +56,7 @@ class Evaluate:
     repeats: int = 1
     """Measure so many times with new latents: mean, standard deviation and 95 % interval."""
     seed: int = 0
-    """Of latents and subsets. Image i of the first repeat is that of `generate --seeds i` when this is 0."""
+    """Of latents, subsets and mirroring. With 0, image i of repeat 0 is that of `generate --seeds i`."""
     mirror: Literal["auto", "on", "off"] = "auto"
     """Whether reals are flipped at random, as the authors do where training did; auto asks the snapshot."""
     classifiers: Path | None = None
@@ -82,8 +84,7 @@ class Evaluate:
                 raise UserError(f"--{name}: {value} is not valid, at least 1")
         if self.seed < 0 or self.seed + self.repeats > MAX_REPEATS:
             raise UserError(f"--seed: {self.seed} is not valid, 0 to {MAX_REPEATS - self.repeats}")
-        if self.out is not None and self.out.is_dir():
-            raise UserError(f"--out: {self.out} is a folder; give the name of a JSON file")
+        self._check_out()
         processes = Processes.join()
         try:
             document = self._document(definitions, processes)
@@ -94,6 +95,16 @@ class Evaluate:
                 write_text(self.out, json.dumps(document, indent=2, allow_nan=False) + "\n")
             self._report(document)
         return 0
+
+    def _check_out(self) -> None:
+        """Raise UserError now rather than after an hour where --out cannot be written."""
+        if self.out is None:
+            return
+        if self.out.is_dir():
+            raise UserError(f"--out: {self.out} is a folder; give the name of a JSON file")
+        folder = next(parent for parent in self.out.absolute().parents if parent.exists())
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise UserError(f"--out: {self.out} cannot be written; valid: a file in a folder that can")
 
     def _document(self, definitions: tuple[Definition, ...], processes: Processes) -> dict[str, Any]:
         with EvaluationProgress(enabled=processes.collects) as progress:
@@ -170,6 +181,7 @@ class Evaluate:
             "path": str(path),
             "sha256": sha256_of(EMBEDDED_MODELS.get(str(path), path)),
             "experiment": experiment.name,
+            "level": None if sampler.growth is None else sampler.growth.level,
             "info": snapshot.info,
         }
         return Subject(str(path), record, sampler, reals)
@@ -182,9 +194,12 @@ class Evaluate:
             return
         out = console()
         for part in document.get("snapshots", [document]):
-            out.print(table(part), soft_wrap=True)
+            if part["metrics"]:
+                out.print(table(part), soft_wrap=True)
+        for name, history in document.get("stability", {}).items():
+            out.print(changes_table(name, history), soft_wrap=True)
         for line in notes(document, self.out):
-            out.print(line, highlight=False, soft_wrap=True)
+            out.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _data_channels(data: str | None) -> int:
@@ -200,6 +215,10 @@ def _images(name: str, resolution: int | None, channels: int) -> ImageDataset | 
     """An archive or embedded set, or files as they are; an embedded set at `resolution` px."""
     if name in EMBEDDED_DATA:
         return open_dataset(name, resolution)
+    is_run = (Path(name) / "experiment.json").exists()
+    if is_run or name in EMBEDDED_MODELS or name.endswith(".safetensors"):
+        what = "a run directory" if is_run else "a snapshot"
+        raise UserError(f"--data: {name} is {what}; valid: an archive, a folder or zip of images, emoji")
     return open_dataset(name) if _is_archive(name) else FileImages(open_source(name), channels)
 
 
@@ -221,7 +240,7 @@ def table(document: dict[str, Any]) -> Table:
         columns = ("metric", f"mean of {repeats}", "deviation", "95 % interval", "better")
     else:
         columns = ("metric", "value", "standard error", "better")
-    shown = Table(*columns, title=name, title_justify="left")
+    shown = Table(*columns, title=escape(name), title_justify="left")
     for entry in document["metrics"].values():
         for label, value in entry["values"].items():
             error = value["standard_errors"][0]
@@ -229,7 +248,18 @@ def table(document: dict[str, Any]) -> Table:
                 spread = (f"{value['std']:.2g}", f"{value['low']:.5g} to {value['high']:.5g}")
             else:
                 spread = ("" if error is None else f"{error:.2g}",)
-            shown.add_row(label, f"{value['mean']:.5g}", *spread, entry["better"] or "")
+            shown.add_row(escape(label), f"{value['mean']:.5g}", *spread, entry["better"] or "")
+    return shown
+
+
+def changes_table(name: str, history: dict[str, Any]) -> Table:
+    """Mean squared change from snapshot to snapshot, by resolution."""
+    sides = sorted({int(side) for row in history["changes"] for side in row["change"]})
+    shown = Table("from", "to", *(f"{side} px" for side in sides), title=name, title_justify="left")
+    for row in history["changes"]:
+        values = (row["change"].get(str(side)) for side in sides)
+        names = (escape(Path(row[end]).name) for end in ("from", "to"))
+        shown.add_row(*names, *("" if value is None else f"{value:.4g}" for value in values))
     return shown
 
 
@@ -250,8 +280,6 @@ def notes(document: dict[str, Any], out: Path | None) -> list[str]:
     if "best" in document:
         best = document["best"]
         lines.append(f"best by {best['metric']}: {best['snapshot']} ({best['value']:.5g})")
-    if "stability" in document:
-        lines += [f"change between snapshots: see stability in the JSON document ({out or '--json, --out'})"]
     return lines + ([f"written to {out}"] if out else [])
 
 

@@ -45,6 +45,8 @@ class FeaturesList:
         console().print(table)
         for name, entry in networks.items():
             print(f"{name}: {entry.description}")
+            for file in entry.weights:
+                print(f"  {file.file}: {file.source}; {file.url or file.install}; SHA-256 {file.sha256}")
         print(f"folder of weights: {weights.folder()}")
         return 0
 

@@ -23,7 +23,9 @@ from styleloom.errors import UserError
 from styleloom.metrics.weights import user_cache
 from styleloom.snapshot import read_tensors, write_tensors
 
-FORMAT, VERSION = "styleloom-statistics", 1
+FORMAT = "styleloom-statistics"
+VERSION = 1
+"""Of what the numbers mean: one more whenever images, features or statistics are computed differently."""
 
 
 def cache_folder(given: Path | str | None = None) -> Path | None:
@@ -61,13 +63,20 @@ class StatisticsCache:
         except UserError as error:
             print(f"note: statistics are made anew: {error}", file=sys.stderr)
             return None
-        if document.get("key") != json.loads(json.dumps(key)):
+        if (document["version"], document.get("key")) != (VERSION, json.loads(json.dumps(key))):
             print(f"note: statistics are made anew: {path} holds those of something else", file=sys.stderr)
             return None
         return tensors, dict(document["made"])
 
     def put(self, key: Mapping[str, Any], tensors: Mapping[str, Tensor], made: Mapping[str, Any]) -> None:
-        """Keep tensors, with what they were made on (`environment.record`)."""
-        if self.folder is not None:
-            document = {"format": FORMAT, "version": VERSION, "key": key, "made": made}
+        """Keep tensors, with what they were made on (`environment.record`).
+
+        Where that fails it is said, and the evaluation goes on: it needs no more of the cache.
+        """
+        if self.folder is None:
+            return
+        document = {"format": FORMAT, "version": VERSION, "key": key, "made": made}
+        try:
             write_tensors(self.path(key), tensors, document)
+        except UserError as error:
+            print(f"note: statistics of real images are not kept: {error}", file=sys.stderr)

@@ -118,27 +118,33 @@ class Collector:
         processes: among which the images of a set are shared.
         batch: images at once; None for a batch that suits their size.
         progress: told what is being done.
-        open_files: closes the temporary files of statistics in the end.
     """
 
     networks: Networks
     processes: Processes
     batch: int | None
     progress: Progress
-    open_files: contextlib.ExitStack
 
     def batch_for(self, images: ImageSet) -> int:
         """Images at once."""
         _, height, width = images.shape
         return self.batch or max(1, min(MAX_BATCH, PIXELS_PER_BATCH // (height * width)))
 
-    def collect(self, images: ImageSet, wants: set[Wanted], what: str) -> dict[Wanted, Statistic]:
+    def collect(
+        self, images: ImageSet, wants: set[Wanted], what: str, open_files: contextlib.ExitStack
+    ) -> dict[Wanted, Statistic]:
         """Statistics of the first images of a set, each image made and looked at once.
 
-        They are filled where `processes.collects`; elsewhere they stay empty. `what` is for the progress.
+        They are filled where `processes.collects`; elsewhere they stay empty.
+
+        Args:
+            images: the set.
+            wants: what is wanted of it.
+            what: for the progress.
+            open_files: when it closes, the temporary files of descriptors go.
         """
         ordered = sorted(wants, key=repr)
-        statistics = {want: self._new(want, images) for want in ordered}
+        statistics = {want: self._new(want, images, open_files) for want in ordered}
         total = max(want.count for want in wants)
         pixels = max((want.count for want in wants if not want.network), default=0)
 
@@ -162,12 +168,12 @@ class Collector:
             self.progress(what, done, total)
         return statistics
 
-    def _new(self, want: Wanted, images: ImageSet) -> Statistic:
+    def _new(self, want: Wanted, images: ImageSet, open_files: contextlib.ExitStack) -> Statistic:
         """An empty statistic."""
         if want.keep == "similarities":
             return Similarities()
         if want.keep == "descriptors":
-            return self.open_files.enter_context(Descriptors(want.count, grid=grid_of(images)))
+            return open_files.enter_context(Descriptors(want.count, grid=grid_of(images)))
         return Moments() if want.keep == "moments" else Rows(want.count)
 
 
@@ -177,6 +183,6 @@ def grid_of(images: ImageSet) -> tuple[int, int]:
     if height == width:
         return 4, 4
     grid = (height, width)
-    while all(side % 2 == 0 and side >= 8 for side in grid):
+    while all(side % 2 == 0 and side >= 4 for side in grid):
         grid = (grid[0] // 2, grid[1] // 2)
     return grid

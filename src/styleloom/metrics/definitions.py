@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from styleloom.errors import UserError, nearest
 from styleloom.metrics.features import entry, names
@@ -38,6 +38,7 @@ class Kind:
         better: which values are better; None where that depends.
         needs_reals: whether it compares with real images.
         needs_generator: whether it needs a generator rather than images of any origin.
+        choice: rule for the reals where the name says none.
         example: a name that it takes.
     """
 
@@ -48,6 +49,7 @@ class Kind:
     better: Better | None = "lower"
     needs_reals: bool = False
     needs_generator: bool = False
+    choice: Choice = "first"
     example: str = ""
 
 
@@ -72,7 +74,7 @@ KINDS: dict[str, Kind] = {
     "kid": Kind(
         rf"kid{_NUM}{_CHOICE}{_NETWORK}",
         50_000,
-        "kernel inception distance (Bińkowski et al. 2018), unbiased, mean over 100 subsets of 1000",
+        "kernel inception distance (Bińkowski et al. 2018), unbiased, mean over 100 subsets of 1000 or all",
         network="inception-2015",
         needs_reals=True,
         example="kid50k, kid10k_lite0",
@@ -80,7 +82,8 @@ KINDS: dict[str, Kind] = {
     "is": Kind(
         rf"is{_NUM}{_NETWORK}",
         50_000,
-        "inception score (Salimans et al. 2016), mean and deviation over 10 splits, logits without bias",
+        "inception score (Salimans et al. 2016), mean and deviation over 10 splits; in inception-2015 the "
+        "logits have no bias",
         network="inception-2015",
         better="higher",
         example="is50k",
@@ -139,6 +142,7 @@ KINDS: dict[str, Kind] = {
         "multi-scale structural similarity of so many pairs (ProGAN section 5): lower is more varied; to be "
         "compared with that of reals",
         better=None,
+        choice="random",  # neighbours in a data set may be alike
         example="ms_ssim",
     ),
     "resolution_usage": Kind(
@@ -223,16 +227,17 @@ def parse_all(names: str) -> tuple[Definition, ...]:
 def _definition(name: str, kind: str, groups: Mapping[str, str | None]) -> Definition:
     known = KINDS[kind]
     given = {field: text for field, text in groups.items() if text is not None}
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {"choice": known.choice}
+    fields |= {
         field: int(text) if field in ("latents", "neighbours") else text
         for field, text in given.items()
         if field not in ("num", "network")
     }
     network = _network(name, given["network"]) if "network" in given else known.network
     num = _count(given["num"]) if "num" in given else known.num
-    if num > MAX_NUM:
-        raise UserError(f"metric: {name!r} asks for {num:,}; valid: at most {MAX_NUM:,}")
-    return Definition(name, kind, num, network, **fields)  # type: ignore[arg-type]
+    if num * (2 if kind == "ms_ssim" else 1) > MAX_NUM:
+        raise UserError(f"metric: {name} asks for {num:,}; valid: at most {MAX_NUM:,}")
+    return Definition(name, kind, num, network, **fields)
 
 
 def _count(text: str) -> int:

@@ -6,6 +6,7 @@ number of processes, hold the same images.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import os
@@ -170,9 +171,15 @@ class FileImages:
         self._fingerprint = source_hash(
             {name: digest for name, (digest, _) in zip(self.names, found, strict=True)}
         )
-        self._size = _common_size(
-            self.name, {n: size for n, (_, size) in zip(self.names, found, strict=True)}
-        )
+        sizes = {name: size for name, (_, size) in zip(self.names, found, strict=True)}
+        self._size = _common_size(self.name, sizes)
+        self._coins: int | None = None
+
+    def mirrored(self, seed: int) -> FileImages:
+        """The same images, each flipped with probability 1/2 by its position."""
+        result = copy.copy(self)
+        result._coins = seed
+        return result
 
     def _look(self, name: str) -> tuple[bytes, tuple[int, int] | str]:
         """Hash of a file, and its height and width or what is wrong with it. Nothing is decoded yet."""
@@ -202,7 +209,11 @@ class FileImages:
         """uint8 [N, C, H, W]. Raises UserError naming a file that cannot be decoded."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             arrays = list(pool.map(self._pixels, self.names[positions.start : positions.stop]))
-        return torch.from_numpy(np.stack(arrays))
+        images = torch.from_numpy(np.stack(arrays))
+        if self._coins is None:
+            return images
+        at = np.arange(positions.start, positions.start + len(images), dtype=np.int64)
+        return reals.mirror(images, torch.from_numpy(mirror_coins(self._coins, at)))
 
     def _pixels(self, name: str) -> NDArray[np.uint8]:
         try:
@@ -218,6 +229,8 @@ class FileImages:
             "fingerprint": self._fingerprint,
             "shape": list(self.shape),
             "count": len(self.names),
+            "mirror": self._coins is not None,
+            **({} if self._coins is None else {"seed": self._coins}),
         }
 
 
@@ -263,6 +276,11 @@ class GeneratedImages:
         if sampler.generator.label_dim and labels is None:
             raise UserError(
                 "labels: this generator needs them, as they occur in its data; give labelled --data"
+            )
+        if labels is not None and sampler.generator.label_dim not in (0, labels.shape[1]):
+            raise UserError(
+                f"labels: those of the data have {labels.shape[1]} numbers, this generator takes "
+                f"{sampler.generator.label_dim}; valid: the data that it was trained on"
             )
         check_latents(sampler, num_latents)
         self.sampler = sampler

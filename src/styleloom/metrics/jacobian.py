@@ -69,6 +69,8 @@ def singular_values(
             (products,) = torch.autograd.grad(gradient, u, directions, retain_graph=True)
             columns[first : first + count] = products[:count, rows].cpu()
         gram += gram_matrix(columns)
+    if not gram.isfinite().all():
+        raise UserError(f"jacobian: it is not finite at the latent of seed {seed}; the generator makes NaN")
     return torch.linalg.eigvalsh(gram).clamp(min=0).sqrt().flip(0)
 
 

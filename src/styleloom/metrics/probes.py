@@ -13,15 +13,17 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from styleloom.data.reals import box_downsample
 from styleloom.errors import UserError
-from styleloom.metrics.classifiers import Classifier
-from styleloom.metrics.collect import Collector
+from styleloom.metrics.classifiers import MAX_RESOLUTION, Classifier
+from styleloom.metrics.collect import Collector, Networks
 from styleloom.metrics.definitions import Definition
 from styleloom.metrics.image_sets import GeneratedImages
 from styleloom.metrics.jacobian import singular_values, spectrum
 from styleloom.metrics.measure import Measure
 from styleloom.metrics.ppl import (
     check_space,
+    comparable,
     image_path_lengths,
     path_length,
     path_length_samples,
@@ -30,7 +32,6 @@ from styleloom.metrics.ppl import (
 from styleloom.metrics.processes import blocks
 from styleloom.metrics.resolution_usage import resolution_usage, rgb_layers, rgb_moments
 from styleloom.metrics.separability import samples, separability
-from styleloom.sampling import Sampler
 
 R = TypeVar("R")
 
@@ -142,8 +143,7 @@ def _separability(probe: Probe, d: Definition) -> Measure | None:
         values[d.name if d.space else f"{d.name} {space}"] = result.score
         details[space] = {
             "entropies": [
-                {"attribute": name, "bits": bits}
-                for name, bits in zip(names, result.entropies, strict=True)
+                {"attribute": name, "bits": bits} for name, bits in zip(names, result.entropies, strict=True)
             ],
             "unfitted": [names[i] for i in result.unfitted],
             "unconverged": [names[i] for i in result.unconverged],
@@ -172,14 +172,28 @@ def _jacobian(probe: Probe, d: Definition) -> Measure | None:
     return Measure({f"{d.name} median": found.median}, {}, dataclasses.asdict(found))
 
 
-def check(sampler: Sampler, d: Definition) -> None:
-    """Raise UserError, before anything is computed, for a metric that this generator does not have."""
+def check(
+    d: Definition, images: GeneratedImages, networks: Networks, classifiers: Sequence[Classifier]
+) -> None:
+    """Raise UserError, before anything is computed, for a metric that this generator does not have, or whose
+    network does not take images of this size: it is shown an empty one."""
+    sampler = images.sampler
     if d.num < 2 and d.kind != "separability":
         raise UserError(f"{d.name}: {d.num} is too few; valid: at least 2")
     if d.kind == "resolution_usage":
         rgb_layers(sampler)
-    if d.kind in ("ppl", "ppl2", "ppl_images"):
+    blank = torch.zeros(1, *images.shape, device=networks.device)
+    if d.network is not None:
         check_space(sampler, d.space or "w")
+        seen = comparable(blank, crop=d.kind == "ppl")
+        try:
+            networks.distance(d.network).distance(seen, seen)
+        except RuntimeError as error:  # what a network raises when nothing is left of an image
+            height, width = seen.shape[2:]
+            raise UserError(f"{d.name}: {d.network} cannot compare images of {width}x{height} px") from error
+    if d.kind == "separability":
+        for classifier in classifiers:
+            classifier.logits(box_downsample(blank, max(sampler.resolution // MAX_RESOLUTION, 1)))
 
 
 PROBES: dict[str, Callable[[Probe, Definition], Measure | None]] = {

@@ -11,6 +11,7 @@ Started by torch's own launcher, on one machine or several:
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -43,7 +44,8 @@ class Processes:
         if size == 1:
             return cls()
         if not dist.is_initialized():
-            dist.init_process_group("gloo")  # results travel through main memory
+            # Results travel through main memory. The others wait while the first one computes numbers.
+            dist.init_process_group("gloo", timeout=datetime.timedelta(days=7))
         return cls(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
 
     def leave(self) -> None:

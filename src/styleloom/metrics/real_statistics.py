@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,9 +30,9 @@ class Reals:
     seed: int = 0
 
     def images(self, choice: Choice) -> ImageSet:
-        """By the rule that a metric asks for. Files are taken in order, whatever the rule."""
+        """By the rule that a metric asks for. Files are taken in the order of their names."""
         if isinstance(self.source, FileImages):
-            return self.source
+            return self.source.mirrored(self.seed) if self.mirror and choice != "full" else self.source
         return DatasetImages(self.source, Rule(choice, self.mirror and choice != "full"), self.seed)
 
     @property
@@ -48,11 +49,13 @@ class RealStatistics:
         reals: the images.
         collector: makes statistics.
         cache: keeps those of features between evaluations.
+        open_files: closes temporary files when nothing more is compared.
     """
 
     reals: Reals
     collector: Collector
     cache: StatisticsCache
+    open_files: contextlib.ExitStack
     _found: dict[tuple[Choice, Wanted], Statistic] = field(default_factory=dict)
     _origin: dict[tuple[Choice, Wanted], dict[str, Any]] = field(default_factory=dict)
 
@@ -74,7 +77,9 @@ class RealStatistics:
         if not missing:
             return
         made = environment.record(self.collector.networks.device)
-        for want, statistic in self.collector.collect(images, missing, "real images").items():
+        for want, statistic in self.collector.collect(
+            images, missing, "real images", self.open_files
+        ).items():
             self._found[choice, want] = statistic
             self._origin[choice, want] = {"statistics": "computed", "made": made}
             if want.network and self.collector.processes.collects:

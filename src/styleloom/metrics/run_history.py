@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +38,7 @@ def evaluate_run(
     if history and len(paths) < 2:
         raise UserError(f"{history[0].name}: needs two snapshots, {run.path} has {len(paths)}")
     one = replace(evaluation, definitions=each)
+    paths = _measurable(one, paths, open_snapshot)
     documents = [one.run(open_snapshot(path), repeats) for path in paths]
     if not evaluation.processes.collects:
         return {}
@@ -45,22 +46,50 @@ def evaluate_run(
     best = _best(each, documents, paths)
     if best is not None:
         document["best"] = best
-    for d in history:
-        document[d.name] = _stability(d, paths, open_snapshot, evaluation)
+    if history:
+        document["stability"] = {d.name: _stability(d, paths, open_snapshot, evaluation) for d in history}
     return document
 
 
 def _best(
     definitions: Sequence[Definition], documents: Sequence[dict[str, Any]], paths: Sequence[Path]
 ) -> dict[str, Any] | None:
-    """The best snapshot by the first metric that says which values are better."""
+    """The best snapshot of full size by the first metric that says which values are better."""
     judge = next((d for d in definitions if d.of.better is not None), None)
     if judge is None:
         return None
     sign = 1 if judge.of.better == "lower" else -1
-    values = [primary_value(document, judge.name) for document in documents]
-    index = min(range(len(values)), key=lambda i: sign * values[i] if math.isfinite(values[i]) else math.inf)
-    return {"metric": judge.name, "snapshot": str(paths[index]), "value": values[index]}
+    grown = [
+        (primary_value(document, judge.name), str(path))
+        for document, path in zip(documents, paths, strict=True)
+        if document["subject"]["level"] is None
+    ]
+    if not grown:
+        return None
+    value, snapshot = min(grown, key=lambda pair: sign * pair[0])
+    return {"metric": judge.name, "snapshot": snapshot, "value": value}
+
+
+def _measurable(
+    evaluation: Evaluation, paths: Sequence[Path], open_snapshot: Callable[[Path], Subject]
+) -> list[Path]:
+    """Snapshots on which all metrics can be measured.
+
+    Levels of a growing run that are too small are left out, and named. Anything else that cannot be measured
+    is an error, before anything is.
+    """
+    found: list[Path] = []
+    for path in paths:
+        subject = open_snapshot(path)
+        try:
+            evaluation.check(subject)
+        except UserError as error:
+            if subject.record["level"] is None:
+                raise
+            print(f"note: {path} is left out: {error}", file=sys.stderr)
+            continue
+        found.append(path)
+    return found
 
 
 def _stability(

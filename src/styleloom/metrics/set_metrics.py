@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from torch import Tensor
 
 from styleloom.errors import UserError
-from styleloom.metrics.collect import Keep, Similarities, Statistic, Wanted
+from styleloom.metrics.collect import Keep, Similarities, Statistic, Wanted, grid_of
 from styleloom.metrics.definitions import Definition
 from styleloom.metrics.features import entry
 from styleloom.metrics.fid import frechet_distance
@@ -18,6 +18,7 @@ from styleloom.metrics.inception_score import SPLITS, inception_score
 from styleloom.metrics.kid import kernel_distance
 from styleloom.metrics.measure import Measure
 from styleloom.metrics.moments import Moments, Rows
+from styleloom.metrics.ms_ssim import MIN_SIDE
 from styleloom.metrics.precision_recall import precision_recall
 from styleloom.metrics.swd import Descriptors, distance
 
@@ -30,6 +31,7 @@ class SetMetric:
         keep: the statistic.
         layer: which of the network's layers it takes; None for the images themselves.
         least: images of each set that it needs at least.
+        least_side: px of height and width that it needs at least.
         number: (definition, statistic of reals, of fakes, seed) to its numbers.
     """
 
@@ -37,6 +39,7 @@ class SetMetric:
     layer: Literal["features", "logits"] | None
     least: int
     number: Callable[[Definition, Any, Any, int], Measure]
+    least_side: int = 1
 
 
 def _frechet(d: Definition, reals: Moments, fakes: Moments, seed: int) -> Measure:
@@ -45,7 +48,8 @@ def _frechet(d: Definition, reals: Moments, fakes: Moments, seed: int) -> Measur
 
 def _kernel(d: Definition, reals: Rows, fakes: Rows, seed: int) -> Measure:
     found = kernel_distance(reals.tensor, fakes.tensor, seed=seed)
-    return Measure({d.name: found.value}, {d.name: found.standard_error}, {"std_over_subsets": found.std})
+    details = asdict(found)
+    return Measure({d.name: details.pop("value")}, {d.name: details.pop("standard_error")}, details)
 
 
 def _inception_score(d: Definition, reals: None, fakes: Rows, seed: int) -> Measure:
@@ -82,8 +86,8 @@ SET_METRICS: dict[str, SetMetric] = {
     "kid": SetMetric("rows", "features", 2, _kernel),
     "is": SetMetric("rows", "logits", SPLITS, _inception_score),
     "pr": SetMetric("rows", "features", 2, _precision_recall),
-    "swd": SetMetric("descriptors", None, 2, _sliced_wasserstein),
-    "ms_ssim": SetMetric("similarities", None, 2, _similarity),
+    "swd": SetMetric("descriptors", None, 2, _sliced_wasserstein, least_side=8),
+    "ms_ssim": SetMetric("similarities", None, 2, _similarity, least_side=MIN_SIDE),
 }
 """By kind."""
 
@@ -101,8 +105,8 @@ class Plan:
     reals: Wanted | None
 
 
-def plan(d: Definition, reals: ImageSet | None) -> Plan:
-    """What to collect. Raises UserError where there are too few real images, or too few are asked for.
+def plan(d: Definition, images: ImageSet, reals: ImageSet | None) -> Plan:
+    """What to collect. Raises UserError where images are too few or too small, or too few are asked for.
 
     The Fréchet distance takes as many reals as fakes, or all ("full"). A data set that has fewer begins
     again, as in the authors' code, whose coins of mirroring then differ. Features that are compared one by
@@ -121,6 +125,7 @@ def plan(d: Definition, reals: ImageSet | None) -> Plan:
     least = d.neighbours + 1 if d.kind == "pr" else metric.least
     if fakes < least:
         raise UserError(f"{d.name}: {d.num} images are too few; valid: at least {least}")
+    _check_size(d, images)
     looks = d.of.needs_reals or metric.keep == "similarities"
     if reals is None or not looks:
         return Plan(Wanted(metric.keep, fakes, name, layer), None)
@@ -132,14 +137,42 @@ def plan(d: Definition, reals: ImageSet | None) -> Plan:
     return Plan(Wanted(metric.keep, fakes, name, layer), Wanted(metric.keep, count, name, layer))
 
 
+def _check_size(d: Definition, images: ImageSet) -> None:
+    """Raise UserError for images that the metric, or its network, cannot look at."""
+    metric = SET_METRICS[d.kind]
+    channels, height, width = images.shape
+    if min(height, width) < metric.least_side:
+        raise UserError(
+            f"{d.name}: images of {width}x{height} px are too small; valid: {metric.least_side} px"
+        )
+    if metric.keep == "descriptors":
+        side = 4 * height // grid_of(images)[0]
+        if side & (side - 1):
+            raise UserError(
+                f"{d.name}: images of {width}x{height} px cannot be halved level by level; valid: a power of "
+                "two, or a small grid times one"
+            )
+    if metric.layer is not None and channels not in (1, 3):
+        raise UserError(f"{d.name}: images have {channels} channels; valid: 1, 3")
+
+
 def _num_reals(d: Definition, reals: ImageSet, fakes: int, may_repeat: bool) -> int:
     available = reals.available
     assert available is not None
     if d.choice == "full":
         return available
-    if may_repeat and isinstance(reals, DatasetImages):
-        return fakes
-    return min(fakes, available)
+    if not isinstance(reals, DatasetImages):
+        if d.choice == "random" and d.of.needs_reals:
+            raise UserError(
+                f"{d.name}: {reals.name} holds files, which are taken in the order of their names; valid: an "
+                "archive made by `styleloom dataset build`, or a metric without _random"
+            )
+        if may_repeat and available < fakes:
+            raise UserError(
+                f"{d.name}: needs {fakes:,} real images, {reals.name} has {available:,}; a number in the "
+                "metric's name asks for fewer, _full takes all"
+            )
+    return fakes if may_repeat else min(fakes, available)
 
 
 def number(d: Definition, reals: Statistic | None, fakes: Statistic, seed: int) -> Measure:

@@ -99,8 +99,12 @@ class Evaluation:
         began = time.monotonic()
         generator = [subject.source.generator] if isinstance(subject.source, Sampler) else []
         with contextlib.ExitStack() as open_files, full_precision(*generator):
-            collector = Collector(self.networks, self.processes, self.batch, self.progress, open_files)
-            reals = None if subject.reals is None else RealStatistics(subject.reals, collector, self.cache)
+            collector = Collector(self.networks, self.processes, self.batch, self.progress)
+            reals = (
+                None
+                if subject.reals is None
+                else RealStatistics(subject.reals, collector, self.cache, open_files)
+            )
             measures = [self._repeat(subject, repeat, plans, collector, reals) for repeat in range(repeats)]
         if not self.processes.collects:
             return {}
@@ -127,6 +131,8 @@ class Evaluation:
         """What a metric of sets wants. Raises UserError where images are too few or do not match."""
         if d.of.needs_reals and subject.reals is None:
             raise UserError(f"{d.name}: needs real images to compare with; give them with --data")
+        if d.latents > 1 and not subject.is_generator:
+            raise UserError(f"{d.name}: mixes the latents of a generator; {subject.name} holds images")
         images = subject.images(latents=d.latents)
         reals = None if subject.reals is None else subject.reals.images(d.choice)
         if reals is not None and d.of.needs_reals and images.shape != reals.shape:
@@ -134,7 +140,7 @@ class Evaluation:
                 f"images of {subject.name} are {_px(images.shape)}, those of {reals.name} "
                 f"{_px(reals.shape)}; valid: the same channels and size"
             )
-        found = plan(d, reals)
+        found = plan(d, images, reals)
         if images.available is not None and images.available < found.fakes.count:
             raise UserError(
                 f"{d.name}: needs {found.fakes.count:,} images, {subject.name} has {images.available:,}; a "
@@ -152,11 +158,11 @@ class Evaluation:
             )
         if d.kind == "stability":
             raise UserError(f"{d.name}: compares snapshots; give a run directory with two or more")
-        if d.kind in PROBES and isinstance(subject.source, Sampler):
-            check(subject.source, d)
         if d.network is not None:  # weights that are missing are missed at once
             load = self.networks.distance if d.kind in PROBES else self.networks.features
             load(d.network)
+        if d.kind in PROBES:
+            check(d, subject.generated(), self.networks, self.classifiers)
 
     # ---- measuring
 
@@ -178,14 +184,7 @@ class Evaluation:
                 for choice in CHOICES:
                     wants = [plans[d.name].reals for d in group if d.choice == choice]
                     reals.prepare(choice, {want for want in wants if want is not None})
-            fakes = collector.collect(
-                subject.images(seed, latents), {plans[d.name].fakes for d in group}, "generated images"
-            )
-            for d in group if self.processes.collects else []:
-                want: Wanted | None = plans[d.name].reals
-                theirs = None if want is None or reals is None else reals.get(d.choice, want)
-                self.progress(d.name, 0, 1)
-                found[d.name] = number(d, theirs, fakes[plans[d.name].fakes], self.seed + repeat)
+            found |= self._compare(subject.images(seed, latents), group, plans, collector, reals, repeat)
         probes = [d for d in self.definitions if d.kind in PROBES]
         if probes:
             probe = Probe(subject.generated(seed), collector, self.classifiers)
@@ -193,6 +192,27 @@ class Evaluation:
                 measure = PROBES[d.kind](probe, d)
                 if measure is not None:
                     found[d.name] = measure
+        return found
+
+    def _compare(
+        self,
+        images: ImageSet,
+        group: Sequence[Definition],
+        plans: Mapping[str, Plan],
+        collector: Collector,
+        reals: RealStatistics | None,
+        repeat: int,
+    ) -> dict[str, Measure]:
+        """All metrics of one set of images, in one pass over it."""
+        found: dict[str, Measure] = {}
+        with contextlib.ExitStack() as open_files:  # what is kept of fakes goes before the next repeat
+            wants = {plans[d.name].fakes for d in group}
+            fakes = collector.collect(images, wants, "generated images", open_files)
+            for d in group if self.processes.collects else []:
+                want: Wanted | None = plans[d.name].reals
+                theirs = None if want is None or reals is None else reals.get(d.choice, want)
+                self.progress(d.name, 0, 1)
+                found[d.name] = number(d, theirs, fakes[plans[d.name].fakes], self.seed + repeat)
         return found
 
     # ---- the record
@@ -222,9 +242,7 @@ class Evaluation:
         """One metric: what it is, and its values over the repeats."""
         entry: dict[str, Any] = {
             "definition": d.of.text,
-            "kind": d.kind,
-            "num": d.num,
-            "network": d.network,
+            **{name: value for name, value in asdict(d).items() if name != "name"},
             "better": d.of.better,
             "values": {},
         }

@@ -10,12 +10,12 @@ import hashlib
 import http.client
 import importlib.util
 import os
-import pickle
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor
@@ -198,13 +198,13 @@ def fetch(file: WeightFile, progress: Progress | None = None) -> Path:
     with atomic_path(path) as partial:
         digest, done = hashlib.sha256(), 0
         with open(partial, "wb") as out:
-            for chunk in _download(file.url):
+            for chunk in _download(file):
                 out.write(chunk)
                 digest.update(chunk)
                 done += len(chunk)
                 if progress is not None:
                     progress(done, file.num_bytes)
-                if done > file.num_bytes:
+                if done > 2 * file.num_bytes:  # whatever this is
                     break
         if digest.hexdigest() != file.sha256:
             raise UserError(
@@ -214,23 +214,26 @@ def fetch(file: WeightFile, progress: Progress | None = None) -> Path:
     return path
 
 
-def _download(url: str) -> Iterator[bytes]:
+def _download(file: WeightFile) -> Iterator[bytes]:
     """The content in pieces. Raises UserError when it cannot be had."""
     # Some servers turn the standard library's own name away.
-    request = urllib.request.Request(url, headers={"User-Agent": "styleloom"})
+    request = urllib.request.Request(file.url, headers={"User-Agent": "styleloom"})
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SEC) as response:
             while chunk := response.read(CHUNK_BYTES):
                 yield chunk
     except (OSError, http.client.HTTPException) as error:  # URLError, HTTPError and time-outs are OSErrors
-        raise UserError(f"cannot download {url}: {error}") from error
+        raise UserError(
+            f"cannot download {file.url}: {error}; a file from elsewhere can be put here: "
+            f"{folder() / file.file} (SHA-256 {file.sha256}, {file.num_bytes:,} bytes)"
+        ) from error
 
 
 def load_state(path: Path) -> dict[str, Tensor]:
     """State dict of a file of tensors, on the CPU. Raises UserError for a file that holds anything else."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+    except (UnpicklingError, EOFError, RuntimeError) as error:
         raise UserError(f"{path}: not a file of tensors: {error}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: not a state dict: valid: names with one tensor each")

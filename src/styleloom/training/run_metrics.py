@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from styleloom.metrics.real_statistics import Reals
 from styleloom.metrics.suite import Evaluation, Subject
 from styleloom.sampling import Sampler
 from styleloom.training.trainer import Trainer
+from styleloom.types import GrowthState
 
 PREFIX = "metrics/"
 """Of the fields of stats.jsonl that hold metrics."""
@@ -65,7 +67,7 @@ class RunMetrics:
         self.evaluation = Evaluation(
             self.definitions, Networks(trainer.device), cache=StatisticsCache(cache_folder())
         )
-        self.evaluation.check(self._subject())
+        self.evaluation.check(self._subject(trainer.experiment.resolution, None))
         self.measured_at = max((line["images_seen"] for line in lines if has_metrics(line)), default=0)
 
     @property
@@ -98,8 +100,13 @@ class RunMetrics:
 
         self.evaluation.progress = report
         try:
-            document = self.evaluation.run(self._subject())
+            side = self.trainer.current_resolution(self.trainer.images_seen)
+            document = self.evaluation.run(self._subject(side, self.trainer.growth))
         except StopMeasuringError:
+            return {}
+        except UserError as error:  # a level too small, NaN: no reason to lose a training
+            print(f"note: no metrics at {self.trainer.images_seen / 1000:g} kimg: {error}", file=sys.stderr)
+            self.measured_at = self.trainer.images_seen
             return {}
         self.measured_at = self.trainer.images_seen
         return {
@@ -108,14 +115,13 @@ class RunMetrics:
             for label, value in entry["values"].items()
         }
 
-    def _subject(self) -> Subject:
+    def _subject(self, side: int, growth: GrowthState | None) -> Subject:
         """The averaged generator as it is now, and the training images at its size."""
         trainer, experiment = self.trainer, self.trainer.experiment
-        side = trainer.current_resolution(trainer.images_seen)
         return Subject(
             "the averaged generator",
             {"kind": "training", "images_seen": trainer.images_seen},
-            Sampler(trainer.ema, experiment, trainer.growth),
+            Sampler(trainer.ema, experiment, growth),
             Reals(trainer.train_set.at(side, trainer.cache_bytes), experiment.data.mirror == "horizontal"),
         )
 
