@@ -241,6 +241,10 @@ def test_the_best_of_a_growing_run_is_one_of_full_size(
     document = json.loads(printed.out)
     assert "snapshot-000000.safetensors is left out: swd16: images of 4x4 px are too small" in printed.err
     assert document["best"]["snapshot"].endswith("snapshot-000002.safetensors")
+    for path in folder.snapshots()[1:]:
+        path.unlink()
+    assert run(folder.path, "--data", archive, "--metrics", "swd16") == 2
+    assert "none of its snapshots can be measured so" in capsys.readouterr().err
 
 
 def test_no_data_no_comparison(made: Path, capsys: pytest.CaptureFixture[str]) -> None:

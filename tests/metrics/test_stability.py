@@ -9,10 +9,11 @@ import torch
 
 from metrics.probed import DIM, labels, linear, real
 from styleloom.errors import UserError
-from styleloom.metrics.stability import NUM_LATENTS, changes, images_at
+from styleloom.metrics.definitions import KINDS
+from styleloom.metrics.stability import changes, images_at
 from styleloom.types import GrowthState
 
-SEEDS = range(NUM_LATENTS)
+SEEDS = range(KINDS["stability"].num)
 
 
 def test_an_offset_and_a_change_of_the_map() -> None:

@@ -142,11 +142,8 @@ class Lite0(nn.Module):
         return F.relu6(self.head(last_tap), inplace=True).mean((2, 3))
 
 
-class Lite0Features(nn.Module):
-    """A `FeatureNetwork`: layers "stage1" to "stage7", "pool" and "logits".
-
-    A stage's features are the means of its output over pixels; "pool" that of the head, 1280; "logits" the
-    1000 classes of ImageNet.
+class _OnLite0(nn.Module):
+    """The network, and what is said of it.
 
     Args:
         state: see `Lite0`.
@@ -159,15 +156,29 @@ class Lite0Features(nn.Module):
         self.network = Lite0(state)
         self.eval()
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What its numbers depend on."""
+    def _identity(self, **others: Any) -> dict[str, Any]:
         return {
             "name": "efficientnet-lite0",
             "weights": self._sha256,
-            "resize": f"{ANTIALIASED_BILINEAR} {SIDE}",
             "input": "(x - 127) / 128",
-        }
+        } | others
+
+
+class Lite0Features(_OnLite0):
+    """A `FeatureNetwork`: layers "stage1" to "stage7", "pool" and "logits".
+
+    A stage's features are the means of its output over pixels; "pool" that of the head, 1280; "logits" the
+    1000 classes of ImageNet.
+
+    Args:
+        state: see `Lite0`.
+        sha256: hash of the file of `state`.
+    """
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What its numbers depend on."""
+        return self._identity(resize=f"{ANTIALIASED_BILINEAR} {SIDE}")
 
     @property
     def layers(self) -> Mapping[str, int]:
@@ -191,7 +202,7 @@ class Lite0Features(nn.Module):
         return {layer: found[layer] for layer in layers}
 
 
-class Lite0Distance(nn.Module):
+class Lite0Distance(_OnLite0):
     """A `PerceptualDistance`: LPIPS's formula on EfficientNet-Lite0, without learned heads.
 
     For each stage of `DISTANCE_STAGES` the features of every pixel are scaled to unit length,
@@ -204,22 +215,10 @@ class Lite0Distance(nn.Module):
         sha256: hash of the file of `state`.
     """
 
-    def __init__(self, state: Mapping[str, Tensor], sha256: str) -> None:
-        super().__init__()
-        self._sha256 = sha256
-        self.network = Lite0(state)
-        self.eval()
-
     @property
     def identity(self) -> dict[str, Any]:
         """What its numbers depend on."""
-        return {
-            "name": "efficientnet-lite0",
-            "weights": self._sha256,
-            "resize": "none",
-            "input": "(x - 127) / 128",
-            "stages": list(DISTANCE_STAGES),
-        }
+        return self._identity(resize="none", stages=list(DISTANCE_STAGES))
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """Two batches, floating [N, 1 or 3, H, W] in [-1, 1], of any size, to [N] >= 0.

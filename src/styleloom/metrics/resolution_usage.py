@@ -11,9 +11,6 @@ from torch import Tensor, nn
 from styleloom.errors import UserError
 from styleloom.sampling import Sampler
 
-NUM_LATENTS = 1024
-"""Random w of the figure."""
-
 
 @torch.no_grad()
 def rgb_moments(sampler: Sampler, seeds: Sequence[int], labels: Tensor | None = None) -> Tensor:
@@ -24,7 +21,7 @@ def rgb_moments(sampler: Sampler, seeds: Sequence[int], labels: Tensor | None = 
 
     Args:
         sampler: a generator of the skip architecture.
-        seeds: one w each.
+        seeds: one w each; the figure has 1024.
         labels: [N, K], for generators that take them.
 
     Returns:

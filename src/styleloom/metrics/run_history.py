@@ -35,10 +35,12 @@ def evaluate_run(
         raise UserError(f"{run.path}: has no snapshots (snapshot-*.safetensors) to measure")
     history = [d for d in evaluation.definitions if d.kind == "stability"]
     each = [d for d in evaluation.definitions if d.kind != "stability"]
-    if history and len(paths) < 2:
-        raise UserError(f"{history[0].name}: needs two snapshots, {run.path} has {len(paths)}")
     one = replace(evaluation, definitions=each)
     paths = _measurable(one, paths, open_snapshot)
+    if not paths:
+        raise UserError(f"{run.path}: none of its snapshots can be measured so")
+    if history and len(paths) < 2:
+        raise UserError(f"{history[0].name}: needs two snapshots, {run.path} has {len(paths)}")
     documents = [one.run(open_snapshot(path), repeats) for path in paths]
     if not evaluation.processes.collects:
         return {}

@@ -10,9 +10,6 @@ from torch import Tensor
 from styleloom.errors import UserError
 from styleloom.sampling import Sampler
 
-NUM_LATENTS = 36
-"""Fixed latents of the figure."""
-
 
 @torch.no_grad()
 def images_at(sampler: Sampler, seeds: Sequence[int], labels: Tensor | None = None) -> dict[int, Tensor]:
@@ -24,7 +21,7 @@ def images_at(sampler: Sampler, seeds: Sequence[int], labels: Tensor | None = No
 
     Args:
         sampler: a snapshot, which holds the averaged generator.
-        seeds: one image each; the figure has `NUM_LATENTS`.
+        seeds: one image each; the figure has 36.
         labels: [N, K], for generators that take them.
 
     Returns:
