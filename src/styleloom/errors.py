@@ -1,9 +1,20 @@
-"""Errors that a user can act on."""
+"""Errors that a user can act on, and how text from outside is shown.
+
+Names and texts that come from files may hold anything: terminal escapes, line breaks, half a gigabyte. Messages
+show them by `quoted`; whatever is printed passes `printable`.
+"""
 
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
+
+QUOTE_CHARACTERS = 120
+"""Longest piece of a file's or caller's text that a message repeats."""
+
+MESSAGE_CHARACTERS = 20_000
+"""Longest message that is printed."""
 
 
 class UserError(Exception):
@@ -16,5 +27,40 @@ class UserError(Exception):
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """``"did you mean 'x'? "`` for a misspelt `name`, or an empty string when nothing is close."""
-    matches = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(name[:QUOTE_CHARACTERS], list(valid), n=1, cutoff=0.5)
     return f"did you mean {matches[0]!r}? " if matches else ""
+
+
+def quoted(value: object, limit: int = QUOTE_CHARACTERS) -> str:
+    """`value` as a message shows it: in quotes if it is text, control characters escaped, the middle cut out.
+
+    Args:
+        value: text of unknown origin, or anything with a `repr`.
+        limit: characters of the value that are shown at most.
+    """
+    if isinstance(value, str):
+        return repr(cut(value, limit))
+    return cut(printable(repr(value)), limit)
+
+
+def cut(text: str, limit: int = QUOTE_CHARACTERS) -> str:
+    """`text`, with its middle replaced by three dots when it has more than `limit` characters."""
+    if len(text) <= limit:
+        return text
+    tail = limit // 3
+    return f"{text[: limit - tail]}...{text[-tail:]}"
+
+
+def printable(text: str) -> str:
+    """`text` with every character escaped that a terminal might take for a command; line breaks stay."""
+    text = cut(text, MESSAGE_CHARACTERS)
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+def note(message: str) -> None:
+    """Tell the user, on stderr, of something that they may not expect; once, in one line."""
+    print(f"note: {printable(message)}", file=sys.stderr)

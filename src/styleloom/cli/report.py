@@ -15,6 +15,7 @@ from rich.table import Table
 from styleloom.config.experiment import Experiment
 from styleloom.config.networks import DiscriminatorConfig, GeneratorConfig
 from styleloom.config.serialize import flatten
+from styleloom.errors import printable
 
 PLAIN_WIDTH = 200
 """Columns of tables that do not go to a terminal: enough to leave every row on one line."""
@@ -26,13 +27,24 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 
 def console() -> Console:
-    """A console on stdout, for results."""
-    return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+    """A console on stdout, for results. No text is taken for markup."""
+    width = None if sys.stdout.isatty() else PLAIN_WIDTH
+    return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
 def progress_console() -> Console:
-    """A console on stderr, for everything that is not a result."""
-    return Console(stderr=True)
+    """A console on stderr, for everything that is not a result. No text is taken for markup."""
+    return Console(stderr=True, markup=False, emoji=False, highlight=False)
+
+
+def say(message: str) -> None:
+    """One result on stdout, as it stands: neither wrapped nor taken for markup."""
+    console().print(printable(message), soft_wrap=True)
+
+
+def tell(message: str) -> None:
+    """One line on stderr of what a command is doing, as it stands."""
+    progress_console().print(printable(message), soft_wrap=True)
 
 
 def text(value: Any) -> str:
