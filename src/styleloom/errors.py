@@ -1,7 +1,7 @@
 """Errors that a user can act on, and how text from outside is shown.
 
-Names and texts that come from files may hold anything: terminal escapes, line breaks, half a gigabyte. Messages
-show them by `quoted`; whatever is printed passes `printable`.
+Names and texts that come from files may hold anything: terminal escapes, line breaks, half a gigabyte.
+Messages show them by `quoted`; whatever is printed passes `printable`.
 """
 
 from __future__ import annotations
