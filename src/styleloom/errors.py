@@ -7,11 +7,21 @@ Messages show them by `quoted`; whatever is printed passes `printable`.
 from __future__ import annotations
 
 import difflib
+import itertools
+import os
+import shlex
+import subprocess
 import sys
 from collections.abc import Iterable
 
 QUOTE_CHARACTERS = 120
 """Longest piece of a file's or caller's text that a message repeats."""
+
+PATH_CHARACTERS = 4096
+"""Longest path that a message repeats: as long as Linux takes."""
+
+MAX_CANDIDATES = 10_000
+"""Names among which the nearest is looked for; those that a file lists may be any number."""
 
 MESSAGE_CHARACTERS = 20_000
 """Longest message that is printed."""
@@ -27,8 +37,9 @@ class UserError(Exception):
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """``"did you mean 'x'? "`` for a misspelt `name`, or an empty string when nothing is close."""
-    matches = difflib.get_close_matches(name[:QUOTE_CHARACTERS], list(valid), n=1, cutoff=0.5)
-    return f"did you mean {matches[0]!r}? " if matches else ""
+    candidates = [text for text in itertools.islice(valid, MAX_CANDIDATES) if len(text) <= QUOTE_CHARACTERS]
+    matches = difflib.get_close_matches(name[:QUOTE_CHARACTERS], candidates, n=1, cutoff=0.5)
+    return f"did you mean {quoted(matches[0])}? " if matches else ""
 
 
 def quoted(value: object, limit: int = QUOTE_CHARACTERS) -> str:
@@ -59,6 +70,27 @@ def printable(text: str) -> str:
     return "".join(
         c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text
     )
+
+
+def shown(name: object, limit: int = PATH_CHARACTERS) -> str:
+    """A path or name as it stands, to be copied out of a message; one with control characters is quoted."""
+    text = cut(str(name), limit)
+    return text if text.isprintable() else repr(text)
+
+
+def shell_word(text: object) -> str:
+    """`text` as one word of a command that the user may paste into a shell."""
+    word = str(text)
+    if os.name == "nt":
+        return subprocess.list2cmdline([printable(word)])
+    if word.isprintable():
+        return shlex.quote(word)
+    plain = word.translate({ord("\\"): "\\\\", ord("'"): "\\'"})  # $'...' takes escapes, in bash and zsh
+    return "$'" + "".join(c if c.isprintable() else _byte_escapes(c) for c in plain) + "'"
+
+
+def _byte_escapes(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 
 
 def note(message: str) -> None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor
+
+from styleloom.config.parts import NoiseMode
 
 Pyramid: TypeAlias = tuple[Tensor, ...]
 """Images of one scene at several resolutions, low to high, each [N, C, H, W] in [-1, 1]."""
 
 Images: TypeAlias = Tensor | Pyramid
 """One tensor [N, C, H, W] in [-1, 1], or a pyramid of them."""
-
-NoiseMode: TypeAlias = Literal["random", "fixed", "none"]
-"""Fresh N(0, 1) per call, the maps stored with the network, or no noise at all."""
 
 Noise: TypeAlias = NoiseMode | Sequence[Tensor]
 """A mode, or one map [N or 1, 1, H, W] for each noise input, in layer order."""

@@ -199,7 +199,7 @@ def test_long_lists_are_cut_with_a_count(tmp_path: Path) -> None:
     lines = str(caught.value).splitlines()
     assert lines[0].startswith("60 of 60")
     assert len(lines) == 52
-    assert lines[-1].strip() == "… and 10 more"
+    assert lines[-1].strip() == "... and 10 more"
 
 
 def test_existing_destination_is_kept_unless_overwritten(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from styleloom.errors import UserError, nearest
+from styleloom.errors import UserError, nearest, printable, quoted
 
 USAGE_ERROR = 2
 """Exit status when the user can put it right: a flag, a field, a file."""
@@ -73,7 +73,7 @@ def _failed(message: str, status: int) -> int:
     """Report the error being handled, in one message."""
     if _debugging():
         traceback.print_exc()
-    print(f"styleloom: error: {message}", file=sys.stderr)
+    print(f"styleloom: error: {printable(message)}", file=sys.stderr)
     return status
 
 
@@ -96,7 +96,7 @@ def _dispatch(argv: list[str]) -> int:
     if name not in VERBS:
         valid = group or VERBS
         hint = nearest(name, valid)
-        raise UserError(f"verb: {name!r} does not exist, {hint}choose from {', '.join(valid)}")
+        raise UserError(f"verb: {quoted(name)} does not exist, {hint}choose from {', '.join(valid)}")
     return _run(name, argv[len(name.split()) :])
 
 

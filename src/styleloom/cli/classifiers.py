@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rich.markup import escape
 from rich.table import Table
 
 from styleloom.cli.progress import ProgressLine, duration
@@ -88,9 +87,7 @@ class TrainClassifiers:
 def _table(trained: dict[Path, ClassifierRecord]) -> Table:
     table = Table("attribute", "accuracy", "share of positives", "file")
     for path, record in trained.items():
-        table.add_row(
-            escape(record.attribute), f"{record.accuracy:.2%}", f"{record.share:.2%}", escape(str(path))
-        )
+        table.add_row(record.attribute, f"{record.accuracy:.2%}", f"{record.share:.2%}", str(path))
     return table
 
 
@@ -107,7 +104,7 @@ class ClassifiersProgress(ProgressLine):
         left = now_at.count * now_at.total_images - seen
         rate = seen / max(now - self.began, 1e-9)
         text = (
-            f"{escape(now_at.attribute)} ({now_at.number} of {now_at.count})  "
+            f"{now_at.attribute} ({now_at.number} of {now_at.count})  "
             f"{now_at.images_seen / 1000:.1f}/{now_at.total_images / 1000:g} kimg  {rate:.0f} images/s  "
             f"ETA {duration(left / rate)}  loss {now_at.loss:.3f}"
         )

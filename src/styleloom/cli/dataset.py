@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
-import sys
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import rich.console
-import rich.progress
 import tyro
+from rich.progress import MofNCompleteColumn
 
+from styleloom.cli.progress import counting
+from styleloom.cli.report import print_json, say, tell
 from styleloom.data.build import BuildOptions, BuildReport, Order, build_dataset
 from styleloom.data.check import CheckReport, check_dataset
 from styleloom.data.conversion import SQUARE, ConversionOptions, Crop, Filter
 from styleloom.data.index import Index
 from styleloom.data.labels import MAX_LISTED
 from styleloom.data.sources import open_source
-from styleloom.errors import UserError
+from styleloom.errors import UserError, shown
 
 
 @dataclass
@@ -81,15 +78,15 @@ class DatasetBuild:
         )
         source = open_source(self.src)
         try:
-            with _progress("converting") as progress:
+            with counting("converting", MofNCompleteColumn()) as progress:
                 report = build_dataset(source, self.dest, options, progress)
         finally:
             source.close()
         _warn_about(report)
         if self.json:
-            _print_json(_build_document(self.dest, report))
+            print_json(_build_document(self.dest, report))
         else:
-            print(f"wrote {self.dest}: {_summary(report.index)}")
+            say(f"wrote {shown(self.dest)}: {_summary(report.index)}")
         return 0
 
 
@@ -104,10 +101,10 @@ class DatasetCheck:
 
     def run(self) -> int:
         """Check; report on stdout, progress on stderr. Returns 0, or 2 when anything is wrong."""
-        with _progress("checking") as progress:
+        with counting("checking", MofNCompleteColumn()) as progress:
             report = check_dataset(self.path, progress)
         if self.json:
-            _print_json(_check_document(self.path, report))
+            print_json(_check_document(self.path, report))
         else:
             _print_check(self.path, report)
         return 2 if report.problems else 0
@@ -122,28 +119,18 @@ def parse_grid(text: str) -> tuple[int, int]:
     return height, width
 
 
-@contextlib.contextmanager
-def _progress(verb: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr, gone when done."""
-    console = rich.console.Console(stderr=True)
-    columns = (*rich.progress.Progress.get_default_columns(), rich.progress.MofNCompleteColumn())
-    with rich.progress.Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(verb, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
 def _warn_about(report: BuildReport) -> None:
     if report.ignored:
-        endings = ", ".join(f"{count} {ending}" for ending, count in sorted(report.ignored.items()))
+        endings = ", ".join(f"{count} {shown(ending)}" for ending, count in sorted(report.ignored.items()))
         number = sum(report.ignored.values())
-        print(f"passed over {number} files that are not images: {endings}", file=sys.stderr)
+        tell(f"passed over {number} files that are not images: {endings}")
     if report.unknown_labels:
-        shown = ", ".join(report.unknown_labels[:MAX_LISTED])
-        print(f"{len(report.unknown_labels)} labels name no image of the source: {shown}", file=sys.stderr)
+        names = ", ".join(map(shown, report.unknown_labels[:MAX_LISTED]))
+        tell(f"{len(report.unknown_labels)} labels name no image of the source: {names}")
     if report.skipped:
-        print(f"skipped {len(report.skipped)} bad files:", file=sys.stderr)
+        tell(f"skipped {len(report.skipped)} bad files:")
         for file in report.skipped:
-            print(f"  {file.name}: {file.reason}", file=sys.stderr)
+            tell(f"  {shown(file.name)}: {file.reason}")
 
 
 def _summary(index: Index) -> str:
@@ -198,21 +185,16 @@ def _check_document(path: str, report: CheckReport) -> dict[str, Any]:
 
 def _print_check(path: str, report: CheckReport) -> None:
     index = report.index
-    print(f"{path}: {_summary(index)}")
+    say(f"{shown(path)}: {_summary(index)}")
     for label, count in report.class_counts.items():
-        print(f"  class {label}{f' {index.classes[label]}' if index.classes else ''}: {count} images")
+        say(f"  class {label}{f' {shown(index.classes[label])}' if index.classes else ''}: {count} images")
     for field, value in dataclasses.asdict(index.recipe).items():
-        print(f"  {field}: {_text(value)}")
-    print(f"  duplicates: {len(report.duplicates)} groups of images with equal pixels")
+        say(f"  {field}: {shown(_text(value))}")
+    say(f"  duplicates: {len(report.duplicates)} groups of images with equal pixels")
     for group in report.duplicates[:MAX_LISTED]:
-        print(f"    {' = '.join(group)}")
+        say(f"    {' = '.join(map(shown, group))}")
     for problem in report.problems[:MAX_LISTED]:
-        print(f"  problem: {problem}")
+        say(f"  problem: {problem}")
     if len(report.problems) > MAX_LISTED:
-        print(f"  … and {len(report.problems) - MAX_LISTED} more problems")
-    print(f"{len(report.problems)} problems" if report.problems else "no problems")
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    json.dump(document, sys.stdout, ensure_ascii=False)
-    print()
+        say(f"  ... and {len(report.problems) - MAX_LISTED} more problems")
+    say(f"{len(report.problems)} problems" if report.problems else "no problems")

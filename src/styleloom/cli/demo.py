@@ -9,13 +9,13 @@ import torch
 
 from styleloom import presets, sampling
 from styleloom.cli.progress import TrainingProgress
-from styleloom.cli.report import console, print_json, progress_console
+from styleloom.cli.report import print_json, say, tell
 from styleloom.data.build import BuildOptions, build_dataset
 from styleloom.data.conversion import ConversionOptions
 from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.data.reals import to_uint8
 from styleloom.data.sources import open_source
-from styleloom.errors import UserError
+from styleloom.errors import UserError, note, shell_word, shown
 from styleloom.metrics.collect import Networks
 from styleloom.metrics.definitions import parse
 from styleloom.metrics.image_sets import DatasetImages
@@ -50,12 +50,10 @@ class Demo:
 
     def run(self) -> int:
         """Build, train, generate, measure; 0."""
-        screen, out = progress_console(), free_folder(self.out)
+        out = free_folder(self.out)
         experiment = presets.get(PRESET)
         archive = out / "emoji.zip"
-        screen.print(
-            f"1/4  data set: the embedded emoji at {experiment.resolution} px -> {archive}", highlight=False
-        )
+        tell(f"1/4  data set: the embedded emoji at {experiment.resolution} px -> {shown(archive)}")
         conversion = ConversionOptions(experiment.resolution, filter="box")
         build_dataset(open_source("emoji"), archive, BuildOptions(conversion))
         dataset = open_dataset(archive)
@@ -63,11 +61,10 @@ class Demo:
         trainer, run = start(out / "run", experiment, dataset, self.device)
         reals = trainer.evaluation_set
         before = run_swd(trainer, len(reals)).average
-        screen.print(
+        tell(
             f"2/4  training {experiment.name} for {self.minutes:g} minutes on {trainer.device.type} "
             f"({trainer.experiment.precision}), {len(trainer.train_set)} images; "
-            f"Ctrl-C stops and keeps everything",
-            highlight=False,
+            f"Ctrl-C stops and keeps everything"
         )
         total = trainer.experiment.total_kimg * 1000
         with TrainingProgress(total, self.minutes) as progress:
@@ -75,7 +72,7 @@ class Demo:
         trainer.close()
         after = run_swd(trainer, len(reals)).average
 
-        screen.print("3/4  pictures", highlight=False)
+        tell("3/4  pictures")
         snapshot = run.snapshots()[-1]
         sampler = sampling.load(snapshot, self.device)
         real_images = torch.from_numpy(reals.images(torch.arange(COLUMNS * ROWS).numpy()))
@@ -100,14 +97,14 @@ class Demo:
         if self.json:
             print_json(document)
             return 0
-        report = console()
         lines = [
             f"4/4  sliced Wasserstein distance to {len(reals)} held-out real images: "
             f"{before:.1f} untrained, {after:.1f} after {trainer.images_seen / 1000:.0f} kimg: "
             f"{drop:.0f} % lower",
-            *(f"     {name}: {path}" for name, path in files.items()),
-            f"     more pictures: styleloom generate {snapshot} --seeds 0-63 --truncation 0.7 --grid 8x8",
-            f"     train on:      styleloom train --resume {run.path}",
+            *(f"     {name}: {shown(path)}" for name, path in files.items()),
+            f"     more pictures: styleloom generate {shell_word(snapshot)} --seeds 0-63 --truncation 0.7 "
+            "--grid 8x8",
+            f"     train on:      styleloom train --resume {shell_word(run.path)}",
         ]
         if kid:
             generated, real = kid.values()
@@ -117,7 +114,7 @@ class Demo:
                 f"that of training images: {real:.1f}",
             )
         for line in lines:
-            report.print(line, highlight=False, soft_wrap=True)
+            say(line)
         return 0
 
     def _kernel_distances(
@@ -134,8 +131,7 @@ class Demo:
                 document = evaluation.run(Subject(name, {}, source, Reals(reals)))
                 found[name] = 1000 * primary_value(document, definition.name)
         except UserError as error:
-            note = f"note: kernel distance not measured: {error}"
-            progress_console().print(note, highlight=False, markup=False)
+            note(f"kernel distance not measured: {error}")
             return {}
         return found
 

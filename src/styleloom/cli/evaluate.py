@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tyro
-from rich.markup import escape
 from rich.table import Table
 
 from styleloom import sampling
 from styleloom.atomic import write_text
 from styleloom.cli.progress import EvaluationProgress
-from styleloom.cli.report import console, print_json, progress_console
+from styleloom.cli.report import console, print_json, say, tell
 from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.data.sources import EMBEDDED as EMBEDDED_DATA
 from styleloom.data.sources import INDEX_NAME, open_source
-from styleloom.errors import UserError
+from styleloom.errors import UserError, shown
 from styleloom.metrics import features
 from styleloom.metrics.cache import StatisticsCache, cache_folder
 from styleloom.metrics.classifiers import load_classifiers
@@ -199,7 +198,7 @@ class Evaluate:
         for name, history in document.get("stability", {}).items():
             out.print(changes_table(name, history), soft_wrap=True)
         for line in notes(document, self.out):
-            out.print(line, highlight=False, soft_wrap=True, markup=False)
+            say(line)
 
 
 def _data_channels(data: str | None) -> int:
@@ -240,7 +239,7 @@ def table(document: dict[str, Any]) -> Table:
         columns = ("metric", f"mean of {repeats}", "deviation", "95 % interval", "better")
     else:
         columns = ("metric", "value", "standard error", "better")
-    shown = Table(*columns, title=escape(name), title_justify="left")
+    rows = Table(*columns, title=shown(name), title_justify="left")
     for entry in document["metrics"].values():
         for label, value in entry["values"].items():
             error = value["standard_errors"][0]
@@ -248,19 +247,19 @@ def table(document: dict[str, Any]) -> Table:
                 spread = (f"{value['std']:.2g}", f"{value['low']:.5g} to {value['high']:.5g}")
             else:
                 spread = ("" if error is None else f"{error:.2g}",)
-            shown.add_row(escape(label), f"{value['mean']:.5g}", *spread, entry["better"] or "")
-    return shown
+            rows.add_row(label, f"{value['mean']:.5g}", *spread, entry["better"] or "")
+    return rows
 
 
 def changes_table(name: str, history: dict[str, Any]) -> Table:
     """Mean squared change from snapshot to snapshot, by resolution."""
     sides = sorted({int(side) for row in history["changes"] for side in row["change"]})
-    shown = Table("from", "to", *(f"{side} px" for side in sides), title=name, title_justify="left")
+    rows = Table("from", "to", *(f"{side} px" for side in sides), title=name, title_justify="left")
     for row in history["changes"]:
         values = (row["change"].get(str(side)) for side in sides)
-        names = (escape(Path(row[end]).name) for end in ("from", "to"))
-        shown.add_row(*names, *("" if value is None else f"{value:.4g}" for value in values))
-    return shown
+        names = (shown(Path(row[end]).name) for end in ("from", "to"))
+        rows.add_row(*names, *("" if value is None else f"{value:.4g}" for value in values))
+    return rows
 
 
 def notes(document: dict[str, Any], out: Path | None) -> list[str]:
@@ -274,13 +273,13 @@ def notes(document: dict[str, Any], out: Path | None) -> list[str]:
             again = f" ({count:,} images, some of them several times)" if reals["used"] > count else ""
             mirrored = ", mirrored at random" if reals.get("mirror") else ""
             lines.append(
-                f"{name}: {reals['used']:,} real images of {reals['name']}{again}{mirrored}, "
+                f"{name}: {reals['used']:,} real images of {shown(reals['name'])}{again}{mirrored}, "
                 f"{reals['statistics']}"
             )
     if "best" in document:
         best = document["best"]
-        lines.append(f"best by {best['metric']}: {best['snapshot']} ({best['value']:.5g})")
-    return lines + ([f"written to {out}"] if out else [])
+        lines.append(f"best by {best['metric']}: {shown(best['snapshot'])} ({best['value']:.5g})")
+    return lines + ([f"written to {shown(out)}"] if out else [])
 
 
 @dataclass
@@ -308,12 +307,12 @@ class Metrics:
                 }
             )
             return 0
-        shown = Table("examples", "default", "network", "better", "needs", "what it is")
+        rows = Table("examples", "default", "network", "better", "needs", "what it is")
         for kind in KINDS.values():
             needs = [
                 word for word, yes in (("data", kind.needs_reals), ("generator", kind.needs_generator)) if yes
             ]
-            shown.add_row(
+            rows.add_row(
                 kind.example,
                 f"{kind.num:,}",
                 kind.network or "",
@@ -321,11 +320,9 @@ class Metrics:
                 ", ".join(needs),
                 kind.text,
             )
-        console().print(shown)
-        progress_console().print(
+        console().print(rows)
+        tell(
             "A number in a name counts images, pairs or samples: fid10k. A last word names the feature "
-            "network: kid10k_lite0; `styleloom features list` lists those.",
-            highlight=False,
-            soft_wrap=True,
+            "network: kid10k_lite0; `styleloom features list` lists those."
         )
         return 0

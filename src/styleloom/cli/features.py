@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import rich.progress
 import tyro
-from rich.markup import escape
+from rich.progress import DownloadColumn
 from rich.table import Table
 
-from styleloom.cli.report import console, print_json, progress_console
+from styleloom.cli.progress import counting
+from styleloom.cli.report import console, print_json, say
 from styleloom.errors import UserError
 from styleloom.metrics import features, weights
 from styleloom.metrics.weights import WeightFile
@@ -39,15 +38,15 @@ class FeaturesList:
         table = Table("network", "weights", "size", "licence", "SHA-256", "present")
         for name, entry in networks.items():
             for file in entry.weights:
-                table.add_row(*map(escape, _cells(name, file)))
+                table.add_row(*_cells(name, file))
             if not entry.weights:
-                table.add_row(escape(name), "none")
+                table.add_row(name, "none")
         console().print(table)
         for name, entry in networks.items():
-            print(f"{name}: {entry.description}")
+            say(f"{name}: {entry.description}")
             for file in entry.weights:
-                print(f"  {file.file}: {file.source}; {file.url or file.install}; SHA-256 {file.sha256}")
-        print(f"folder of weights: {weights.folder()}")
+                say(f"  {file.file}: {file.source}; {file.url or file.install}; SHA-256 {file.sha256}")
+        say(f"folder of weights: {weights.folder()}")
         return 0
 
 
@@ -68,10 +67,10 @@ class FeaturesFetch:
             raise UserError("names: give the networks to fetch, or --all")
         paths: dict[str, str] = {}
         for file in _files(features.names() if self.all else self.names):
-            with _progress(file.file) as progress:
+            with counting(file.file, DownloadColumn()) as progress:
                 paths[file.file] = str(weights.fetch(file, progress))
             if not self.json:
-                print(f"{file.file}: {paths[file.file]}")
+                say(f"{file.file}: {paths[file.file]}")
         if self.json:
             print_json({"files": [{"file": file, "path": path} for file, path in paths.items()]})
         return 0
@@ -93,7 +92,7 @@ class FeaturesCheck:
             print_json({"files": documents})
         else:
             for found in documents:
-                print(f"{found['file']}: {_verdict(found)}")
+                say(f"{found['file']}: {_verdict(found)}")
         return int(any(found["status"] == "wrong" for found in documents))
 
 
@@ -105,7 +104,7 @@ def _files(names: Iterable[str]) -> list[WeightFile]:
 def _cells(name: str, file: WeightFile) -> tuple[str, ...]:
     """A row of the table."""
     present = "no" if weights.locate(file) is None else "yes"
-    return name, file.file, _size(file.num_bytes), file.licence, f"{file.sha256[:HASH_SHOWN]}…", present
+    return name, file.file, _size(file.num_bytes), file.licence, f"{file.sha256[:HASH_SHOWN]}...", present
 
 
 def _network_document(name: str, entry: features.NetworkEntry) -> dict[str, Any]:
@@ -148,12 +147,3 @@ def _text(path: Path | None) -> str | None:
 
 def _size(num_bytes: int) -> str:
     return f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:.1f} kB"
-
-
-@contextlib.contextmanager
-def _progress(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar of bytes on stderr, gone when done."""
-    columns = (*rich.progress.Progress.get_default_columns(), rich.progress.DownloadColumn())
-    with rich.progress.Progress(*columns, console=progress_console(), transient=True) as bar:
-        task = bar.add_task(description, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -13,9 +13,9 @@ import torch
 import tyro
 
 from styleloom import sampling
-from styleloom.cli.report import console, print_json, progress_console
+from styleloom.cli.report import print_json, say
 from styleloom.data.reals import to_uint8
-from styleloom.errors import UserError
+from styleloom.errors import UserError, note, shown
 from styleloom.networks.assembly import Truncation
 from styleloom.types import NoiseMode
 
@@ -66,11 +66,9 @@ class Generate:
         sampler = sampling.load(self.snapshot, self.device, self.precision)
         if sampler.growth is not None:
             height, width = sampler.size
-            progress_console().print(
-                f"note: a snapshot from the middle of growing: images of {height} x {width} px, "
-                f"level {sampler.growth.level}, alpha {sampler.growth.alpha:g}",
-                highlight=False,
-                soft_wrap=True,
+            note(
+                f"a snapshot from the middle of growing: images of {height} x {width} px, "
+                f"level {sampler.growth.level}, alpha {sampler.growth.alpha:g}"
             )
         one_class = classes[0] if classes is not None and len(classes) == 1 else classes
         batches = sampler.batches(
@@ -80,8 +78,7 @@ class Generate:
         if self.json:
             print_json({"snapshot": str(self.snapshot), "seeds": seeds, "files": [str(f) for f in files]})
         else:
-            shown = files[0] if len(files) == 1 else self.out
-            console().print(f"{len(seeds)} images in {shown}", highlight=False, soft_wrap=True)
+            say(f"{len(seeds)} images in {shown(files[0] if len(files) == 1 else self.out)}")
         return 0
 
     def _write(

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 import tyro
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
 from styleloom import presets
@@ -24,7 +23,7 @@ TABLE_WIDTH = 120
 SHORT = {"nonsaturating": "non-sat.", "relativistic-hinge": "rel. hinge"}
 """Names of losses that are too long for the table."""
 
-ABSENT = "–"
+ABSENT = "-"
 """What a comparison shows for a field that one of the experiments has not."""
 
 
@@ -83,12 +82,12 @@ class Presets:
         wide = out.width >= TABLE_WIDTH
         width = max(len(row["name"]) for row in rows)
         for paper, group in groupby(rows, key=lambda row: row["paper"]):
-            out.print(f"{paper}", style="bold", markup=False, highlight=False)
+            out.print(paper, style="bold")
             if wide:
                 out.print(_table(list(group), width), "")
                 continue
             for row in group:
-                out.print(_two_lines(row), markup=False, highlight=False, soft_wrap=True)
+                out.print(_two_lines(row), soft_wrap=True)
 
     def _show(self, experiment: Experiment) -> None:
         if self.json:
@@ -99,7 +98,7 @@ class Presets:
         for network, count in zip(("generator", "discriminator"), parameter_counts(experiment), strict=True):
             table.add_row(f"{network} parameters", f"{count:,}")
         out = console()
-        out.print(f"{experiment.name}: {experiment.source}", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"{experiment.name}: {experiment.source}", soft_wrap=True)
         out.print(table)
 
     def _diff(self, a: Experiment, b: Experiment) -> None:
@@ -110,10 +109,10 @@ class Presets:
             fields = {name: {"old": old, "new": new} for name, (old, new) in changed.items()}
             print_json({"a": a.name, "b": b.name, "differences": fields})
             return
-        table = Table("field", escape(a.name), escape(b.name))
+        table = Table("field", a.name, b.name)
         ours, theirs = _written(a), _written(b)
         for name in dict.fromkeys(_field(name) for name in changed):
-            table.add_row(name, escape(ours.get(name, ABSENT)), escape(theirs.get(name, ABSENT)))
+            table.add_row(name, ours.get(name, ABSENT), theirs.get(name, ABSENT))
         console().print(table if changed else f"{a.name} and {b.name} are the same experiment")
 
 
@@ -146,12 +145,12 @@ def _table(rows: Sequence[dict[str, Any]], name_width: int) -> Table:
     for row in rows:
         millions = (f"{row[key] / 1e6:.2f}M" for key in ("generator_parameters", "discriminator_parameters"))
         table.add_row(
-            escape(row["name"]),
-            escape(row["place"]),
+            row["name"],
+            row["place"],
             str(row["resolution"]),
             *millions,
             f"{row['total_kimg']:g}",
-            escape(_loss(row | {"loss": SHORT.get(row["loss"], row["loss"])})),
+            _loss(row | {"loss": SHORT.get(row["loss"], row["loss"])}),
         )
     return table
 

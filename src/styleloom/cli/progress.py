@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from styleloom.cli.report import progress_console
+from styleloom.errors import printable
 
 PLAIN_EVERY_SEC = 15.0
 """Seconds between lines where there is no terminal."""
@@ -33,25 +43,25 @@ class ProgressLine:
         self.began = time.monotonic()
         self.last_line = -PLAIN_EVERY_SEC
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[text]}", markup=False),
             TimeElapsedColumn(),
             console=self.console,
             disable=not enabled or not self.console.is_terminal,
             transient=transient,
         )
-        self.task = self.bar.add_task(description, total=1.0, text="")
+        self.task = self.bar.add_task(printable(description), total=1.0, text="")
 
     def show(self, text: str, completed: float | None = None, last: bool = False) -> None:
         """Show where things stand; `completed` in 0..1 moves the bar, `last` is written in any case."""
         if self.console.is_terminal:
-            self.bar.update(self.task, completed=completed, text=text)
+            self.bar.update(self.task, completed=completed, text=printable(text))
             return
         now = time.monotonic()
         if self.enabled and (last or now - self.last_line >= PLAIN_EVERY_SEC):
             self.last_line = now
-            self.console.print(f"{self.description}  {text}".strip(), highlight=False, soft_wrap=True)
+            self.console.print(f"{self.description}  {text}".strip(), soft_wrap=True)
 
     def __enter__(self: P) -> P:
         self.bar.start()
@@ -122,6 +132,20 @@ class EvaluationProgress(ProgressLine):
         if what != self.what or done == 0:
             self.what, self.began = what, now
         self.show(of_so_many(what, done, total, now - self.began), done / max(total, 1))
+
+
+@contextlib.contextmanager
+def counting(what: str, amount: ProgressColumn) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr that is gone when done; yields what takes how much is done, and of how much.
+
+    Args:
+        what: before the bar.
+        amount: the column of rich that shows how much: pieces or bytes.
+    """
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn())
+    with Progress(*columns, console=progress_console(), transient=True) as bar:
+        task = bar.add_task(printable(what), total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def of_so_many(what: str, done: int, total: int, seconds: float) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.style import Style
 from rich.table import Table
+from rich.text import Text
 
 from styleloom.config.experiment import Experiment
 from styleloom.config.networks import DiscriminatorConfig, GeneratorConfig
@@ -26,25 +27,35 @@ def print_json(document: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
+class PlainConsole(Console):
+    """A console for text of any origin: nothing is markup, control characters are escaped, in tables too."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, *, style: str | Style = "", **options: Any) -> Text:
+        """What rich makes of every plain string that is printed or stands in a table."""
+        return super().render_str(printable(text), style=style, **options)
+
+
 def console() -> Console:
-    """A console on stdout, for results. No text is taken for markup."""
-    width = None if sys.stdout.isatty() else PLAIN_WIDTH
-    return Console(width=width, markup=False, emoji=False, highlight=False)
+    """A console on stdout, for results."""
+    return PlainConsole(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
 def progress_console() -> Console:
-    """A console on stderr, for everything that is not a result. No text is taken for markup."""
-    return Console(stderr=True, markup=False, emoji=False, highlight=False)
+    """A console on stderr, for everything that is not a result."""
+    return PlainConsole(stderr=True)
 
 
 def say(message: str) -> None:
     """One result on stdout, as it stands: neither wrapped nor taken for markup."""
-    console().print(printable(message), soft_wrap=True)
+    console().print(message, soft_wrap=True)
 
 
 def tell(message: str) -> None:
     """One line on stderr of what a command is doing, as it stands."""
-    progress_console().print(printable(message), soft_wrap=True)
+    progress_console().print(message, soft_wrap=True)
 
 
 def text(value: Any) -> str:
@@ -59,7 +70,7 @@ def experiment_table(experiment: Experiment) -> Table:
     table = Table("field", "value")
     for name, value in flatten(experiment).items():
         if name not in ("name", "source"):
-            table.add_row(name, escape(text(value)))
+            table.add_row(name, text(value))
     return table
 
 

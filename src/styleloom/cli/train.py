@@ -12,10 +12,10 @@ from rich.table import Table
 
 from styleloom import presets
 from styleloom.cli.progress import TrainingProgress
-from styleloom.cli.report import console, experiment_table, print_json, progress_console
+from styleloom.cli.report import console, experiment_table, print_json, say, tell
 from styleloom.config import Experiment, apply_overrides, to_json
 from styleloom.data.dataset import ImageDataset, open_dataset
-from styleloom.errors import UserError
+from styleloom.errors import UserError, note, shell_word, shown
 from styleloom.precision import resolve_device, resolve_precision
 from styleloom.training.fit import fit, resume, start
 from styleloom.training.growth import unfinished_growth
@@ -148,11 +148,9 @@ class Train:
 
     def _note_labels(self, experiment: Experiment, dataset: ImageDataset) -> None:
         if dataset.label_dim and not experiment.generator.label_dim:
-            progress_console().print(
-                f"note: the labels of {dataset.name} are not used; "
-                f"--set label_dim={dataset.label_dim} trains with them",
-                highlight=False,
-                soft_wrap=True,
+            note(
+                f"the labels of {shown(dataset.name)} are not used; "
+                f"--set label_dim={dataset.label_dim} trains with them"
             )
 
     def _note_growth(self, experiment: Experiment) -> None:
@@ -161,11 +159,9 @@ class Train:
         if last is None:
             return
         end = 4 << last.level
-        progress_console().print(
-            f"note: after {experiment.total_kimg:g} kimg the networks are at {end} px of "
-            f"{experiment.resolution}; shorten growth.stabilize_kimg and growth.fade_kimg, or raise --kimg",
-            highlight=False,
-            soft_wrap=True,
+        note(
+            f"after {experiment.total_kimg:g} kimg the networks are at {end} px of "
+            f"{experiment.resolution}; shorten growth.stabilize_kimg and growth.fade_kimg, or raise --kimg"
         )
 
     def _resume(self, path: Path) -> int:
@@ -186,12 +182,9 @@ class Train:
     def _fit(self, trainer: Any, run: RunDirectory) -> int:
         total = trainer.experiment.total_kimg * 1000
         minutes = math.inf if self.minutes is None else self.minutes
-        screen = progress_console()
-        screen.print(
+        tell(
             f"{trainer.experiment.name} at {_px(trainer.experiment)} px on {trainer.device.type}, "
-            f"{trainer.experiment.precision}, {len(trainer.train_set)} images, in {run.path}",
-            highlight=False,
-            soft_wrap=True,
+            f"{trainer.experiment.precision}, {len(trainer.train_set)} images, in {shown(run.path)}"
         )
         with TrainingProgress(total, minutes) as progress:
             done = fit(trainer, run, progress, minutes)
@@ -208,12 +201,10 @@ class Train:
         if self.json:
             print_json(result)
         else:
-            state = "complete" if done else f"stopped; continue with: styleloom train --resume {run.path}"
-            console().print(
-                f"{run.path}: {trainer.images_seen / 1000:g} kimg, {state}\nsnapshot: {result['snapshot']}",
-                highlight=False,
-                soft_wrap=True,
-            )
+            again = f"styleloom train --resume {shell_word(run.path)}"
+            state = "complete" if done else f"stopped; continue with: {again}"
+            say(f"{shown(run.path)}: {trainer.images_seen / 1000:g} kimg, {state}")
+            say(f"snapshot: {shown(result['snapshot'])}")
         return 0
 
     def _plan(self, experiment: Experiment) -> None:
@@ -241,9 +232,9 @@ class Train:
         for network, part, count in parameters:
             table.add_row(network, part, f"{count:,}")
         out.print(table)
-        out.print(f"device {device.type}, precision {precision}", highlight=False)
+        out.print(f"device {device.type}, precision {precision}")
         cost = f"{flops / 1e15:,.0f}" if flops > 1e18 else f"{flops / 1e15:.3g}"
-        out.print(f"convolutions and matrix products of the whole run: {cost} PFLOP", highlight=False)
+        out.print(f"convolutions and matrix products of the whole run: {cost} PFLOP")
 
 
 def _schedule_table(rows: list[dict[str, float]]) -> Table:

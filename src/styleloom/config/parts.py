@@ -13,6 +13,9 @@ Activation: TypeAlias = Literal[
 ]
 ACTIVATIONS: tuple[Activation, ...] = Activation.__args__  # type: ignore[attr-defined]
 
+NoiseMode: TypeAlias = Literal["random", "fixed", "none"]
+"""Fresh N(0, 1) per call, the maps stored with the network, or no noise at all."""
+
 
 @dataclass(frozen=True)
 class FeatureMaps:

@@ -141,7 +141,7 @@ def describe_bad(bad: Sequence[BadFile], total: int) -> str:
     lines = [f"{len(bad)} of {total} images are bad; mend or remove them, or leave them out with --skip-bad:"]
     lines += [f"  {file.name}: {file.reason}" for file in bad[:MAX_LISTED]]
     if len(bad) > MAX_LISTED:
-        lines.append(f"  … and {len(bad) - MAX_LISTED} more")
+        lines.append(f"  ... and {len(bad) - MAX_LISTED} more")
     return "\n".join(lines)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 
 from torch import Tensor
 
-from styleloom.errors import UserError
+from styleloom.errors import UserError, note, shown
 from styleloom.metrics.weights import user_cache
 from styleloom.snapshot import read_tensors, write_tensors
 
@@ -61,10 +60,10 @@ class StatisticsCache:
         try:
             tensors, document = read_tensors(path, FORMAT)
         except UserError as error:
-            print(f"note: statistics are made anew: {error}", file=sys.stderr)
+            note(f"statistics are made anew: {error}")
             return None
         if (document["version"], document.get("key")) != (VERSION, json.loads(json.dumps(key))):
-            print(f"note: statistics are made anew: {path} holds those of something else", file=sys.stderr)
+            note(f"statistics are made anew: {shown(path)} holds those of something else")
             return None
         return tensors, dict(document["made"])
 
@@ -79,4 +78,4 @@ class StatisticsCache:
         try:
             write_tensors(self.path(key), tensors, document)
         except UserError as error:
-            print(f"note: statistics of real images are not kept: {error}", file=sys.stderr)
+            note(f"statistics of real images are not kept: {error}")

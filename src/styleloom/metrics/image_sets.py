@@ -245,7 +245,7 @@ def _common_size(origin: str, found: dict[str, tuple[int, int] | str]) -> tuple[
     ]
     if wrong:
         most = f"most are {common[1]}x{common[0]} px; " if sizes else ""
-        more = f"\n  … and {len(wrong) - MAX_LISTED} more" if len(wrong) > MAX_LISTED else ""
+        more = f"\n  ... and {len(wrong) - MAX_LISTED} more" if len(wrong) > MAX_LISTED else ""
         listing = "\n  ".join(wrong[:MAX_LISTED])
         raise UserError(
             f"{origin}: {len(wrong)} of {len(found)} images cannot be compared; {most}all must be of one "

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from styleloom.errors import UserError
+from styleloom.errors import UserError, note, shown
 from styleloom.metrics.definitions import Definition
 from styleloom.metrics.stability import changes, images_at
 from styleloom.metrics.suite import Evaluation, Subject, primary_value
@@ -88,7 +87,7 @@ def _measurable(
         except UserError as error:
             if subject.record["level"] is None:
                 raise
-            print(f"note: {path} is left out: {error}", file=sys.stderr)
+            note(f"{shown(path)} is left out: {error}")
             continue
         found.append(path)
     return found

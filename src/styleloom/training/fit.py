@@ -19,7 +19,7 @@ from torch import Tensor
 from styleloom.config import Experiment, from_json
 from styleloom.data.dataset import PRELOAD_BUDGET_BYTES, ImageDataset
 from styleloom.data.reals import to_uint8
-from styleloom.errors import UserError
+from styleloom.errors import UserError, note, shown
 from styleloom.metrics.swd import SWD, sliced_wasserstein
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.sampling import Sampler, grid
@@ -122,10 +122,7 @@ def resume(
         )
     if trainer.device.type != document["counters"]["device"]:
         was = document["counters"]["device"]
-        print(
-            f"note: the run was on {was}, it continues on {trainer.device.type}: not bit for bit",
-            file=sys.stderr,
-        )
+        note(f"the run was on {shown(was)}, it continues on {trainer.device.type}: not bit for bit")
     trainer.load_state(tensors, document)
     run.remove_partial_files()
     run.rewind_stats(trainer.step_count)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from styleloom.errors import UserError
+from styleloom.errors import UserError, note
 from styleloom.metrics.cache import StatisticsCache, cache_folder
 from styleloom.metrics.collect import Networks
 from styleloom.metrics.definitions import Definition, parse_all
@@ -105,7 +104,7 @@ class RunMetrics:
         except StopMeasuringError:
             return {}
         except UserError as error:  # a level too small, NaN: no reason to lose a training
-            print(f"note: no metrics at {self.trainer.images_seen / 1000:g} kimg: {error}", file=sys.stderr)
+            note(f"no metrics at {self.trainer.images_seen / 1000:g} kimg: {error}")
             self.measured_at = self.trainer.images_seen
             return {}
         self.measured_at = self.trainer.images_seen

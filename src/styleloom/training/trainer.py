@@ -12,7 +12,6 @@ and the loader's position. A Trainer therefore owns torch's global random state 
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -25,7 +24,7 @@ from styleloom.config import Experiment, to_json
 from styleloom.data import reals
 from styleloom.data.dataset import PRELOAD_BUDGET_BYTES, ImageDataset
 from styleloom.data.loader import Loader
-from styleloom.errors import UserError
+from styleloom.errors import UserError, note
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.precision import resolve_device, resolve_precision, set_precision
 from styleloom.snapshot import load_weights
@@ -283,10 +282,9 @@ class Trainer:
         side = self.current_resolution(self.images_seen)
         level = self.train_set.at(side, self.cache_bytes)
         if side < self.experiment.resolution and not level.keeps_images:
-            print(
-                f"note: the images of {side} px take more than {self.cache_bytes / 2**30:g} GiB, each is "
-                "decoded from full size whenever it is needed; --cache-gib raises the limit",
-                file=sys.stderr,
+            note(
+                f"the images of {side} px take more than {self.cache_bytes / 2**30:g} GiB, each is "
+                "decoded from full size whenever it is needed; --cache-gib raises the limit"
             )
         return Loader(level, self.experiment.seed, mirror, self.workers, position)
 
