@@ -45,11 +45,11 @@ def test_list(tiny: WeightFile, folder: Path, capsys: pytest.CaptureFixture[str]
     assert main(["features", "list"]) == 0
     out = capsys.readouterr().out
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if "│" in line]
-    short = f"{VGG16.sha256[:12]}…"
+    short = f"{VGG16.sha256[:12]}..."
     assert ["vgg16", VGG16.file, "553.4 MB", "BSD-3-Clause", short, "no"] in rows
     assert [row[0] for row in rows].count("lpips-vgg") == 2
     assert next(row for row in rows if row[0] == "efficientnet-lite0")[-1] == "yes"
-    assert ["tiny", "tiny.pth", "1.7 kB", "MIT", f"{tiny.sha256[:12]}…", "no"] in rows
+    assert ["tiny", "tiny.pth", "1.7 kB", "MIT", f"{tiny.sha256[:12]}...", "no"] in rows
     assert "tiny: tiny one\n" in out
     assert str(folder) in out
 

@@ -229,8 +229,8 @@ def test_diff_is_short_where_rows_of_a_table_are_compared(capsys: pytest.Capture
 def test_diff_of_families_marks_what_one_has_not(capsys: pytest.CaptureFixture[str]) -> None:
     rows = compared(capsys, "stylegan-a", "stylegan-b")
     assert rows["generator.family"] == ("progan", "stylegan")
-    assert rows["generator.blur"] == ("–", "1,2,1")
-    assert rows["discriminator.pooling"] == ("before", "–")
+    assert rows["generator.blur"] == ("-", "1,2,1")
+    assert rows["discriminator.pooling"] == ("before", "-")
     assert rows["growth.initial_resolution"] == ("4", "8")
 
 
