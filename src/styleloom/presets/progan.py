@@ -17,7 +17,7 @@ from styleloom.config.experiment import (
     PathLength,
 )
 from styleloom.config.networks import MinibatchStd, ProGANDiscriminator, ProGANGenerator
-from styleloom.presets.schedules import GROWING_BATCH, GROWING_RATE, for_devices, per_device
+from styleloom.presets.schedules import GROWING_BATCH, PROGAN_RATE, for_devices, per_device
 
 PAPER = "ProGAN (Karras et al. 2018)"
 
@@ -54,7 +54,7 @@ PROGAN_8GPU = replace(
     source=f"{PAPER}, authors' later preset, 8 GPUs",
     discriminator=replace(PROGAN.discriminator, minibatch_std=MinibatchStd(group_size=4)),
     growth=replace(PROGAN.growth, stabilize_kimg=600, fade_kimg=600),
-    learning_rate=GROWING_RATE[8],
+    learning_rate=PROGAN_RATE[8],
     batch=GROWING_BATCH[8],
     style_mixing_unit=per_device(GROWING_BATCH[8], 8),
     total_kimg=12_000,

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from styleloom.config.checks import one_of
 from styleloom.config.experiment import ByResolution, Experiment
+from styleloom.config.networks import ProGANGenerator
 from styleloom.errors import UserError
 
 DEVICES = (1, 2, 4, 8)
@@ -22,13 +23,16 @@ GROWING_BATCH: dict[int, ByResolution] = {
 }
 """Images per step by number of devices, ProGAN and StyleGAN."""
 
-GROWING_RATE: dict[int, ByResolution] = {
+PROGAN_RATE: dict[int, ByResolution] = {
     1: ByResolution(0.001, ((1024, 0.0015),)),
     2: ByResolution(0.001, ((512, 0.0015), (1024, 0.002))),
     4: ByResolution(0.001, ((256, 0.0015), (512, 0.002), (1024, 0.003))),
     8: ByResolution(0.001, ((128, 0.0015), (256, 0.002), (512, 0.003), (1024, 0.003))),
 }
-"""Learning rate of both networks by number of devices, ProGAN and StyleGAN."""
+"""Learning rate of both networks by number of devices, ProGAN and so StyleGAN's configuration A."""
+
+STYLEGAN_RATE = PROGAN_RATE[8]
+"""The same, StyleGAN B to F and StyleGAN2 A to D: one for any number of devices."""
 
 STYLEGAN2_BATCH = ByResolution(32, ((8, 256), (16, 128), (32, 64)))
 """StyleGAN2 A to D, whatever the devices: few of them take their share in several passes."""
@@ -53,24 +57,18 @@ def capped(rates: ByResolution, bound: float) -> ByResolution:
 def for_devices(experiment: Experiment, devices: int) -> Experiment:
     """`experiment` with the batch and the learning rate that its authors use on so many devices.
 
-    Growing experiments take ProGAN's and StyleGAN's tables; MSG-GAN's take its batch. Learning rates that are
-    none of the tables, as those for CelebA-HQ, keep their highest as a bound.
+    Growing experiments take the batch of ProGAN and StyleGAN, and the size of a device's share, where style
+    mixing goes by it; MSG-GAN's take its batch. The learning rate depends on the devices for ProGAN's
+    networks alone. What an experiment has chosen for itself, a learning rate or a unit of style mixing that
+    is none of the tables', it keeps.
 
     Raises:
         UserError: there is no table for `devices`, or the batch of `experiment` is in no table.
     """
     one_of("device table", devices, DEVICES)
-    if experiment.batch in GROWING_BATCH.values():
-        batch, rates = GROWING_BATCH[devices], GROWING_RATE[devices]
-        own = experiment.learning_rate
-        if own not in GROWING_RATE.values():
-            rates = capped(rates, max(own.base, *(rate for _, rate in own.at)) if own.at else own.base)
-        return replace(
-            experiment,
-            batch=batch,
-            learning_rate=rates,
-            style_mixing_unit=per_device(batch, devices),
-        )
+    for count, batch in GROWING_BATCH.items():
+        if experiment.batch == batch:
+            return _growing(experiment, count, devices)
     msg_batches = [ByResolution(batch) for batch in MSG_BATCH.values()]
     if experiment.generator.pyramid_sides is not None and experiment.batch in msg_batches:
         return replace(experiment, batch=ByResolution(MSG_BATCH[devices]))
@@ -78,3 +76,13 @@ def for_devices(experiment: Experiment, devices: int) -> Experiment:
         f"device table: not valid for {experiment.name}, its batch is in none of the tables; "
         "set it with --batch"
     )
+
+
+def _growing(experiment: Experiment, count: int, devices: int) -> Experiment:
+    """`experiment`, which has the batch for `count` devices, by the tables for `devices`."""
+    batch, rates, unit = GROWING_BATCH[devices], experiment.learning_rate, experiment.style_mixing_unit
+    if isinstance(experiment.generator, ProGANGenerator) and rates in PROGAN_RATE.values():
+        rates = PROGAN_RATE[devices]
+    if unit == per_device(GROWING_BATCH[count], count):
+        unit = per_device(batch, devices)
+    return replace(experiment, batch=batch, learning_rate=rates, style_mixing_unit=unit)
