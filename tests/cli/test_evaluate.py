@@ -222,7 +222,8 @@ def test_an_output_that_cannot_be_written_is_refused_first(
 def test_the_best_of_a_growing_run_is_one_of_full_size(
     archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Snapshots of a run from 4 to 8 px: the first is too small for SWD, the second is half grown."""
+    """Snapshots of a run from 4 to 8 px: at their level two are too small for SWD; at full size all are
+    measured."""
     small = tiny()
     growing = get("stylegan2-d").with_data(resolution=8)
     shape = {"z_dim": 16, "w_dim": 16, "features": small.generator.features}
@@ -236,14 +237,19 @@ def test_the_best_of_a_growing_run_is_one_of_full_size(
     for kimg in (0, 1, 2):
         generator = build_generator(experiment.generator)
         folder.save_snapshot(generator, experiment, {"images_seen": kimg * 1000}, keep=0)
-    assert run(folder.path, "--data", archive, "--metrics", "fd16_proj,swd16", "--json") == 0
+    words = (folder.path, "--data", archive, "--metrics", "fd16_proj,swd16", "--json")
+    assert run(*words) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [d["subject"]["level"] for d in document["snapshots"]] == [0, 0, None]
+    assert document["best"]["snapshot"].endswith("snapshot-000002.safetensors")
+    assert run(*words, "--measure-at", "level") == 0
     printed = capsys.readouterr()
     document = json.loads(printed.out)
     assert "snapshot-000000.safetensors is left out: swd16: images of 4x4 px are too small" in printed.err
     assert document["best"]["snapshot"].endswith("snapshot-000002.safetensors")
     for path in folder.snapshots()[1:]:
         path.unlink()
-    assert run(folder.path, "--data", archive, "--metrics", "swd16") == 2
+    assert run(folder.path, "--data", archive, "--metrics", "swd16", "--measure-at", "level") == 2
     assert "none of its snapshots can be measured so" in capsys.readouterr().err
 
 

@@ -17,6 +17,7 @@ from styleloom.config import (
     FeatureMaps,
     Mapping,
     RunOptions,
+    apply_overrides,
     from_json,
     to_json,
 )
@@ -185,3 +186,14 @@ def test_flatten_names_every_field_once() -> None:
         "batch.base",
         "run.tick_kimg.at.64",
     } <= set(names)
+
+
+def test_the_size_of_measurements_of_a_growing_run() -> None:
+    """It comes back, and experiments written before it was a field have the default."""
+    experiment = apply_overrides(presets.get("stylegan-f"), ["run.measure_at=level"])
+    document = to_json(experiment)
+    assert from_json(document) == experiment
+    del document["run"]["measure_at"]
+    assert from_json(document).run.measure_at == "full" == presets.get("stylegan-f").run.measure_at
+    with pytest.raises(UserError, match=r"run.measure_at: 'half' is not valid.*full, level"):
+        apply_overrides(experiment, ["run.measure_at=half"])

@@ -8,14 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from metrics.plugged import Projection, plugged
 from styleloom.cli import main
 from styleloom.config import Experiment
+from styleloom.data.reals import to_uint8
 from styleloom.errors import UserError
+from styleloom.metrics.swd import sliced_wasserstein
 from styleloom.presets import get
+from styleloom.sampling import Sampler
 from styleloom.snapshot import load
 from styleloom.training import fit as fit_module
 from styleloom.training.fit import fit, resume, start
@@ -171,8 +175,8 @@ def growing_run(metric: str, **growth: Any) -> Experiment:
     )
 
 
-def test_growing_runs_are_measured_at_their_level(tmp_path: Path) -> None:
-    """The best snapshot is one of full size."""
+def test_growing_runs_are_measured_at_full_size(tmp_path: Path, capsys: Any) -> None:
+    """As `evaluate` measures their snapshots; the best snapshot is one of full size."""
     data = make_archive(tmp_path, 20, side=16)
     growing = growing_run("kid16_proj", stabilize_kimg=0.016, fade_kimg=0.032)
     trainer, run = start(tmp_path / "run", growing, opened(data), "cpu")
@@ -181,6 +185,35 @@ def test_growing_runs_are_measured_at_their_level(tmp_path: Path) -> None:
     assert [level for level, _ in measured] == [1, 2, None, None]
     best = load(run.path / "snapshot-best.safetensors").info
     assert best[NAME] == min(value for level, value in measured if level is None)
+
+
+@pytest.mark.parametrize("size", ["full", "level"])
+def test_a_half_grown_run_is_measured_as_it_says(tmp_path: Path, size: str, capsys: Any) -> None:
+    """In training and by `evaluate`, unless --measure-at says otherwise; the run's own SWD as well."""
+    data = make_archive(tmp_path, 20, side=16)
+    growing = growing_run("kid16_proj", stabilize_kimg=1, fade_kimg=1)
+    growing = replace(growing, run=replace(growing.run, measure_at=size, swd_images=8))
+    trainer, run = start(tmp_path / "run", growing, opened(data), "cpu")
+    fit(trainer, run)
+    [snapshot] = run.snapshots()
+    found = {}
+    for flag in ("auto", "full", "level"):
+        words = ["--data", str(data), "--metrics", "kid16_proj,swd8", "--device", "cpu", "--measure-at", flag]
+        assert main(["evaluate", str(snapshot), *words, "--json"]) == 0
+        document = json.loads(capsys.readouterr().out)
+        assert document["subject"]["measure_at"] == (size if flag == "auto" else flag)
+        assert document["subject"]["images"]["shape"][1] == (
+            8 if flag == "level" or flag + size == "autolevel" else 16
+        )
+        found[flag] = document["metrics"]["kid16_proj"]["values"]["kid16_proj"]["mean"]
+    assert found["full"] != found["level"]
+    last = lines(run.path)[-1]
+    assert found["auto"] == found[size] == last[NAME]
+    reals = trainer.evaluation_set.at(16 if size == "full" else 8)
+    fakes = to_uint8(Sampler(trainer.ema, growing, trainer.growth).generate(range(8)))
+    repeated = fakes.repeat_interleave(reals.resolution // 8, 2).repeat_interleave(reals.resolution // 8, 3)
+    expected = sliced_wasserstein(torch.from_numpy(reals.images(np.arange(8))), repeated).average
+    assert last["swd"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_metric_that_fails_does_not_end_the_training(
@@ -203,6 +236,7 @@ def test_a_metric_that_fails_does_not_end_the_training(
 def test_levels_too_small_for_a_metric_are_passed_over(tmp_path: Path, capsys: Any) -> None:
     data = make_archive(tmp_path, 20, side=16)
     growing = growing_run("swd16", stabilize_kimg=0.016, fade_kimg=0.016, initial_resolution=4)
+    growing = replace(growing, run=replace(growing.run, measure_at="level"))
     trainer, run = start(tmp_path / "run", growing, opened(data), "cpu")
     assert fit(trainer, run)
     found = [(line["level"], "metrics/swd16" in line) for line in lines(run.path)]

@@ -26,6 +26,7 @@ from styleloom.metrics.cache import StatisticsCache, cache_folder
 from styleloom.metrics.classifiers import load_classifiers
 from styleloom.metrics.collect import Networks
 from styleloom.metrics.definitions import KINDS, Definition, parse_all
+from styleloom.metrics.full_size import measured_at
 from styleloom.metrics.image_sets import MAX_REPEATS, DatasetImages, FileImages
 from styleloom.metrics.processes import Processes
 from styleloom.metrics.real_statistics import Reals
@@ -58,6 +59,9 @@ class Evaluate:
     """Of latents, subsets and mirroring. With 0, image i of repeat 0 is that of `generate --seeds i`."""
     mirror: Literal["auto", "on", "off"] = "auto"
     """Whether reals are flipped at random, as the authors do where training did; auto asks the snapshot."""
+    measure_at: Literal["auto", "full", "level"] = "auto"
+    """A snapshot from the middle of growing: full repeats its pixels and compares with full-size reals, as
+    the authors do; level compares with reals reduced to its level; auto does as its run."""
     classifiers: Path | None = None
     """Folder of `styleloom train-classifiers`, for separability."""
     weights: tyro.conf.UseAppendAction[list[Path]] = field(default_factory=list)
@@ -165,13 +169,15 @@ class Evaluate:
 
     def _snapshot(self, path: Path, evaluation: Evaluation) -> Subject:
         snapshot = load_snapshot(path)
-        sampler = sampling.Sampler.of(snapshot, str(evaluation.networks.device), "fp32")
         experiment = snapshot.experiment
+        size = experiment.run.measure_at if self.measure_at == "auto" else self.measure_at
+        sampler = sampling.Sampler.of(snapshot, str(evaluation.networks.device), "fp32")
+        sampler = measured_at(sampler, size)
         reals = None
         if self.data is not None:
             source = _images(self.data, experiment.resolution, experiment.generator.channels)
-            if isinstance(source, ImageDataset) and sampler.growth is not None:
-                source = source.at(sampler.resolution)  # a run that is still growing
+            if isinstance(source, ImageDataset) and sampler.resolution < experiment.resolution:
+                source = source.at(sampler.resolution)
             trained = experiment.data.mirror == "horizontal"
             mirror = {"auto": trained, "on": True, "off": False}[self.mirror]
             reals = Reals(source, mirror, self.seed)
@@ -181,6 +187,7 @@ class Evaluate:
             "sha256": sha256_of(EMBEDDED_MODELS.get(str(path), path)),
             "experiment": experiment.name,
             "level": None if sampler.growth is None else sampler.growth.level,
+            "measure_at": None if sampler.growth is None else size,
             "info": snapshot.info,
         }
         return Subject(str(path), record, sampler, reals)

@@ -31,6 +31,12 @@ PENALTIES: tuple[Penalty, ...] = Penalty.__args__  # type: ignore[attr-defined]
 Optimizer: TypeAlias = Literal["adam", "rmsprop"]
 OPTIMIZERS: tuple[Optimizer, ...] = Optimizer.__args__  # type: ignore[attr-defined]
 
+MeasureAt: TypeAlias = Literal["full", "level"]
+"""At which size a growing run is measured: "full" repeats the pixels of the active level until images have
+their full size, as the authors' networks do, and compares with full-size reals; "level" compares images and
+reduced reals at the size of the active level."""
+MEASURE_AT: tuple[MeasureAt, ...] = MeasureAt.__args__  # type: ignore[attr-defined]
+
 StepOrder: TypeAlias = Literal["g-first", "d-first"]
 STEP_ORDERS: tuple[StepOrder, ...] = StepOrder.__args__  # type: ignore[attr-defined]
 
@@ -189,6 +195,7 @@ class RunOptions:
         swd_images: images on each side of the sliced Wasserstein distance at each snapshot; 0 for none.
         metrics: names of metrics that the run measures, as `styleloom metrics` lists them.
         metrics_kimg: thousands of images between measurements; there is one at the end as well.
+        measure_at: size at which the metrics and the SWD of a growing run are measured; see `MeasureAt`.
         sample_truncation: psi of the sample grids.
         max_skipped: consecutive updates skipped for a non-finite gradient before the run stops.
     """
@@ -204,6 +211,7 @@ class RunOptions:
     swd_images: int = 0
     metrics: tuple[str, ...] = ()
     metrics_kimg: float = 200.0
+    measure_at: MeasureAt = "full"
     sample_truncation: float = 1.0
     max_skipped: int = 50
 
@@ -213,6 +221,7 @@ class RunOptions:
         for name in ("keep_snapshots", "keep_states", "swd_images"):
             at_least(f"run.{name}", getattr(self, name), 0)
         above("run.metrics_kimg", self.metrics_kimg, 0)
+        one_of("run.measure_at", self.measure_at, MEASURE_AT)
 
 
 @dataclass(frozen=True)

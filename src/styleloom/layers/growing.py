@@ -22,6 +22,11 @@ def up2(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
+def repeat_to(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images [N, C, H, W] at `size`, height and width in px, a multiple of theirs, by repeating pixels."""
+    return images if tuple(images.shape[2:]) == tuple(size) else F.interpolate(images, size, mode="nearest")
+
+
 def down2(x: Tensor) -> Tensor:
     """Mean of 2 x 2 pixels: [N, C, H, W] -> [N, C, H/2, W/2]."""
     return F.avg_pool2d(x, 2)

@@ -77,8 +77,7 @@ def path_length_samples(
     bfloat16, whose rounding is as large as the step. Where ws hold a latent beside w, it moves as w does.
 
     Args:
-        sampler: the generator. In a growing run the images are those of the active level; of a pyramid the
-            finest ones.
+        sampler: the generator; of a pyramid the finest images count.
         distance: LPIPS in the papers. It sees images that are not clipped, as the authors' does.
         seeds: one pair each.
         space, sampling: see their types.

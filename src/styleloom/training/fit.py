@@ -20,6 +20,7 @@ from styleloom.config import Experiment, from_json
 from styleloom.data.dataset import PRELOAD_BUDGET_BYTES, ImageDataset
 from styleloom.data.reals import to_uint8
 from styleloom.errors import UserError, note, shown
+from styleloom.layers.growing import repeat_to
 from styleloom.metrics.swd import SWD, sliced_wasserstein
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.sampling import Sampler, grid
@@ -285,9 +286,8 @@ class _Loop:
         trainer, options = self.trainer, self.trainer.experiment.run
         info: dict[str, Any] = {"images_seen": trainer.images_seen, "data": trainer.data_record()}
         info |= {name: value for name, value in line.items() if name.startswith(PREFIX)}
-        side = trainer.current_resolution(trainer.images_seen)
         line["swd"] = None
-        if options.swd_images and min(trainer.experiment.generator.size_at(side)) >= SWD_PX:
+        if options.swd_images and min(swd_reals(trainer).size) >= SWD_PX:
             line["swd"] = info["swd"] = run_swd(trainer, options.swd_images).average
         score = self.metrics.judge.score(line)
         if score < self.best:
@@ -322,13 +322,20 @@ def samples(
 def run_swd(trainer: Trainer, count: int) -> SWD:
     """Sliced Wasserstein distance of the averaged generator to the run's evaluation images.
 
-    In a growing run both have the size of the active level.
+    In a growing run both have the size that `run.measure_at` says.
     """
-    reals = trainer.evaluation_set.at(trainer.current_resolution(trainer.images_seen))
+    reals = swd_reals(trainer)
     count = min(count, len(reals))
     images = torch.from_numpy(reals.images(torch.arange(count).numpy()))
     fakes = samples(trainer.ema, trainer.experiment, count, growth=trainer.growth)
-    return sliced_wasserstein(images, fakes, grid=reals.grid)
+    return sliced_wasserstein(images, repeat_to(fakes, reals.size), grid=reals.grid)
+
+
+def swd_reals(trainer: Trainer) -> ImageDataset:
+    """The evaluation images at the size that the run's own distance is measured at now."""
+    if trainer.experiment.run.measure_at == "full":
+        return trainer.evaluation_set
+    return trainer.evaluation_set.at(trainer.current_resolution(trainer.images_seen))
 
 
 def peak_memory_gib(device: torch.device) -> float | None:

@@ -11,6 +11,7 @@ from styleloom.errors import UserError, note
 from styleloom.metrics.cache import StatisticsCache, cache_folder
 from styleloom.metrics.collect import Networks
 from styleloom.metrics.definitions import Definition, parse_all
+from styleloom.metrics.full_size import measured_at
 from styleloom.metrics.real_statistics import Reals
 from styleloom.metrics.suite import Evaluation, Subject
 from styleloom.sampling import Sampler
@@ -66,7 +67,7 @@ class RunMetrics:
         self.evaluation = Evaluation(
             self.definitions, Networks(trainer.device), cache=StatisticsCache(cache_folder())
         )
-        self.evaluation.check(self._subject(trainer.experiment.resolution, None))
+        self.evaluation.check(self._subject(None))
         self.measured_at = max((line["images_seen"] for line in lines if has_metrics(line)), default=0)
 
     @property
@@ -88,8 +89,8 @@ class RunMetrics:
     ) -> dict[str, float]:
         """Every value as a field of stats.jsonl; none when `stop` says so meanwhile.
 
-        A growing run is measured at the size of its active level. Statistics of real images come from the
-        user's cache from the second time on.
+        A growing run is measured at the size that `run.measure_at` says. Statistics of real images come from
+        the user's cache from the second time on.
         """
 
         def report(what: str, done: int, total: int) -> None:
@@ -99,8 +100,7 @@ class RunMetrics:
 
         self.evaluation.progress = report
         try:
-            side = self.trainer.current_resolution(self.trainer.images_seen)
-            document = self.evaluation.run(self._subject(side, self.trainer.growth))
+            document = self.evaluation.run(self._subject(self.trainer.growth))
         except StopMeasuringError:
             return {}
         except UserError as error:  # a level too small, NaN: no reason to lose a training
@@ -114,14 +114,16 @@ class RunMetrics:
             for label, value in entry["values"].items()
         }
 
-    def _subject(self, side: int, growth: GrowthState | None) -> Subject:
-        """The averaged generator as it is now, and the training images at its size."""
+    def _subject(self, growth: GrowthState | None) -> Subject:
+        """The averaged generator as it is now, and the training images at the size of its images."""
         trainer, experiment = self.trainer, self.trainer.experiment
+        sampler = measured_at(Sampler(trainer.ema, experiment, growth), experiment.run.measure_at)
+        reals = trainer.train_set.at(sampler.resolution, trainer.cache_bytes)
         return Subject(
             "the averaged generator",
             {"kind": "training", "images_seen": trainer.images_seen},
-            Sampler(trainer.ema, experiment, growth),
-            Reals(trainer.train_set.at(side, trainer.cache_bytes), experiment.data.mirror == "horizontal"),
+            sampler,
+            Reals(reals, experiment.data.mirror == "horizontal"),
         )
 
 

@@ -1,0 +1,60 @@
+"""Growing generators as the authors measure them: at full size, with the active level's pixels repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from styleloom.layers.growing import repeat_to
+from styleloom.networks.assembly import StyleGenerator
+from styleloom.sampling import Sampler
+from styleloom.types import GrowthState, Images, Noise
+
+
+class FullSize(Sampler):
+    """A generator in the middle of growing whose images have full size.
+
+    The authors' networks put out full size at every level (ProGAN section 2: the layers that are not there
+    yet are a repetition of pixels), so that all their metrics, the crop of path lengths included, see full
+    size. Latents, noise and weights are those of `sampler`, and images are its images, repeated.
+
+    Args:
+        sampler: the generator at its active level; it stays as it is.
+    """
+
+    def __init__(self, sampler: Sampler) -> None:
+        super().__init__(_Repeating(sampler.generator), sampler.experiment, sampler.growth)
+        self._level = sampler
+
+    @property
+    def resolution(self) -> int:
+        """Nominal side of the images, px: the full resolution."""
+        return self.generator.resolution
+
+    def draw_streams(self, seeds: Sequence[int]) -> tuple[Tensor, list[Tensor], list[torch.Generator]]:
+        """Those of the active level: noise maps of levels that are not there yet are not drawn."""
+        return self._level.draw_streams(seeds)
+
+
+class _Repeating(StyleGenerator):
+    """Another face of a generator, with the same modules, parameters and buffers."""
+
+    def __init__(self, generator: StyleGenerator) -> None:
+        nn.Module.__init__(self)
+        self.__dict__.update(generator.__dict__)
+
+    def synthesis(self, ws: Tensor, growth: GrowthState | None = None, noise: Noise = "random") -> Images:
+        """ws [N, L, W] -> images [N, C, H, W] of full size."""
+        images = super().synthesis(ws, growth, noise)
+        if growth is None or not isinstance(images, Tensor):  # a pyramid does not grow
+            return images
+        factor = self.resolution // (4 << growth.level)
+        height, width = images.shape[2:]
+        return repeat_to(images, (factor * height, factor * width))
+
+
+def measured_at(sampler: Sampler, size: str) -> Sampler:
+    """The sampler of images that metrics see, by `MeasureAt`; a network that does not grow stays as it is."""
+    return FullSize(sampler) if sampler.growth is not None and size == "full" else sampler
