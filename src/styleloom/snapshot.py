@@ -6,23 +6,22 @@ executes nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from styleloom.atomic import atomic_path
 from styleloom.config import Experiment, from_json, to_json
-from styleloom.errors import UserError
+from styleloom.config.networks import GeneratorConfig
+from styleloom.config.serialize import flatten
+from styleloom.errors import UserError, cut, quoted
 from styleloom.models import EMBEDDED
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.networks.build import build_generator
+from styleloom.tensor_file import Layout, layout_of, open_tensors, write_tensors
 from styleloom.training.growth import unfinished_growth
 from styleloom.types import GrowthState
 
@@ -51,62 +50,30 @@ class Snapshot:
         return None if seen is None else unfinished_growth(self.experiment, seen)
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
-    """Tensors and one JSON document to `path`, atomically."""
-    contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    with atomic_path(path) as partial:
-        try:
-            save_file(contiguous, partial, {"styleloom": json.dumps(document)})
-        except SafetensorError as error:  # what a full disk raises here
-            raise UserError(f"cannot write {path}: {error}") from error
-
-
-def read_tensors(path: Path, expected: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `write_tensors` wrote. Raises UserError for a file that is absent, damaged or something else."""
-    if not path.is_file():
-        names = ", ".join(EMBEDDED)
-        raise UserError(
-            f"{path}: there is no such file; expected a {expected} (*.safetensors), or an embedded "
-            f"model: {names}"
-        )
-    try:
-        with safe_open(str(path), framework="pt") as file:  # type: ignore[no-untyped-call]
-            text = (file.metadata() or {}).get("styleloom")
-            document = json.loads(text) if text else {}
-            found = document.get("format") if isinstance(document, dict) else None
-            if found != expected:
-                raise UserError(f"{path}: not a {expected} (found: {found or 'no styleloom metadata'})")
-            version = document.get("version")
-            if not isinstance(version, int) or version > VERSION:
-                raise UserError(
-                    f"{path}: written by a newer styleloom (format {version}, this one reads up to "
-                    f"{VERSION}); update styleloom"
-                )
-            return {name: file.get_tensor(name) for name in file.keys()}, document  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged or half-written, it cannot be read ({error})") from error
-
-
 def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Copy `tensors` into `network`. Raises UserError naming what does not fit."""
+    """Copy `tensors` into `network`. Raises UserError naming what does not fit; then nothing is copied."""
     own = network.state_dict()
-    missing, unexpected = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
-    wrong = [
-        f"{name} is {tuple(tensors[name].shape)}, expected {tuple(own[name].shape)}"
-        for name in sorted(own.keys() & tensors.keys())
-        if own[name].shape != tensors[name].shape
-    ]
-    problems = [
-        *(f"missing {name}" for name in missing),
-        *(f"unexpected {name}" for name in unexpected),
-        *wrong,
-    ]
-    if problems:
-        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise UserError(f"{where}: weights of another network: {'; '.join(problems[:5])}{more}")
+    check_layout(layout_of(own), layout_of(tensors), where)
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
+
+
+def check_layout(own: Layout, given: Layout, where: str) -> None:
+    """Raise UserError unless names, types and shapes of `given` are those that a network has."""
+    problems = [
+        *(f"missing {name}" for name in sorted(own.keys() - given.keys())),
+        *(f"unexpected {quoted(name)}" for name in sorted(given.keys() - own.keys())),
+    ]
+    for name in sorted(own.keys() & given.keys()):
+        (own_type, own_shape), (given_type, given_shape) = own[name], given[name]
+        if own_shape != given_shape:
+            problems.append(f"{name} is {given_shape}, expected {own_shape}")
+        elif own_type != given_type:
+            problems.append(f"{name} is of type {given_type}, expected {own_type}")
+    if problems:
+        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise UserError(f"{where}: weights of another network: {'; '.join(problems[:5])}{more}")
 
 
 def save(path: Path | str, generator: StyleGenerator, experiment: Experiment, **info: Any) -> None:
@@ -118,16 +85,69 @@ def save(path: Path | str, generator: StyleGenerator, experiment: Experiment, **
 def load(path: Path | str) -> Snapshot:
     """Read a snapshot, by path or by the name of an embedded one (``emoji-64``).
 
-    Raises UserError when it is absent, half-written or of another network.
+    The header is checked before any weight is read: a file cannot ask for more memory than it has weights.
+    torch's global random generators stay as they are.
+
+    Raises UserError when it is absent, damaged, of another network, or holds NaN.
     """
     path = EMBEDDED.get(str(path), Path(path))
-    tensors, document = read_tensors(path, FORMAT)
-    recorded: Any = document.get("experiment")
-    try:
-        experiment = from_json(recorded)
-    except UserError as error:
-        raise UserError(f"{path}: its experiment cannot be read ({error})") from error
-    generator = build_generator(experiment.generator)
+    with open_tensors(path, FORMAT, VERSION) as file:
+        experiment, info = _recorded(path, file.document)
+        _check_network(experiment.generator, file.layout, path)
+        tensors = file.read()
+    _check_finite(tensors, path)
+    with torch.random.fork_rng(devices=[]):
+        generator = build_generator(experiment.generator)
     load_weights(generator, tensors, str(path))
     generator.eval().requires_grad_(False)
-    return Snapshot(generator, experiment, document.get("info", {}))
+    return Snapshot(generator, experiment, info)
+
+
+def _recorded(path: Path, document: Mapping[str, Any]) -> tuple[Experiment, dict[str, Any]]:
+    """What a header says. Raises UserError for what cannot be read."""
+    try:
+        experiment = from_json(document.get("experiment"))  # type: ignore[arg-type]  # checked there
+    except UserError as error:
+        raise UserError(f"{path}: its experiment cannot be read ({cut(str(error), 500)})") from error
+    except (RecursionError, ArithmeticError, ValueError) as error:
+        raise UserError(f"{path}: its experiment cannot be read ({quoted(str(error))})") from error
+    info = document.get("info", {})
+    if not isinstance(info, dict):
+        raise UserError(f"{path}: damaged, its info is {quoted(info)}; valid: an object with fields")
+    seen = info.get("images_seen")
+    if seen is not None and (type(seen) not in (int, float) or not 0 <= seen < 2**63):
+        raise UserError(f"{path}: damaged, its images_seen is {quoted(seen)}; valid: a number, not negative")
+    try:
+        unfinished_growth(experiment, seen or 0)
+    except ArithmeticError as error:
+        raise UserError(f"{path}: its experiment cannot be read (growth: {error})") from error
+    return experiment, info
+
+
+def _check_network(config: GeneratorConfig, layout: Layout, path: Path) -> None:
+    """Raise UserError unless `layout` is that of the generator of `config`. No weights are allocated."""
+    layers = flatten(config).get("mapping.layers", 0)
+    if max(layers, len(config.sides)) > len(layout):  # every level and every layer has weights
+        raise UserError(
+            f"{path}: weights of another network: a generator of {len(config.sides)} levels and "
+            f"{quoted(layers)} layers of mapping has more than {len(layout)} tensors"
+        )
+    try:
+        with torch.device("meta"):
+            own = layout_of(build_generator(config).state_dict())
+    except (RuntimeError, ArithmeticError, ValueError, TypeError, MemoryError) as error:
+        raise UserError(
+            f"{path}: its experiment cannot be read (generator: a network of these sizes cannot be built: "
+            f"{quoted(str(error))})"
+        ) from error
+    check_layout(own, layout, str(path))
+
+
+def _check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise UserError where weights are NaN or infinite: their images would be black."""
+    bad = [name for name, t in tensors.items() if not t.isfinite().all()]
+    if bad:
+        raise UserError(
+            f"{path}: {len(bad)} of {len(tensors)} weights hold NaN or infinite numbers, first "
+            f"{quoted(sorted(bad)[0])}: the training diverged; take an earlier snapshot"
+        )

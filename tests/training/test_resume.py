@@ -11,7 +11,7 @@ import torch
 from styleloom.config import Experiment, to_json
 from styleloom.data.dataset import ImageDataset
 from styleloom.errors import UserError
-from styleloom.snapshot import read_tensors, write_tensors
+from styleloom.tensor_file import read_tensors, write_tensors
 from styleloom.training.fit import fit, resume, save_state, start
 from styleloom.training.run_dir import STATE_FORMAT, RunDirectory, check_changes
 from styleloom.training.trainer import Trainer

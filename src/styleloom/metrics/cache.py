@@ -20,7 +20,7 @@ from torch import Tensor
 
 from styleloom.errors import UserError, note, shown
 from styleloom.metrics.weights import user_cache
-from styleloom.snapshot import read_tensors, write_tensors
+from styleloom.tensor_file import read_tensors, write_tensors
 
 FORMAT = "styleloom-statistics"
 VERSION = 1

@@ -43,7 +43,7 @@ from styleloom.metrics.classifiers import (
 )
 from styleloom.networks.assembly import Trunk
 from styleloom.precision import resolve_device, resolve_precision, set_precision
-from styleloom.snapshot import write_tensors
+from styleloom.tensor_file import write_tensors
 from styleloom.training.optim import build_optimizer
 
 MAX_HELD_OUT = 1000

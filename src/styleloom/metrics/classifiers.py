@@ -21,7 +21,8 @@ from styleloom.errors import UserError
 from styleloom.networks.assembly import Trunk
 from styleloom.networks.build import build_discriminator
 from styleloom.precision import resolve_device
-from styleloom.snapshot import load_weights, read_tensors
+from styleloom.snapshot import load_weights
+from styleloom.tensor_file import read_tensors
 
 FORMAT = "styleloom-classifier"
 VERSION = 1

@@ -26,7 +26,8 @@ from styleloom.config.serialize import differences
 from styleloom.errors import UserError, nearest
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.sampling import save_png
-from styleloom.snapshot import read_tensors, save, write_tensors
+from styleloom.snapshot import save
+from styleloom.tensor_file import read_tensors, write_tensors
 
 STATE_FORMAT = "styleloom-state"
 STATE_VERSION = 1
