@@ -128,7 +128,7 @@ def test_permission_denied(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "permission denied" in one_error(good)
 
 
-@pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.01, 0.1, 0.5, 0.9, 0.999])
 def test_half_written(share: float, good: Path, tmp_path: Path) -> None:
     content = good.read_bytes()
     path = tmp_path / "half.safetensors"
@@ -174,7 +174,7 @@ def test_other_formats_are_named(tmp_path: Path) -> None:
         picture.getvalue(): "a PNG image",
         b"<!DOCTYPE html><html>404": "a web page",
         b"version https://git-lfs.github.com/spec/v1": "a pointer of Git LFS",
-        b"": "an empty file",
+        bytes(1000): "a file of zeros",
     }.items():
         path.write_bytes(content)
         message = one_error(path)

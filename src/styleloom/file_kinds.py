@@ -34,9 +34,7 @@ MAGIC: tuple[tuple[bytes, str], ...] = (
 
 def kind_of(head: bytes) -> str | None:
     """What a file that begins with `head` is, in words; None for what is not known."""
-    if not head:
-        return "an empty file"
-    if not head.strip(b"\0"):
+    if head and not head.strip(b"\0"):
         return "a file of zeros"
     for magic, kind in MAGIC:
         if head.startswith(magic):
@@ -45,7 +43,7 @@ def kind_of(head: bytes) -> str | None:
         return "a WebP image"
     if head[257:262] == b"ustar":
         return "a tar archive"
-    if head[0] == 0x08 and head[1:2] < b"\x20" and head[2:3] == b"\x12":  # ir_version, then producer_name
+    if head[:1] == b"\x08" and head[1:2] < b"\x20" and head[2:3] == b"\x12":  # ir_version, then producer_name
         return "an ONNX file"
     text = head.lstrip().lower()
     if text.startswith((b"<!doctype html", b"<html")):
