@@ -356,6 +356,28 @@ def test_lsun_car_refuses_small_images(size: tuple[int, int]) -> None:
         convert(encoded(noise(width, height)), ConversionOptions(512, crop="lsun-car"))
 
 
+@pytest.mark.parametrize(("grid", "size"), [((4, 4), (16, 16)), ((3, 4), (16, 12))])
+def test_stretch_takes_the_whole_image(grid: tuple[int, int], size: tuple[int, int]) -> None:
+    """As the resize of MSG-GAN's codes: no part is cut off, proportions are not kept."""
+    columns, rows = size
+    options = ConversionOptions(16, crop="stretch", filter="box", grid=grid)
+    # 4 columns and 3 rows of the source to each pixel of the result, of which the mean is known
+    pixels = np.kron(noise(columns, rows), np.ones((3, 4, 1), np.uint8))
+    np.testing.assert_array_equal(convert(encoded(pixels), options), pixels[::3, ::4].transpose(2, 0, 1))
+    with pytest.raises(BadImageError, match="too small: 15x40 px"):
+        convert(encoded(noise(15, 40)), options)
+
+
+def test_celeba_is_the_part_around_89_121() -> None:
+    """128x128 px of 178x218, not resized: columns 25 to 152, rows 57 to 184."""
+    pixels = noise(178, 218)
+    found = convert(encoded(pixels), ConversionOptions(128, crop="celeba"))
+    np.testing.assert_array_equal(found.transpose(1, 2, 0), pixels[121 - 64 : 121 + 64, 89 - 64 : 89 + 64])
+    for width, height in ((218, 178), (128, 128), (178, 219)):
+        with pytest.raises(BadImageError, match=f"{width}x{height} px; crop celeba takes .* of 178x218 px"):
+            convert(encoded(noise(width, height)), ConversionOptions(128, crop="celeba"))
+
+
 def test_too_small_names_both_sizes_and_upscale_accepts() -> None:
     data = encoded(noise(40, 30))
     with pytest.raises(BadImageError, match="too small: 40x30 px, need at least 64x64"):
@@ -424,6 +446,12 @@ def test_the_first_frame_counts() -> None:
         ({"resolution": 256, "crop": "lsun-car"}, "512x512"),
         ({"resolution": 512, "crop": "lsun-car", "upscale": True}, "contradicts"),
         ({"resolution": 512, "crop": "lsun-car", "grid": (3, 4)}, "grid 3,4: crop lsun-car .*valid: 4,4, or"),
+        (
+            {"resolution": 256, "crop": "celeba"},
+            "128x128 px; resolution 256 contradicts it",
+        ),
+        ({"resolution": 128, "crop": "celeba", "upscale": True}, "contradicts"),
+        ({"resolution": 128, "crop": "celeba", "grid": (3, 4)}, "grid 3,4: crop celeba .*valid: 4,4, or"),
         ({"resolution": 512, "grid": (1, 4)}, "grid 1,4: valid: height,width of 2 to 16 px each"),
         ({"resolution": 512, "grid": (4, 17)}, "grid 4,17: valid"),
         ({"resolution": 512, "grid": (3, 4, 5)}, "grid 3,4,5: valid"),

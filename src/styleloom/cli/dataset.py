@@ -34,7 +34,8 @@ class DatasetBuild:
     grid: str = "4,4"
     """HEIGHT,WIDTH of the lowest level in px; 3,4 stores 512x384 px (width x height) at --resolution 512."""
     crop: Crop = "center"
-    """center: largest central part. none: exact proportions only. pad: black bars. lsun-car: as StyleGAN."""
+    """center: largest central part. none: exact proportions only. pad: black bars. stretch: the whole image,
+    proportions not kept, as MSG-GAN. lsun-car: as StyleGAN. celeba: 128x128 px of aligned CelebA images."""
     filter: Filter = "lanczos"
     """Resampling filter."""
     channels: int = 3

@@ -27,7 +27,7 @@ from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from styleloom.errors import UserError, nearest
 
-Crop: TypeAlias = Literal["center", "none", "pad", "lsun-car"]
+Crop: TypeAlias = Literal["center", "none", "pad", "stretch", "lsun-car", "celeba"]
 Filter: TypeAlias = Literal["lanczos", "box", "bilinear", "bicubic"]
 
 MAX_PIXELS = 2**26
@@ -48,6 +48,15 @@ _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
 }
 _CAR_WIDTH, _CAR_HEIGHT = 512, 384
+
+_CELEBA_SIZE = (178, 218)
+"""Width and height of CelebA's aligned images, px."""
+
+_CELEBA_CENTRE = (89, 121)
+"""Where the papers' crop of them has its middle, x and y, px."""
+
+_ONLY_RESOLUTION = {"lsun-car": _CAR_WIDTH, "celeba": 128}
+"""Crops that are one data set's recipe, with the resolution that they make."""
 
 
 class BadImageError(Exception):
@@ -87,8 +96,9 @@ class ConversionOptions:
             the result is `resolution / 4` times as large as the grid.
         crop: `center`, the largest central part of the result's proportions (the other side is rounded to a
             whole pixel); `none`, only images of exactly these proportions are accepted; `pad`, the whole
-            image with black bars; `lsun-car`, 512x384 with black bars on 512x512 as StyleGAN prepared LSUN
-            Car.
+            image with black bars; `stretch`, the whole image squeezed to the result's proportions, as
+            MSG-GAN's codes do; `lsun-car`, 512x384 with black bars on 512x512 as StyleGAN prepared LSUN Car;
+            `celeba`, the 128x128 px around (89, 121) of CelebA's aligned images of 178x218, not resized.
         filter: resampling filter for the resize.
         channels: 1 (grey), 3 (RGB) or 4 (RGBA).
         background: colour under transparent pixels for 1 and 3 channels; any name or #rrggbb Pillow knows.
@@ -120,14 +130,21 @@ class ConversionOptions:
             ImageColor.getrgb(self.background)
         except ValueError as error:
             raise UserError(f"background {self.background!r}: not a colour; e.g. white or #ffffff") from error
-        if self.crop == "lsun-car" and self.resolution != _CAR_WIDTH:
-            raise UserError(f"crop lsun-car makes 512x512 px; resolution {self.resolution} contradicts it")
-        if self.crop == "lsun-car" and self.upscale:
-            raise UserError("crop lsun-car drops small images by definition; upscale contradicts it")
-        if self.crop == "lsun-car" and self.grid != SQUARE:
+        if self.crop in _ONLY_RESOLUTION:
+            self._check_recipe(_ONLY_RESOLUTION[self.crop])
+
+    def _check_recipe(self, only: int) -> None:
+        """The other options fit a crop that makes squares of `only` px from one data set."""
+        if self.resolution != only:
             raise UserError(
-                f"grid {self.grid[0]},{self.grid[1]}: crop lsun-car makes squares with black bars; "
-                "valid: 4,4, or crop center for images without bars"
+                f"crop {self.crop} makes {only}x{only} px; resolution {self.resolution} contradicts it"
+            )
+        if self.upscale:
+            raise UserError(f"crop {self.crop} drops small images by definition; upscale contradicts it")
+        if self.grid != SQUARE:
+            raise UserError(
+                f"grid {self.grid[0]},{self.grid[1]}: crop {self.crop} makes squares; "
+                "valid: 4,4, or crop center for images of other proportions"
             )
 
     @property
@@ -244,6 +261,8 @@ def _to_channels(image: Image.Image, options: ConversionOptions) -> Image.Image:
 def _crop_and_resize(image: Image.Image, options: ConversionOptions) -> Image.Image:
     if options.crop == "lsun-car":
         return _lsun_car(image, options)
+    if options.crop == "celeba":
+        return _celeba(image, options.resolution)
     width, height = image.size
     rows, columns = options.size
     if options.crop == "none" and width * rows != height * columns:
@@ -252,6 +271,8 @@ def _crop_and_resize(image: Image.Image, options: ConversionOptions) -> Image.Im
     if not enough((width >= columns, height >= rows)) and not options.upscale:
         raise BadImageError(f"too small: {width}x{height} px, need at least {_needed(options)}")
     resampling = _RESAMPLING[options.filter]
+    if options.crop == "stretch":
+        return image.resize((columns, rows), resampling)
     wide = width * rows >= height * columns  # at least as wide as the result, for its height
     # Python rounds halves to even; at least one row or column survives however flat or narrow the image is.
     if options.crop == "pad":
@@ -294,6 +315,17 @@ def _lsun_car(image: Image.Image, options: ConversionOptions) -> Image.Image:
     cropped = image.crop((0, top, width, bottom))
     scaled = cropped.resize((_CAR_WIDTH, _CAR_HEIGHT), _RESAMPLING[options.filter])
     return _on_black(scaled, options.size)
+
+
+def _celeba(image: Image.Image, side: int) -> Image.Image:
+    """The papers' 128 x 128 px of CelebA's aligned images, pixels as they are."""
+    if image.size != _CELEBA_SIZE:
+        raise BadImageError(
+            f"{image.width}x{image.height} px; crop celeba takes CelebA's aligned images of "
+            f"{_CELEBA_SIZE[0]}x{_CELEBA_SIZE[1]} px"
+        )
+    left, top = (centre - side // 2 for centre in _CELEBA_CENTRE)
+    return image.crop((left, top, left + side, top + side))
 
 
 def _on_black(image: Image.Image, size: tuple[int, int]) -> Image.Image:
