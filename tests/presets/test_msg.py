@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
+import torch.nn.functional as F
 
+from presets.shrink import RESOLUTION, shrink
 from styleloom import presets
 from styleloom.config import Adam, GradientPenalty
+from styleloom.networks.build import build_discriminator
 from styleloom.presets import msg
 
 from .rows import changed, values
@@ -47,12 +51,12 @@ ROWS: dict[tuple[str, str], dict[str, Any]] = {
     ("msg-stylegan", "msg-stylegan-simple"): {"discriminator.combine": "simple"},
     ("msg-progan", "msg-progan-rmsprop"): {"optimizer": "rmsprop"},
     ("msg-stylegan", "msg-stylegan-rmsprop"): {"optimizer": "rmsprop"},
-    ("msg-stylegan-rmsprop", "msg-stylegan-paper"): {"d_regularizer.kind": "one-sided"},
 }
 
 
 def test_every_row_is_here() -> None:
-    assert set(msg.PRESETS) == {*DATA, *CIFAR, *(after for _, after in ROWS), "msg-progan-bmsg"}
+    others = {"msg-progan-bmsg", "msg-stylegan-paper"}
+    assert set(msg.PRESETS) == {*DATA, *CIFAR, *(after for _, after in ROWS), *others}
 
 
 @pytest.mark.parametrize(("before", "after"), ROWS)
@@ -158,7 +162,40 @@ def test_the_earlier_code() -> None:
 
 
 def test_the_words_of_the_paper() -> None:
+    """Sections 3.1 and 4, appendix 6.1: ProGAN's discriminator as Table 7 has it, RGB joined by cat_lin."""
     experiment = presets.get("msg-stylegan-paper")
     assert experiment.d_regularizer == GradientPenalty("one-sided", gamma=10, every=1, target=1)
     assert experiment.optimizer == "rmsprop"
     assert experiment.learning_rate(1024) == 0.003
+    assert experiment.generator == presets.get("msg-stylegan").generator
+    assert experiment.discriminator == presets.get("msg-progan-cat-lin").discriminator
+    fields = changed("msg-stylegan-rmsprop", "msg-stylegan-paper")
+    d = {name.removeprefix("discriminator."): new for name, new in fields.items() if "discriminator" in name}
+    assert d == {
+        "family": "msg-progan",
+        "from_rgb_activation": "linear",
+        "pooling": "after",
+        "gain": "layer",
+        "blur": None,  # there is none
+        "blur_order": None,
+    }
+    assert set(fields) - {f"discriminator.{name}" for name in d} == {"d_regularizer.kind"}
+
+
+def test_layers_of_the_papers_discriminator() -> None:
+    """Table 7: FromRGB without activation, convolutions alone between it and AvgPool, nothing filtered."""
+    small = shrink(presets.get("msg-stylegan-paper")).discriminator
+    torch.manual_seed(0)
+    d = build_discriminator(small)
+    sides = [RESOLUTION >> i for i in reversed(range(len(small.sides)))]
+    images = tuple(torch.randn(4, 3, side, side) for side in sides)
+    x = torch.einsum("oi,nihw->nohw", d.from_rgb.weight[:, :, 0, 0] / 3**0.5, images[-1])
+    x = d.blocks[-1].start(x, None)
+    for conv in (d.blocks[-1].conv, d.blocks[-1].conv_down):
+        x = F.conv2d(x, conv.weight * (2 / conv.weight[0].numel()) ** 0.5, conv.bias, padding=1)
+        x = F.leaky_relu(x, 0.2)
+    expected = F.avg_pool2d(x, 2)
+    found: list[torch.Tensor] = []
+    d.blocks[-1].register_forward_hook(lambda _m, _args, out: found.append(out))
+    d(images)
+    torch.testing.assert_close(found[0], expected)
