@@ -42,5 +42,10 @@ def embedded_name(name: str | Path, embedded: Mapping[str, Path]) -> str | None:
     return name
 
 
+def recorded_name(name: str, embedded: Mapping[str, Path]) -> str:
+    """`name` as a run recorded it, an absolute path or an embedded name, as it is understood anywhere."""
+    return PREFIX + name if name in embedded else name
+
+
 def _valid(embedded: Mapping[str, Path]) -> str:
     return ", ".join(PREFIX + name for name in sorted(embedded))

@@ -55,7 +55,7 @@ class Demo:
         archive = out / "emoji.zip"
         tell(f"1/4  data set: the embedded emoji at {experiment.resolution} px -> {shown(archive)}")
         conversion = ConversionOptions(experiment.resolution, filter="box")
-        build_dataset(open_source("emoji"), archive, BuildOptions(conversion))
+        build_dataset(open_source("embedded:emoji"), archive, BuildOptions(conversion))
         dataset = open_dataset(archive)
 
         trainer, run = start(out / "run", experiment, dataset, self.device)

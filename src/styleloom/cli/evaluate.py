@@ -34,6 +34,7 @@ from styleloom.metrics.run_history import evaluate_run
 from styleloom.metrics.suite import Evaluation, Subject
 from styleloom.metrics.weights import sha256_of
 from styleloom.models import EMBEDDED as EMBEDDED_MODELS
+from styleloom.names import embedded_name
 from styleloom.precision import resolve_device
 from styleloom.snapshot import load as load_snapshot
 from styleloom.training.run_dir import RunDirectory
@@ -219,17 +220,17 @@ def _data_channels(data: str | None) -> int:
 
 def _images(name: str, resolution: int | None, channels: int) -> ImageDataset | FileImages:
     """An archive or embedded set, or files as they are; an embedded set at `resolution` px."""
-    if name in EMBEDDED_DATA:
+    if embedded_name(name, EMBEDDED_DATA) is not None:
         return open_dataset(name, resolution)
     is_run = (Path(name) / "experiment.json").exists()
-    if is_run or name in EMBEDDED_MODELS or name.endswith(".safetensors"):
+    if is_run or embedded_name(name, EMBEDDED_MODELS) is not None or name.endswith(".safetensors"):
         what = "a run directory" if is_run else "a snapshot"
         raise UserError(f"--data: {name} is {what}; valid: an archive, a folder or zip of images, emoji")
     return open_dataset(name) if _is_archive(name) else FileImages(open_source(name), channels)
 
 
 def _is_archive(name: str) -> bool:
-    if name in EMBEDDED_DATA:
+    if embedded_name(name, EMBEDDED_DATA) is not None:
         return True
     try:
         with zipfile.ZipFile(name) as archive:

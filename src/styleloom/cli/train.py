@@ -15,7 +15,9 @@ from styleloom.cli.progress import TrainingProgress
 from styleloom.cli.report import console, experiment_table, print_json, say, tell
 from styleloom.config import Experiment, apply_overrides, to_json
 from styleloom.data.dataset import ImageDataset, open_dataset
+from styleloom.data.sources import EMBEDDED
 from styleloom.errors import UserError, note, shell_word, shown
+from styleloom.names import recorded_name
 from styleloom.precision import resolve_device, resolve_precision
 from styleloom.training.fit import fit, resume, start
 from styleloom.training.growth import unfinished_growth
@@ -173,7 +175,8 @@ class Train:
         if self.dry_run:
             self._plan(requested)
             return 0
-        dataset = open_dataset(self.data or str(data.get("path", "")), requested.resolution)
+        source = self.data or recorded_name(str(data.get("path", "")), EMBEDDED)
+        dataset = open_dataset(source, requested.resolution)
         trainer, run = resume(
             path, dataset, requested, self.allow_change, self.device, self.workers, self.cache_gib
         )

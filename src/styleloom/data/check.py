@@ -12,6 +12,7 @@ from styleloom.data.archive import ArchiveReader
 from styleloom.data.index import Index
 from styleloom.data.sources import EMBEDDED
 from styleloom.errors import UserError
+from styleloom.names import embedded_name
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ def check_dataset(
 
     `progress` is told (done, total). Raises UserError when the archive cannot be opened at all.
     """
-    reader = ArchiveReader(EMBEDDED.get(str(path_or_name), Path(path_or_name)))
+    embedded = embedded_name(path_or_name, EMBEDDED)
+    reader = ArchiveReader(EMBEDDED[embedded] if embedded else Path(path_or_name))
     index = reader.index
     problems: list[str] = []
     total = hashlib.sha256()

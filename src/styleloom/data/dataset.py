@@ -17,6 +17,7 @@ from styleloom.data.index import Recipe
 from styleloom.data.memory import ImageMemory, box_reduce
 from styleloom.data.sources import EMBEDDED
 from styleloom.errors import UserError
+from styleloom.names import embedded_name
 
 PRELOAD_BUDGET_BYTES = 2 * 2**30
 """Default of `ImageDataset.preload`: 2 GiB, e.g. 174,000 RGB images at 64x64 or 10,900 at 256x256.
@@ -28,8 +29,7 @@ _PIECE_BYTES = 2**20  # of stored pixels that are reduced at once: what a proces
 
 
 def open_dataset(path_or_name: str | Path, resolution: int | None = None) -> ImageDataset:
-    """Open an archive, or an embedded set by name (``emoji``; an embedded name wins over a file of that
-    name).
+    """Open an archive, or an embedded set by name (``emoji``; see `names.embedded_name`).
 
     Args:
         path_or_name: path of an archive made by `styleloom dataset build`, or an embedded name.
@@ -40,9 +40,9 @@ def open_dataset(path_or_name: str | Path, resolution: int | None = None) -> Ima
     """
     if resolution is not None:
         validate_resolution(resolution)
-    name = str(path_or_name)
-    embedded = name in EMBEDDED
-    reader = ArchiveReader(EMBEDDED[name] if embedded else Path(path_or_name))
+    embedded = embedded_name(path_or_name, EMBEDDED)
+    name = embedded or str(path_or_name)
+    reader = ArchiveReader(EMBEDDED[embedded] if embedded else Path(path_or_name))
     stored = reader.index.recipe.resolution
     wanted = stored if resolution is None else resolution
     if wanted != stored and not (embedded and wanted < stored):
@@ -66,7 +66,8 @@ class ImageDataset:
     Args:
         reader: of the archive.
         name: for people.
-        path: what `open_dataset` takes to open it again: an absolute path, or an embedded name.
+        path: where it is, as a run records it: an absolute path, or an embedded name (see
+            `names.recorded_name`).
         factor: by which the images are reduced on reading.
     """
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from styleloom.errors import UserError
+from styleloom.names import embedded_name
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 """File name endings, in lower case, that are taken for images."""
@@ -57,12 +58,13 @@ class Source(Protocol):
 def open_source(path_or_name: str | Path) -> Source:
     """The source called `path_or_name`: an embedded name (``emoji``), a folder, or a zip of images.
 
-    An embedded name wins over a folder of the same name; write ``./emoji`` for the folder. Hidden files and
-    ``__MACOSX`` are passed over silently; other files that are not images are counted in `ignored`.
+    A path has a separator in it: see `names.embedded_name`. Hidden files and ``__MACOSX`` are passed over
+    silently; other files that are not images are counted in `ignored`.
     Raises UserError when nothing is there, it is neither folder nor zip, or it holds no images.
     """
-    if str(path_or_name) in EMBEDDED:
-        source: Source = ZipSource(EMBEDDED[str(path_or_name)], name=str(path_or_name))
+    embedded = embedded_name(path_or_name, EMBEDDED)
+    if embedded is not None:
+        source: Source = ZipSource(EMBEDDED[embedded], name=embedded)
     else:
         path = Path(path_or_name)
         if path.is_dir():
