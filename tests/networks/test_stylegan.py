@@ -187,6 +187,25 @@ def test_input_z() -> None:
 
 
 @CONFIGURATION
+def test_traditional_generators_are_not_truncated(row: str) -> None:
+    """The authors' code disables truncation where there are no styles, also behind a mapping network."""
+    for changes in ({}, {"mapping": Mapping(2, 8)}):
+        cfg = {**CONFIGURATIONS[row], **changes}
+        g, ws = generator(**cfg), torch.randn(2, generator(**cfg).num_ws, 8)
+        g.w_avg.fill_(1.0)
+        traditional = cfg.get("styles") == "none"
+        assert traditional == (row == "b")
+        for psi in (0.7, [0.7] * g.num_ws):
+            if traditional:
+                with pytest.raises(UserError, match=r"truncation: .*0\.7.* without styles, is not truncated"):
+                    g(torch.randn(2, g.z_dim), truncation=psi)
+            else:
+                assert not torch.allclose(g.truncate(ws, psi), ws)
+        if traditional:
+            assert g.truncate(ws, 1.0) is g.truncate(ws, 0.5, layers=0) is ws
+
+
+@CONFIGURATION
 def test_styles_and_inputs_that_count(row: str) -> None:
     """A traditional generator takes the first slot alone; styles take all, the dense input one besides."""
     g = generator(**CONFIGURATIONS[row])

@@ -271,9 +271,14 @@ def test_what_cannot_be_is_refused_at_construction() -> None:
         Growth("progressive", 8, 0, 0)
     with pytest.raises(UserError, match=r"d_regularizer.target: 2 is not valid with .* zero-centred"):
         GradientPenalty(target=2)
-    progan = shrink(presets.get("progan"))
-    with pytest.raises(UserError, match=r"run.sample_truncation: 0.7 is not valid, the progan generator"):
-        replace(progan, run=replace(progan.run, sample_truncation=0.7))
+    for name in ("progan", "stylegan-b", "stylegan-traditional-8"):
+        small = shrink(presets.get(name))
+        message = rf"run.sample_truncation: 0.7 is not valid, the {small.generator.family} generator"
+        with pytest.raises(UserError, match=message):
+            replace(small, run=replace(small.run, sample_truncation=0.7))
+    traditional = presets.get("stylegan-traditional-8").generator
+    assert traditional.has_w  # whose path length Table 4 has, though nothing is truncated
+    assert not traditional.truncates
 
 
 def test_networks_that_do_not_grow_are_refused() -> None:

@@ -344,7 +344,7 @@ class Experiment:
         if self.run.sample_truncation != 1 and not g.truncates:
             raise UserError(
                 f"run.sample_truncation: {self.run.sample_truncation} is not valid, the {g.family} generator "
-                "has no w to truncate; valid: 1"
+                "of this experiment has no styles to truncate; valid: 1"
             )
         if self.optimizer == "rmsprop" and self.adam.beta1 != 0:
             raise UserError(

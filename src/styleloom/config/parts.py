@@ -144,9 +144,14 @@ class ImageShape:
         return False
 
     @property
-    def truncates(self) -> bool:
-        """Whether a generator has a w to truncate."""
+    def has_w(self) -> bool:
+        """Whether a generator has a space W besides that of its latents."""
         return True
+
+    @property
+    def truncates(self) -> bool:
+        """Whether a generator's styles can be truncated towards their mean."""
+        return self.has_w
 
     @property
     def sums_levels(self) -> bool:

@@ -57,8 +57,8 @@ class ProGANGenerator(ImageShape):
         return True
 
     @property
-    def truncates(self) -> bool:
-        """Latents lie on a hypersphere, there is nothing to truncate towards."""
+    def has_w(self) -> bool:
+        """Latents lie on a hypersphere and enter the network themselves."""
         return False
 
     @property

@@ -101,6 +101,11 @@ class StyleGANGenerator(ImageShape):
         return self.styles != "none" and self.input != "z"
 
     @property
+    def truncates(self) -> bool:
+        """Unless the generator is a traditional one: its authors' code disables truncation for these."""
+        return self.styles != "none"
+
+    @property
     def num_ws(self) -> int:
         """Style inputs: 2 log2(resolution) - 2, 18 at 1024; with input "z" one more, the last, for z."""
         return 2 * len(self.sides) + (self.input == "z")

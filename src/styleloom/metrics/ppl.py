@@ -259,7 +259,7 @@ def _check(sampler: Sampler, space: str, sampling: str, epsilon: float) -> None:
 
 def check_space(sampler: Sampler, space: str) -> None:
     """Raise UserError for a space that the generator lacks."""
-    if space == "w" and not sampler.experiment.generator.truncates:
+    if space == "w" and not sampler.experiment.generator.has_w:
         raise UserError(
             "space: 'w' is not valid, this generator has no mapping from z to w, its input is the normalised "
             "latent itself; valid: 'z'"

@@ -84,6 +84,9 @@ class StyleGenerator(nn.Module):
 
     w_avg: Tensor
 
+    no_truncation: str | None = None
+    """Why this generator is not truncated, in words for its user; None where it is."""
+
     def __init__(
         self,
         mapping_network: MappingNetwork,
@@ -139,6 +142,9 @@ class StyleGenerator(nn.Module):
             ws: [N, L, W].
             psi: one value, or one per layer.
             layers: truncate the first `layers` layers only; None for all.
+
+        Raises:
+            UserError: a value or a layer that is not there, or truncation where there is none to be had.
         """
         if isinstance(psi, Sequence):
             if len(psi) != self.num_ws:
@@ -154,5 +160,7 @@ class StyleGenerator(nn.Module):
             values = values[:layers] + [1.0] * (self.num_ws - layers)
         if all(value == 1 for value in values):
             return ws
+        if self.no_truncation is not None:
+            raise UserError(f"truncation: {psi} is not valid, {self.no_truncation}; valid: 1")
         factors = torch.tensor(values, dtype=ws.dtype, device=ws.device)[:, None]
         return self.w_avg + factors * (ws - self.w_avg)

@@ -21,7 +21,7 @@ from styleloom.layers.growing import active, down2, fade_rgb, grown_features
 from styleloom.layers.mapping import MappingNetwork
 from styleloom.layers.minibatch_std import minibatch_std
 from styleloom.layers.pixel_norm import pixel_norm
-from styleloom.networks.assembly import StyleGenerator, SynthesisTrunk, Truncation, Trunk, one_resolution
+from styleloom.networks.assembly import StyleGenerator, SynthesisTrunk, Trunk, one_resolution
 from styleloom.ops.bias_act import bias_act
 from styleloom.ops.conv_layer import Resample
 from styleloom.types import GrowthState, Images, Noise
@@ -162,20 +162,13 @@ class LatentGenerator(StyleGenerator):
     `w_avg` stays 0 and is not stored.
     """
 
+    no_truncation = "ProGAN has no w to truncate, its latents lie on a hypersphere"
+
     def __init__(self, cfg: config.ProGANGenerator, synthesis: SynthesisTrunk) -> None:
         labels = config.Mapping(layers=0, normalize_z=cfg.normalize_z, labels="join")
         mapping = MappingNetwork(labels, cfg.z_dim, cfg.w_dim, cfg.label_dim)
         super().__init__(mapping, synthesis, cfg.resolution, cfg.num_ws, cfg.w_dim, w_avg_beta=1.0)
         self.register_buffer("w_avg", torch.zeros(cfg.w_dim), persistent=False)
-
-    def truncate(self, ws: Tensor, psi: Truncation, layers: int | None = None) -> Tensor:
-        """ws as they are. Raises UserError where `psi` asks for truncation."""
-        if super().truncate(ws, psi, layers) is not ws:
-            raise UserError(
-                f"truncation: {psi} is not valid, ProGAN has no w to truncate, its latents lie on a "
-                "hypersphere; valid: 1"
-            )
-        return ws
 
 
 def build_generator(cfg: config.ProGANGenerator) -> StyleGenerator:
