@@ -13,6 +13,7 @@ from torch import Tensor
 from styleloom.allocator import keep_large_blocks
 from styleloom.atomic import atomic_path
 from styleloom.config.experiment import Experiment, Precision
+from styleloom.config.parts import MAX_LATENT_SEED as MAX_SEED
 from styleloom.data.reals import to_uint8
 from styleloom.errors import UserError
 from styleloom.networks.assembly import StyleGenerator, Truncation, finest
@@ -23,9 +24,6 @@ from styleloom.types import GrowthState, NoiseMode
 
 PIXELS_PER_BATCH = 8 * 256 * 256
 """Default batch: as many images as make this many pixels."""
-
-MAX_SEED = 2**32 - 1
-"""What torch's generator on the CPU tells apart: it takes larger seeds, and drops their upper bits."""
 
 
 def load(path: Path | str, device: str = "auto", precision: Precision = "auto") -> Sampler:

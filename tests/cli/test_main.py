@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -174,10 +175,41 @@ def test_argv_of_the_process_is_the_default(
     assert "verbs:" in capsys.readouterr().out
 
 
-def test_help_does_not_import_torch() -> None:
-    code = "import sys; from styleloom.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
-    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
-    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL, env=environment)
+WITHOUT_TORCH = [
+    *([*name.split(), "--help"] for name in VERBS),
+    *([*name.split(), "--no-such-flag"] for name in VERBS),
+    ["generate", "emoji-64", "--seeds", "9-1"],
+    ["generate", "emoji-64", "--grid", "8"],
+    ["generate", "emoji-64", "--truncation", "high"],
+    ["generate", "emoji-64", "--classes", "cat"],
+    ["generate", "emoji-64", "--batch", "0"],
+    ["evaluate", "emoji-64", "--repeats", "0"],
+    ["train", "--preset", "no-such"],
+    ["train", "--data", "emoji", "--set", "no.such=1"],
+    ["train", "--data", "no-such.zip"],
+    ["train", "--minutes", "0"],
+    ["dataset", "build", "no-such", "made.zip", "--resolution", "32"],
+    ["features", "fetch"],
+    ["train-classifiers", "--data", "no-such.zip", "--out", "made"],
+]
+"""Help, and mistakes that can be seen at once."""
+
+
+def test_help_and_mistakes_do_not_wait_for_torch() -> None:
+    code = (
+        "import json, sys; from styleloom.cli import main\n"
+        "for words in json.loads(sys.argv[1]):\n"
+        "    status = main(words)\n"
+        "    assert status == (0 if '--help' in words else 2), (words, status)\n"
+        "    assert 'torch' not in sys.modules, words\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, json.dumps(WITHOUT_TORCH)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    )
 
 
 def test_a_closed_pipe_is_quiet() -> None:

@@ -19,8 +19,8 @@ import torch
 import styleloom
 from data.images import make_folder
 from styleloom.cli import main
-from styleloom.cli import train as module
 from styleloom.config import from_json
+from styleloom.training import fit
 from styleloom.training.run_dir import RunDirectory
 from tiny import flags, make_archive, tiny
 
@@ -384,7 +384,7 @@ def test_data_that_have_moved(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_skipped_updates_are_reported(
     archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start = module.start
+    start = fit.start
 
     def poisoned(*args: Any, **kwargs: Any) -> Any:
         trainer, run = start(*args, **kwargs)
@@ -398,7 +398,7 @@ def test_skipped_updates_are_reported(
         monkeypatch.setattr(trainer, "_update", _update)
         return trainer, run
 
-    monkeypatch.setattr(module, "start", poisoned)
+    monkeypatch.setattr(fit, "start", poisoned)
     bad = range(3, 5)
     command = ["train", "--data", str(archive), *flags("run.max_skipped=3")]
     assert main([*command, "--out", str(tmp_path / "a"), "--json"]) == 0

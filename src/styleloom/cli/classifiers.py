@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.table import Table
 
 from styleloom.cli.progress import ProgressLine, duration
 from styleloom.cli.report import console, print_json
-from styleloom.data.dataset import open_dataset
+from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.errors import UserError
-from styleloom.metrics.classifier_training import ClassifierProgress, ClassifierSettings, train_classifiers
-from styleloom.metrics.classifiers import ClassifierRecord
+
+if TYPE_CHECKING:
+    from styleloom.metrics.classifier_training import ClassifierProgress
+    from styleloom.metrics.classifiers import ClassifierRecord
 
 
 @dataclass
@@ -54,6 +57,25 @@ class TrainClassifiers:
 
     def run(self) -> int:
         """Train what is not there yet, and show all; 0."""
+        chosen = None
+        if self.attributes is not None:
+            chosen = [name for name in map(str.strip, self.attributes.split(",")) if name]
+            if not chosen:
+                raise UserError(
+                    f"--attributes: {self.attributes!r} is not valid; names or numbers, separated by commas"
+                )
+        with contextlib.closing(open_dataset(self.data)) as dataset:
+            trained = self._train(dataset, chosen)
+        if self.json:
+            rows = [{**dataclasses.asdict(r), "file": str(path)} for path, r in trained.items()]
+            print_json({"data": self.data, "out": str(self.out), "classifiers": rows})
+        else:
+            console().print(_table(trained))
+        return 0
+
+    def _train(self, dataset: ImageDataset, chosen: list[str] | None) -> dict[Path, ClassifierRecord]:
+        from styleloom.metrics.classifier_training import ClassifierSettings, train_classifiers  # needs torch
+
         settings = ClassifierSettings(
             self.kimg,
             self.batch,
@@ -63,25 +85,8 @@ class TrainClassifiers:
             self.precision,
             self.seed,
         )
-        chosen = None
-        if self.attributes is not None:
-            chosen = [name for name in map(str.strip, self.attributes.split(",")) if name]
-            if not chosen:
-                raise UserError(
-                    f"--attributes: {self.attributes!r} is not valid; names or numbers, separated by commas"
-                )
-        dataset = open_dataset(self.data)
         with ClassifiersProgress() as progress:
-            trained = train_classifiers(
-                dataset, self.out, chosen, settings, self.device, self.workers, progress
-            )
-        dataset.close()
-        if self.json:
-            rows = [{**dataclasses.asdict(r), "file": str(path)} for path, r in trained.items()]
-            print_json({"data": self.data, "out": str(self.out), "classifiers": rows})
-        else:
-            console().print(_table(trained))
-        return 0
+            return train_classifiers(dataset, self.out, chosen, settings, self.device, self.workers, progress)
 
 
 def _table(trained: dict[Path, ClassifierRecord]) -> Table:

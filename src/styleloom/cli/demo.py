@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from styleloom import presets, sampling
+from styleloom import presets
 from styleloom.cli.progress import TrainingProgress
 from styleloom.cli.report import print_json, say, tell
 from styleloom.data.build import BuildOptions, build_dataset
 from styleloom.data.conversion import ConversionOptions
 from styleloom.data.dataset import ImageDataset, open_dataset
-from styleloom.data.reals import to_uint8
 from styleloom.data.sources import open_source
 from styleloom.errors import UserError, note, shell_word, shown
-from styleloom.metrics.collect import Networks
-from styleloom.metrics.definitions import parse
-from styleloom.metrics.image_sets import DatasetImages
-from styleloom.metrics.real_statistics import Reals
-from styleloom.metrics.suite import Evaluation, Subject, primary_value
-from styleloom.precision import resolve_device
-from styleloom.training.fit import fit, run_swd, start
+
+if TYPE_CHECKING:
+    import torch
+
+    from styleloom.sampling import Sampler
 
 PRESET = "demo"
 FEATURES = "lite0"
@@ -50,6 +46,12 @@ class Demo:
 
     def run(self) -> int:
         """Build, train, generate, measure; 0."""
+        import torch  # late, here and below: it takes seconds
+
+        from styleloom import sampling
+        from styleloom.data.reals import to_uint8
+        from styleloom.training.fit import fit, run_swd, start
+
         out = free_folder(self.out)
         experiment = presets.get(PRESET)
         archive = out / "emoji.zip"
@@ -118,10 +120,17 @@ class Demo:
         return 0
 
     def _kernel_distances(
-        self, sampler: sampling.Sampler, train_set: ImageDataset, reals: ImageDataset
+        self, sampler: Sampler, train_set: ImageDataset, reals: ImageDataset
     ) -> dict[str, float]:
         """Of generated and of training images to the held-out ones, times 1000; nothing, with a note, where
         the feature network is not installed."""
+        from styleloom.metrics.collect import Networks
+        from styleloom.metrics.definitions import parse
+        from styleloom.metrics.image_sets import DatasetImages
+        from styleloom.metrics.real_statistics import Reals
+        from styleloom.metrics.suite import Evaluation, Subject, primary_value
+        from styleloom.precision import resolve_device
+
         definition = parse(f"kid{len(reals)}_{FEATURES}")
         evaluation = Evaluation([definition], Networks(resolve_device(self.device)))
         sets = {"kid_lite0": sampler, "kid_lite0_of_reals": DatasetImages(train_set)}
@@ -138,6 +147,8 @@ class Demo:
 
 def save_sheet(path: Path, images: torch.Tensor) -> Path:
     """A grid of uint8 images [N, C, H, W], each enlarged to about `ENLARGED_PX`."""
+    from styleloom import sampling
+
     factor = max(ENLARGED_PX // images.shape[-1], 1)
     large = images.cpu().repeat_interleave(factor, 2).repeat_interleave(factor, 3)
     sampling.save_png(path, sampling.grid(large, COLUMNS))

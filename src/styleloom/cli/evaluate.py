@@ -8,12 +8,11 @@ import os
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 from rich.table import Table
 
-from styleloom import sampling
 from styleloom.atomic import write_text
 from styleloom.cli.progress import EvaluationProgress
 from styleloom.cli.report import console, print_json, say, tell
@@ -21,26 +20,21 @@ from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.data.sources import EMBEDDED as EMBEDDED_DATA
 from styleloom.data.sources import INDEX_NAME, open_source
 from styleloom.errors import UserError, shown
-from styleloom.metrics import features
-from styleloom.metrics.cache import StatisticsCache, cache_folder
-from styleloom.metrics.classifiers import load_classifiers
-from styleloom.metrics.collect import Networks
-from styleloom.metrics.definitions import KINDS, Definition, parse_all
-from styleloom.metrics.full_size import measured_at
-from styleloom.metrics.image_sets import MAX_REPEATS, DatasetImages, FileImages
-from styleloom.metrics.processes import Processes
-from styleloom.metrics.real_statistics import Reals
-from styleloom.metrics.run_history import evaluate_run
-from styleloom.metrics.suite import Evaluation, Subject
 from styleloom.metrics.weights import sha256_of
 from styleloom.models import EMBEDDED as EMBEDDED_MODELS
 from styleloom.names import embedded_name
-from styleloom.precision import resolve_device
-from styleloom.snapshot import load as load_snapshot
-from styleloom.training.run_dir import RunDirectory
+
+if TYPE_CHECKING:
+    from styleloom.metrics.definitions import Definition
+    from styleloom.metrics.image_sets import FileImages
+    from styleloom.metrics.processes import Processes
+    from styleloom.metrics.suite import Evaluation, Subject
 
 DEFAULT_METRICS = "fd10k_lite0,kid10k_lite0,pr10k3_lite0"
 """Those that need no download."""
+
+
+# What needs torch is imported where it is used: help and wrong flags do not wait for it.
 
 
 @dataclass
@@ -81,11 +75,15 @@ class Evaluate:
 
     def run(self) -> int:
         """Measure; 0. Under torchrun the processes share the work, and the first one reports."""
-        definitions = parse_all(self.metrics)
         for name in ("batch", "repeats"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name}: {value} is not valid, at least 1")
+        from styleloom.metrics.definitions import parse_all
+        from styleloom.metrics.image_sets import MAX_REPEATS
+        from styleloom.metrics.processes import Processes
+
+        definitions = parse_all(self.metrics)
         if self.seed < 0 or self.seed + self.repeats > MAX_REPEATS:
             raise UserError(f"--seed: {self.seed} is not valid, 0 to {MAX_REPEATS - self.repeats}")
         self._check_out()
@@ -111,6 +109,13 @@ class Evaluate:
             raise UserError(f"--out: {self.out} cannot be written; valid: a file in a folder that can")
 
     def _document(self, definitions: tuple[Definition, ...], processes: Processes) -> dict[str, Any]:
+        from styleloom.metrics.cache import StatisticsCache, cache_folder
+        from styleloom.metrics.classifiers import load_classifiers
+        from styleloom.metrics.collect import Networks
+        from styleloom.metrics.run_history import evaluate_run
+        from styleloom.metrics.suite import Evaluation
+        from styleloom.training.run_dir import RunDirectory
+
         with EvaluationProgress(enabled=processes.collects) as progress:
             evaluation = Evaluation(
                 definitions,
@@ -134,12 +139,16 @@ class Evaluate:
     def _device(self, processes: Processes) -> Any:
         import torch
 
+        from styleloom.precision import resolve_device
+
         device = resolve_device(self.device)
         if device.type == "cuda" and device.index is None and processes.size > 1:
             return torch.device("cuda", processes.local_rank % torch.cuda.device_count())
         return device
 
     def _weights(self) -> dict[str, Path]:
+        from styleloom.metrics import features
+
         known = {file.sha256: file.file for name in features.names() for file in features.entry(name).weights}
         found: dict[str, Path] = {}
         for path in self.weights:
@@ -157,6 +166,10 @@ class Evaluate:
     # ---- what is measured, and with what it is compared
 
     def _subject(self, evaluation: Evaluation) -> Subject:
+        from styleloom.metrics.image_sets import DatasetImages
+        from styleloom.metrics.real_statistics import Reals
+        from styleloom.metrics.suite import Subject
+
         path = Path(self.subject)
         if self.subject in EMBEDDED_MODELS or path.suffix == ".safetensors":
             return self._snapshot(path, evaluation)
@@ -169,6 +182,12 @@ class Evaluate:
         return Subject(self.subject, {"kind": "images", "path": self.subject}, images, reals)
 
     def _snapshot(self, path: Path, evaluation: Evaluation) -> Subject:
+        from styleloom import sampling
+        from styleloom.metrics.full_size import measured_at
+        from styleloom.metrics.real_statistics import Reals
+        from styleloom.metrics.suite import Subject
+        from styleloom.snapshot import load as load_snapshot
+
         snapshot = load_snapshot(path)
         experiment = snapshot.experiment
         size = experiment.run.measure_at if self.measure_at == "auto" else self.measure_at
@@ -220,6 +239,8 @@ def _data_channels(data: str | None) -> int:
 
 def _images(name: str, resolution: int | None, channels: int) -> ImageDataset | FileImages:
     """An archive or embedded set, or files as they are; an embedded set at `resolution` px."""
+    from styleloom.metrics.image_sets import FileImages
+
     if embedded_name(name, EMBEDDED_DATA) is not None:
         return open_dataset(name, resolution)
     is_run = (Path(name) / "experiment.json").exists()
@@ -299,6 +320,8 @@ class Metrics:
 
     def run(self) -> int:
         """List; 0."""
+        from styleloom.metrics.definitions import KINDS
+
         if self.json:
             print_json(
                 {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 from rich.progress import DownloadColumn
@@ -14,8 +14,11 @@ from rich.table import Table
 from styleloom.cli.progress import counting
 from styleloom.cli.report import console, print_json, say
 from styleloom.errors import UserError
-from styleloom.metrics import features, weights
+from styleloom.metrics import weights
 from styleloom.metrics.weights import WeightFile
+
+if TYPE_CHECKING:
+    from styleloom.metrics.features import NetworkEntry
 
 HASH_SHOWN = 12
 """Digits of a SHA-256 in tables; --json has them all."""
@@ -30,6 +33,8 @@ class FeaturesList:
 
     def run(self) -> int:
         """List on stdout. Returns 0."""
+        from styleloom.metrics import features  # late, here and below: torch takes seconds to import
+
         networks = {name: features.entry(name) for name in features.names()}
         if self.json:
             documents = [_network_document(name, entry) for name, entry in networks.items()]
@@ -65,6 +70,8 @@ class FeaturesFetch:
         """Fetch; paths on stdout, progress on stderr. Returns 0. Raises UserError."""
         if bool(self.names) == self.all:
             raise UserError("names: give the networks to fetch, or --all")
+        from styleloom.metrics import features
+
         paths: dict[str, str] = {}
         for file in _files(features.names() if self.all else self.names):
             with counting(file.file, DownloadColumn()) as progress:
@@ -87,6 +94,8 @@ class FeaturesCheck:
 
     def run(self) -> int:
         """Check; report on stdout. Returns 0, or 1 when a file is here and wrong; absent is no failure."""
+        from styleloom.metrics import features
+
         documents = [_check(file) for file in _files(self.names or features.names())]
         if self.json:
             print_json({"files": documents})
@@ -98,6 +107,8 @@ class FeaturesCheck:
 
 def _files(names: Iterable[str]) -> list[WeightFile]:
     """Weights of the networks, each once. Raises UserError for an unknown name."""
+    from styleloom.metrics import features
+
     return list(dict.fromkeys(file for name in names for file in features.entry(name).weights))
 
 
@@ -107,7 +118,7 @@ def _cells(name: str, file: WeightFile) -> tuple[str, ...]:
     return name, file.file, _size(file.num_bytes), file.licence, f"{file.sha256[:HASH_SHOWN]}...", present
 
 
-def _network_document(name: str, entry: features.NetworkEntry) -> dict[str, Any]:
+def _network_document(name: str, entry: NetworkEntry) -> dict[str, Any]:
     return {
         "name": name,
         "suffix": entry.suffix,

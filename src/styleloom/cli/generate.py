@@ -7,17 +7,18 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
 import tyro
 
-from styleloom import sampling
 from styleloom.cli.report import print_json, say
-from styleloom.data.reals import to_uint8
+from styleloom.config.parts import MAX_LATENT_SEED, NoiseMode
 from styleloom.errors import UserError, note, shown
-from styleloom.networks.assembly import Truncation
-from styleloom.types import NoiseMode
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from styleloom.networks.assembly import Truncation
 
 MAX_IMAGES = 1_000_000
 
@@ -63,6 +64,9 @@ class Generate:
             raise UserError(f"--batch: {self.batch} is not valid, at least 1")
         if shape is None and self.out.exists() and not self.out.is_dir():
             raise UserError(f"--out: {self.out} is a file; give a folder, or --grid COLUMNSxROWS")
+        from styleloom import sampling  # late: torch takes seconds to import
+        from styleloom.data.reals import to_uint8
+
         sampler = sampling.load(self.snapshot, self.device, self.precision)
         if sampler.growth is not None:
             height, width = sampler.size
@@ -82,9 +86,13 @@ class Generate:
         return 0
 
     def _write(
-        self, batches: Iterable[sampling.Tensor], seeds: list[int], shape: tuple[int, int] | None
+        self, batches: Iterable[Tensor], seeds: list[int], shape: tuple[int, int] | None
     ) -> list[Path]:
         """One picture, when all images are there; or one file each, as they come."""
+        import torch
+
+        from styleloom import sampling
+
         if shape is not None:
             file = self.out if self.out.suffix.lower() == ".png" else self.out / "grid.png"
             sampling.save_png(file, sampling.grid(torch.cat(list(batches)), shape[0]))
@@ -103,8 +111,8 @@ def parse_seeds(text: str) -> list[int]:
         if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
             raise UserError(f"--seeds: {part!r} is not valid; examples: 0-63, or 1,5,9")
         span = range(int(first), int(last if dash else first) + 1)
-        if span[-1] > sampling.MAX_SEED:
-            raise UserError(f"--seeds: {part!r} is not valid; the largest seed is {sampling.MAX_SEED}")
+        if span[-1] > MAX_LATENT_SEED:
+            raise UserError(f"--seeds: {part!r} is not valid; the largest seed is {MAX_LATENT_SEED}")
         if span[-1] - span[0] >= MAX_IMAGES - len(seeds):
             raise UserError(f"--seeds: {text!r} is not valid; at most {MAX_IMAGES} images at a time")
         seeds += span

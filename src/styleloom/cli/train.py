@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.table import Table
@@ -18,12 +18,12 @@ from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.data.sources import EMBEDDED
 from styleloom.errors import UserError, note, shell_word, shown
 from styleloom.names import recorded_name
-from styleloom.precision import resolve_device, resolve_precision
-from styleloom.training.fit import fit, resume, start
-from styleloom.training.growth import unfinished_growth
-from styleloom.training.plan import parameter_table, timeline, training_flops
-from styleloom.training.run_dir import RunDirectory
-from styleloom.training.trainer import check_data
+
+if TYPE_CHECKING:
+    from styleloom.training.run_dir import RunDirectory
+
+
+# What needs torch is imported where it is used: help and wrong flags do not wait for it.
 
 
 @dataclass
@@ -97,6 +97,8 @@ class Train:
         out = self.out or Path("runs") / experiment.name
         self._note_labels(experiment, dataset)
         self._note_growth(experiment)
+        from styleloom.training.fit import start
+
         trainer, run = start(out, experiment, dataset, self.device, self.workers, self.cache_gib)
         return self._fit(trainer, run)
 
@@ -145,6 +147,8 @@ class Train:
             channels=None if self._asked("channels") else dataset.channels,
             grid=None if self._asked("grid") else dataset.grid,
         )
+        from styleloom.training.trainer import check_data
+
         check_data(experiment, dataset)
         return experiment
 
@@ -157,6 +161,8 @@ class Train:
 
     def _note_growth(self, experiment: Experiment) -> None:
         """Say so when the run ends before the networks have grown up."""
+        from styleloom.training.growth import unfinished_growth
+
         last = unfinished_growth(experiment, experiment.total_kimg * 1000)
         if last is None:
             return
@@ -170,6 +176,9 @@ class Train:
         for name in ("out", "preset", "device-table"):
             if getattr(self, name.replace("-", "_")) is not None:
                 raise UserError(f"--{name}: not with --resume, which continues {path} as it is")
+        from styleloom.training.fit import resume
+        from styleloom.training.run_dir import RunDirectory
+
         written, data = RunDirectory(path).read_experiment()
         requested = self._changed(written)
         if self.dry_run:
@@ -183,6 +192,8 @@ class Train:
         return self._fit(trainer, run)
 
     def _fit(self, trainer: Any, run: RunDirectory) -> int:
+        from styleloom.training.fit import fit
+
         total = trainer.experiment.total_kimg * 1000
         minutes = math.inf if self.minutes is None else self.minutes
         tell(
@@ -212,6 +223,9 @@ class Train:
 
     def _plan(self, experiment: Experiment) -> None:
         """Print what a run would do."""
+        from styleloom.precision import resolve_device, resolve_precision
+        from styleloom.training.plan import parameter_table, timeline, training_flops
+
         device = resolve_device(self.device)
         precision = resolve_precision(experiment.precision, device)
         phases, parameters = timeline(experiment), parameter_table(experiment)

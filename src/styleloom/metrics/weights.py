@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from styleloom.atomic import atomic_path
 from styleloom.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 TIMEOUT_SEC = 30.0
 """How long one network operation may stall."""
@@ -231,11 +233,13 @@ def _download(file: WeightFile) -> Iterator[bytes]:
 
 def load_state(path: Path) -> dict[str, Tensor]:
     """State dict of a file of tensors, on the CPU. Raises UserError for a file that holds anything else."""
+    import torch  # late: the command line lists weights without it
+
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, EOFError, RuntimeError) as error:
         raise UserError(f"{path}: not a file of tensors: {error}") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f"{path}: not a state dict: valid: names with one tensor each")
     return dict(state)
 
