@@ -3,7 +3,7 @@
 Same mathematics as styleloom's operations, arranged as public PyTorch code does it: NCHW, float32, the input
 scaled by the style around a shared convolution, demodulation coefficients taken from materialised per-sample
 weights, filters as separate depth-wise passes, pixels repeated before a convolution and averaged after it
-where ProGAN's resampling is meant, normalization, style, bias, activation and gain as separate steps, reals
+where ProGAN's resampling is meant, norm, style, bias, activation and gain as separate steps, reals
 and fakes through the discriminator one after the other, PyTorch's own derivative rules. `grouped=True`
 convolves with per-sample weights instead, as such code does for inference.
 """
@@ -73,29 +73,37 @@ def _conv_layer(x, w, bias, scale, resample, taps, act, gain, clamp):
     return _finish(_convolve(x, w * scale, resample, taps), bias, act, gain, clamp)
 
 
-def _modulated_layer(x, w, style, bias, scale, demodulate, noise, resample, taps, act, gain, clamp):
+def _standardized(y: Tensor) -> Tensor:
+    return y / (y.var((2, 3), keepdim=True, correction=0) + 1e-8).sqrt()
+
+
+def _modulated_layer(x, w, style, bias, scale, norm, noise, resample, taps, act, gain, clamp):
     n = len(x)
     coefficients = None
-    if demodulate:
+    if norm == "demodulation":
         per_sample = (w * scale)[None] * style.reshape(n, 1, -1, 1, 1)
         coefficients = (per_sample.square().sum((2, 3, 4)) + 1e-8).rsqrt()
     y = x * style.reshape(n, -1, 1, 1)
     y = _convolve(y, w * scale, resample, taps)
     if coefficients is not None:
         y = y * coefficients.reshape(n, -1, 1, 1)
+    if norm == "explicit":
+        y = _standardized(y)
     if noise is not None:
         y = y + noise
     return _finish(y, bias, act, gain, clamp)
 
 
-def _modulated_layer_grouped(x, w, style, bias, scale, demodulate, noise, resample, taps, act, gain, clamp):
+def _modulated_layer_grouped(x, w, style, bias, scale, norm, noise, resample, taps, act, gain, clamp):
     n, c, height, width = x.shape
     per_sample = (w * scale)[None] * style.reshape(n, 1, -1, 1, 1)
-    if demodulate:
-        norm = (per_sample.square().sum((2, 3, 4)) + 1e-8).rsqrt()
-        per_sample = per_sample * norm.reshape(n, -1, 1, 1, 1)
+    if norm == "demodulation":
+        factors = (per_sample.square().sum((2, 3, 4)) + 1e-8).rsqrt()
+        per_sample = per_sample * factors.reshape(n, -1, 1, 1, 1)
     y = _convolve(x.reshape(1, n * c, height, width), per_sample.flatten(0, 1), resample, taps, groups=n)
     y = y.reshape(n, -1, *y.shape[2:])
+    if norm == "explicit":
+        y = _standardized(y)
     if noise is not None:
         y = y + noise
     return _finish(y, bias, act, gain, clamp)

@@ -256,13 +256,13 @@ def test_demodulation_while_growing(state: GrowthState) -> None:
     for level in synthesis_levels(g):
         for key, layer in level.named_children():
             if isinstance(layer, StyledConv) and key != "to_rgb":
-                assert layer.demodulate
+                assert layer.normalization == "demodulation"
                 layer.weight.data.mul_(3)
                 scaled += 1
     assert scaled == 2 * LEVELS - 1
     torch.testing.assert_close(images_of(g, ws, state), before, rtol=1e-3, atol=1e-4)
     for level in synthesis_levels(g):
-        assert not level.to_rgb.demodulate
+        assert level.to_rgb.normalization == "none"
         level.to_rgb.bias.data.zero_()
     linear = images_of(g, ws, state)
     for level in synthesis_levels(g):

@@ -1,4 +1,4 @@
-"""The layer of Fig. 2d, and toRGB."""
+"""The layers of Fig. 2c and d, and toRGB."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from styleloom.config.networks import ARCHITECTURES, Architecture
+from styleloom.config.networks import ARCHITECTURES, STYLE_NORMALIZATIONS, Architecture, StyleNormalization
 from styleloom.networks.stylegan2 import StyledConv
 from styleloom.ops.modulated_conv import modulated_layer_reference
 
@@ -31,13 +31,13 @@ def test_initial_values() -> None:
     assert layer.noise.strength.shape == ()  # one for all channels (trap 4)
 
 
-@pytest.mark.parametrize("demodulate", [True, False])
+@pytest.mark.parametrize("normalization", STYLE_NORMALIZATIONS)
 @pytest.mark.parametrize("resample", ["none", "up"])
 @pytest.mark.parametrize("gain", [1.0, 0.5])
-def test_formula(demodulate: bool, resample: Any, gain: float) -> None:
+def test_formula(normalization: StyleNormalization, resample: Any, gain: float) -> None:
     """Style = A w + b + 1; the coefficient of the equalized learning rate is 1 / sqrt(k k in)."""
     size = (8, 6) if resample == "up" else (4, 3)
-    layer = shake(StyledConv(3, 5, 6, 3, "lrelu", TAPS, size, resample, demodulate, clamp=1.2))
+    layer = shake(StyledConv(3, 5, 6, 3, "lrelu", TAPS, size, resample, normalization, clamp=1.2))
     assert layer.affine.bias is not None
     assert layer.noise is not None
     x, w, noise = torch.randn(2, 3, 4, 3), torch.randn(2, 6), torch.randn(2, 1, *size)
@@ -48,7 +48,7 @@ def test_formula(demodulate: bool, resample: Any, gain: float) -> None:
         style,
         layer.bias,
         1 / math.sqrt(27),
-        demodulate,
+        normalization,
         layer.noise.strength * noise,
         resample,
         TAPS,
@@ -62,14 +62,16 @@ def test_formula(demodulate: bool, resample: Any, gain: float) -> None:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_roles(architecture: Architecture) -> None:
-    """toRGB: 1x1, linear, modulated but not demodulated, no noise (trap 24). All others are demodulated."""
-    for block in synthesis_of(generator(32, architecture=architecture)).blocks:
+    """toRGB: 1x1, linear, modulated but not demodulated, no noise (trap 24). All others have the field's."""
+    choice = STYLE_NORMALIZATIONS[ARCHITECTURES.index(architecture) % 3]
+    g = generator(32, architecture=architecture, normalization=choice)
+    for block in synthesis_of(g).blocks:
         for name, layer in block.named_children():
             if not isinstance(layer, StyledConv):
                 assert name == "skip"
                 continue
             rgb = name == "to_rgb"
-            assert layer.demodulate != rgb
+            assert layer.normalization == ("none" if rgb else choice)
             assert (layer.noise is None) == rgb
             assert layer.act == ("linear" if rgb else "lrelu")
             assert layer.weight.shape[2] == (1 if rgb else 3)

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 import torch
 
-from styleloom.config.networks import Activation
+from styleloom.config.networks import STYLE_NORMALIZATIONS, Activation, StyleNormalization
 from styleloom.ops.conv2d import conv2d, conv_transpose2d
 from styleloom.ops.modulated_conv import modulated_layer
 from styleloom.ops.resample_conv import downsample_conv2d, upsample_conv2d
@@ -44,12 +44,12 @@ def test_functions_agree_with_the_cpu(name: str) -> None:
             torch.testing.assert_close(y.cpu(), x, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(("act", "demodulate"), list(product(("lrelu", "swish"), (True, False))))
-def test_modulated_layer_agrees_with_the_cpu(act: Activation, demodulate: bool) -> None:
+@pytest.mark.parametrize(("act", "normalization"), list(product(("lrelu", "swish"), STYLE_NORMALIZATIONS)))
+def test_modulated_layer_agrees_with_the_cpu(act: Activation, normalization: StyleNormalization) -> None:
     inputs = [randn(2, 3, 4, 4), randn(2, 3, 3, 3, seed=1), randn(2, 3, seed=2), randn(2, seed=3)]
 
     def function(*t: torch.Tensor) -> torch.Tensor:
-        return modulated_layer(*t, 0.4, demodulate, None, "up", TAPS, act, 1.3, 2.0)  # type: ignore[call-arg]
+        return modulated_layer(*t, 0.4, normalization, None, "up", TAPS, act, 1.3, 2.0)  # type: ignore[call-arg]
 
     here, there = (derivatives(function, [t.to(device) for t in inputs], 2) for device in ("cpu", "cuda"))
     for a, b in zip(here, there, strict=True):

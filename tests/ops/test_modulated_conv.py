@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleloom.config.networks import ACTIVATIONS, Activation
+from styleloom.config.networks import ACTIVATIONS, STYLE_NORMALIZATIONS, Activation, StyleNormalization
 from styleloom.ops.conv_layer import Resample
 from styleloom.ops.modulated_conv import EPSILON, modulated_layer, modulated_layer_reference
 
@@ -31,7 +31,7 @@ def layer(function: Any, **options: Any) -> Any:
     """`function` of x, w, style, bias, noise."""
     given = {
         "scale": 0.4,
-        "demodulate": True,
+        "normalization": "demodulation",
         "resample": "none",
         "taps": (1, 3, 3, 1),
         "act": "lrelu",
@@ -52,10 +52,13 @@ def compare(tensors: list[Tensor], order: int = 2, **options: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("resample", "demodulate", "noise", "k"), list(product(RESAMPLE, (False, True), (None, 1, 2), (1, 3)))
+    ("resample", "normalization", "noise", "k"),
+    list(product(RESAMPLE, STYLE_NORMALIZATIONS, (None, 1, 2), (1, 3))),
 )
-def test_equals_reference(resample: Resample, demodulate: bool, noise: int | None, k: int) -> None:
-    compare(inputs(resample, k, noise), resample=resample, demodulate=demodulate)
+def test_equals_reference(
+    resample: Resample, normalization: StyleNormalization, noise: int | None, k: int
+) -> None:
+    compare(inputs(resample, k, noise), resample=resample, normalization=normalization)
 
 
 @pytest.mark.parametrize("act", ACTIVATIONS)
@@ -95,21 +98,43 @@ def test_demodulation_removes_the_scale_of_the_styles() -> None:
     x, w, style, bias = inputs()
     one, ten = (layer(modulated_layer)(x, w, s, bias) for s in (style, style * 10))
     torch.testing.assert_close(one, ten, rtol=1e-6, atol=1e-6)
-    one, ten = (layer(modulated_layer, demodulate=False)(x, w, s, bias) for s in (style, style * 10))
+    one, ten = (layer(modulated_layer, normalization="none")(x, w, s, bias) for s in (style, style * 10))
     assert not torch.allclose(one, ten, rtol=0.5)
 
 
-@pytest.mark.parametrize("demodulate", [True, False])
-def test_unit_variance(demodulate: bool) -> None:
+@pytest.mark.parametrize("normalization", STYLE_NORMALIZATIONS)
+def test_unit_variance(normalization: StyleNormalization) -> None:
     """unit-variance input and N(0, 1) weights give unit standard deviation, for any s."""
     x, w, style = randn(4, 32, 24, 24), randn(16, 32, 3, 3, seed=1), 3 * randn(4, 32, seed=2)
     run = partial(layer, modulated_layer, act="linear", gain=1.0, scale=(32 * 9) ** -0.5)
-    y = run(demodulate=demodulate)(x, w, style, torch.zeros(16, dtype=torch.float64))
+    y = run(normalization=normalization)(x, w, style, torch.zeros(16, dtype=torch.float64))
     std = y[:, :, 1:-1, 1:-1].std((2, 3))  # [N, O]
-    if demodulate:
-        assert (std - 1).abs().max() < 0.1
-    else:
+    if normalization == "none":
         assert std.min() > 1.5
+    else:
+        assert (std - 1).abs().max() < 0.1
+
+
+def test_explicit_normalization_sets_the_deviation_and_leaves_the_mean() -> None:
+    """Fig. 2c: each map is divided by its own deviation, whatever went in; noise and bias come after it."""
+    x, w, style, bias, noise = inputs(noise=2)
+    x = 5 * x + 2  # nothing that demodulation would expect
+    plain = F.conv2d(x * style[:, :, None, None], 0.4 * w, padding=1)
+    deviation = torch.from_numpy(plain.numpy().std((2, 3), keepdims=True))
+    expected = plain / deviation + noise + bias[:, None, None]
+    run = layer(modulated_layer, normalization="explicit", act="linear", gain=1.0)
+    torch.testing.assert_close(run(x, w, style, bias, noise), expected, rtol=1e-6, atol=1e-6)
+    normalised = run(x, w, style, torch.zeros_like(bias))
+    torch.testing.assert_close(normalised.std((2, 3), correction=0), torch.ones(2, 2).double())
+    assert normalised.mean((2, 3)).abs().min() > 0.01
+    demodulated = layer(modulated_layer, act="linear", gain=1.0)(x, w, style, torch.zeros_like(bias))
+    assert (demodulated.std((2, 3), correction=0) - 1).abs().max() > 0.5
+
+
+def test_explicit_normalization_of_a_flat_map_stays_finite() -> None:
+    x, w, style, bias = inputs(k=1)
+    y = layer(modulated_layer, normalization="explicit")(torch.zeros_like(x), w, style, bias)
+    torch.testing.assert_close(y, (1.3 * F.leaky_relu(bias, 0.2))[None, :, None, None].expand_as(y))
 
 
 def test_noise_and_bias_are_outside_of_the_modulation() -> None:

@@ -146,7 +146,7 @@ def modulated_conv_cases(file: GoldenFile) -> list[Case]:
         options = (
             torch.zeros(w.shape[0]),
             spec["gain"] / w[0].numel() ** 0.5 * spec["lrmul"],
-            spec["demodulate"],
+            "demodulation" if spec["demodulate"] else "none",
             None,
             resample,
             (1, 1) if taps is None else tuple(taps),

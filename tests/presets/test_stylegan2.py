@@ -34,6 +34,8 @@ TABLE = {
     "stylegan2-f-church-88m": (16384, 256, 100, 88000, "none"),
     "stylegan2-a-horse": (8192, 256, 100, 100000, "none"),
     "stylegan2-f-horse": (16384, 256, 100, 100000, "none"),
+    "stylegan2-b-explicit": (8192, 1024, 10, 25000, "horizontal"),
+    "stylegan2-b-no-normalization": (8192, 1024, 10, 25000, "horizontal"),
     "stylegan2-c-full-rate": (8192, 1024, 10, 25000, "horizontal"),
     "stylegan2-f-paper-lazy8": (16384, 1024, 10, 25000, "horizontal"),
     "stylegan2-f-paper-mixing": (16384, 1024, 10, 25000, "horizontal"),
@@ -58,6 +60,8 @@ def test_every_row_is_here() -> None:
 # ---- what each row changes
 
 ROWS: dict[tuple[str, str], dict[str, Any]] = {
+    ("stylegan2-b", "stylegan2-b-explicit"): {"generator.normalization": "explicit"},
+    ("stylegan2-b", "stylegan2-b-no-normalization"): {"generator.normalization": "none"},
     ("stylegan2-b", "stylegan2-c"): {"d_regularizer.every": 16, "g_regularizer.every": 4},
     ("stylegan2-c", "stylegan2-d"): {"g_regularizer.weight": 2},
     ("stylegan2-e", "stylegan2-f"): {

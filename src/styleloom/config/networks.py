@@ -22,10 +22,12 @@ from styleloom.config.progan import ProGANDiscriminator, ProGANGenerator
 from styleloom.config.stylegan import StyleGANDiscriminator, StyleGANGenerator
 from styleloom.config.stylegan2 import (
     ARCHITECTURES,
+    STYLE_NORMALIZATIONS,
     TABLE_2_ARCHITECTURES,
     Architecture,
     StyleGAN2Discriminator,
     StyleGAN2Generator,
+    StyleNormalization,
 )
 
 GeneratorConfig: TypeAlias = (
@@ -63,6 +65,7 @@ __all__ = [
     "ACTIVATIONS",
     "ARCHITECTURES",
     "FAMILIES",
+    "STYLE_NORMALIZATIONS",
     "TABLE_2_ARCHITECTURES",
     "Activation",
     "Architecture",
@@ -83,4 +86,5 @@ __all__ = [
     "StyleGAN2Generator",
     "StyleGANDiscriminator",
     "StyleGANGenerator",
+    "StyleNormalization",
 ]

@@ -10,6 +10,9 @@ from styleloom.config.parts import ACTIVATIONS, Activation, FeatureMaps, ImageSh
 
 Architecture: TypeAlias = Literal["orig", "skip", "resnet", "growing"]
 ARCHITECTURES: tuple[Architecture, ...] = Architecture.__args__  # type: ignore[attr-defined]
+StyleNormalization: TypeAlias = Literal["demodulation", "explicit", "none"]
+STYLE_NORMALIZATIONS: tuple[StyleNormalization, ...] = StyleNormalization.__args__  # type: ignore[attr-defined]
+
 TABLE_2_ARCHITECTURES: tuple[Architecture, ...] = ("orig", "skip", "resnet")
 
 
@@ -23,6 +26,9 @@ class StyleGAN2Generator(ImageShape):
         features: channels by resolution.
         mapping: the mapping network.
         architecture: how features meet RGB (Fig. 7); "growing" is that of configurations B to D.
+        normalization: what follows the modulated convolution and takes its style's scale out again:
+            "demodulation" of the weights (Fig. 2d, equation 3), the "explicit" division of each feature map
+            by its standard deviation (Fig. 2c; the mean stays), or "none" (section 2.2). toRGB has none.
         resample_filter: taps of the separable resampling filter, normalised on use.
         activation: of the synthesis layers.
         w_avg_beta: decay of the running average of w, per training pass.
@@ -37,6 +43,7 @@ class StyleGAN2Generator(ImageShape):
     features: FeatureMaps = field(default_factory=FeatureMaps)
     mapping: Mapping = field(default_factory=Mapping)
     architecture: Architecture = "skip"
+    normalization: StyleNormalization = "demodulation"
     resample_filter: tuple[float, ...] = (1, 3, 3, 1)
     activation: Activation = "lrelu"
     w_avg_beta: float = 0.995
@@ -47,6 +54,7 @@ class StyleGAN2Generator(ImageShape):
         at_least("generator.z_dim", self.z_dim, 1)
         at_least("generator.w_dim", self.w_dim, 1)
         one_of("generator.architecture", self.architecture, ARCHITECTURES)
+        one_of("generator.normalization", self.normalization, STYLE_NORMALIZATIONS)
         one_of("generator.activation", self.activation, ACTIVATIONS)
         at_least("generator.resample_filter (number of taps)", len(self.resample_filter), 1)
         within("generator.w_avg_beta", self.w_avg_beta, 0, 1)

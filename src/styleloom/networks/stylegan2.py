@@ -1,8 +1,8 @@
 """StyleGAN2 (Karras et al. 2020): weight demodulation and the architectures of Fig. 7.
 
-The reader will find equations 1-3 in `ops.modulated_conv`, the layer of Fig. 2d in `StyledConv`, the ways in
-which features meet RGB in `SynthesisNetwork.forward` and `Discriminator.forward`: the three of Fig. 7, and
-the progressive growing of configurations B to D.
+The reader will find equations 1-3 in `ops.modulated_conv`, the layers of Fig. 2c and d in `StyledConv`, how
+features meet RGB in `SynthesisNetwork.forward` and `Discriminator.forward`: the three ways of Fig. 7, and the
+progressive growing of configurations B to D.
 """
 
 from __future__ import annotations
@@ -53,13 +53,14 @@ def resolve_growth(
 
 
 class StyledConv(nn.Module):
-    """Modulated convolution, noise, bias, leaky ReLU (Fig. 2d); or toRGB, without noise and activation.
+    """Modulated convolution, normalization, noise, bias, leaky ReLU (Fig. 2c and d); or toRGB, without noise,
+    normalization and activation.
 
     Args:
         num_in, num_out, w_dim: channels and style size.
         kernel: side of the kernel.
         noise_size: height and width of the noise map, px; None for no noise input.
-        demodulate: equation 3; off in toRGB.
+        normalization: demodulation (equation 3), explicit, or none, as in toRGB.
         act, resample, taps, clamp: as in `EqualizedConv`.
     """
 
@@ -73,7 +74,7 @@ class StyledConv(nn.Module):
         taps: tuple[float, ...],
         noise_size: tuple[int, int] | None = None,
         resample: Resample = "none",
-        demodulate: bool = True,
+        normalization: config.StyleNormalization = "demodulation",
         clamp: float | None = None,
     ) -> None:
         super().__init__()
@@ -85,7 +86,7 @@ class StyledConv(nn.Module):
         self.act: config.Activation = act
         self.resample: Resample = resample
         self.taps = taps
-        self.demodulate = demodulate
+        self.normalization: config.StyleNormalization = normalization
         self.clamp = clamp
 
     def forward(self, x: Tensor, w: Tensor, noise: NoiseMode | Tensor = "none", gain: float = 1.0) -> Tensor:
@@ -96,7 +97,7 @@ class StyledConv(nn.Module):
             self.affine(w) + 1,
             self.bias,
             self.scale,
-            self.demodulate,
+            self.normalization,
             None if self.noise is None else self.noise(len(x), noise),
             self.resample,
             self.taps,
@@ -113,18 +114,18 @@ class SynthesisBlock(nn.Module):
         super().__init__()
         num_in, num_out = cfg.features.at_side(side // 2), cfg.features.at_side(side)
         taps, act, clamp = cfg.resample_filter, cfg.activation, cfg.clamp
-        size = cfg.size_at(side)
+        size, norm = cfg.size_at(side), cfg.normalization
         self.conv_up = None
         self.skip = None
         if side > 4:
-            self.conv_up = StyledConv(num_in, num_out, cfg.w_dim, 3, act, taps, size, "up", clamp=clamp)
+            self.conv_up = StyledConv(num_in, num_out, cfg.w_dim, 3, act, taps, size, "up", norm, clamp)
             if cfg.architecture == "resnet":
                 self.skip = EqualizedConv(num_in, num_out, 1, "linear", "up", taps, bias=False)
-        self.conv = StyledConv(num_out, num_out, cfg.w_dim, 3, act, taps, size, clamp=clamp)
+        self.conv = StyledConv(num_out, num_out, cfg.w_dim, 3, act, taps, size, "none", norm, clamp)
         self.to_rgb = None
         if meets_rgb(cfg, side):
             self.to_rgb = StyledConv(
-                num_out, cfg.channels, cfg.w_dim, 1, "linear", taps, demodulate=False, clamp=clamp
+                num_out, cfg.channels, cfg.w_dim, 1, "linear", taps, normalization="none", clamp=clamp
             )
 
     def forward(self, x: Tensor, ws: Sequence[Tensor], noises: Sequence[NoiseMode | Tensor]) -> Tensor:

@@ -1,11 +1,12 @@
-"""Modulated convolution with demodulation (StyleGAN2 section 2.2, equations 1-3)."""
+"""Modulated convolution and what normalises it: demodulation (StyleGAN2 section 2.2, equations 1-3), or the
+explicit normalization that it replaces (Fig. 2c)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from styleloom.config.networks import Activation
+from styleloom.config.networks import Activation, StyleNormalization
 from styleloom.ops.bias_act import RULES, bias_act
 from styleloom.ops.conv_layer import Resample, convolve, convolve_reference
 from styleloom.ops.upfirdn import Taps
@@ -19,7 +20,7 @@ def modulated_layer(
     style: Tensor,
     bias: Tensor,
     scale: float,
-    demodulate: bool,
+    normalization: StyleNormalization,
     noise: Tensor | None,
     resample: Resample,
     taps: Taps,
@@ -27,12 +28,13 @@ def modulated_layer(
     gain: float,
     clamp: float | None,
 ) -> Tensor:
-    """`clamp(gain act(modulated_conv(x) + noise + bias))`.
+    """`clamp(gain act(norm(modulated_conv(x)) + noise + bias))`.
 
     Equation 1 scales the weights by the style, w' = s_i w; equation 3 divides each output feature by the
     norm of its scaled weights. Both are equal to scaling inputs by s and outputs by
     d_j = rsqrt(sum_{i,k} (s_i w_{ijk})^2 + eps) around one convolution with shared weights, and d needs no
-    per-sample weights either: d_j^-2 = s^2 @ sum_k w^2.
+    per-sample weights either: d_j^-2 = s^2 @ sum_k w^2. Explicit normalization divides each feature map of
+    the result by its standard deviation instead, and leaves its mean (Fig. 2c): d_j then comes from it.
 
     Args:
         x: [N, I, H, W]; its type is that of the arithmetic.
@@ -40,7 +42,7 @@ def modulated_layer(
         style: [N, I], float32, with the mean of 1 already added.
         bias: [O].
         scale: run-time coefficient of the equalized learning rate.
-        demodulate: apply equation 3; off in toRGB.
+        normalization: equation 3, explicit, or none, as in toRGB.
         noise: [N or 1, 1, H', W'], already scaled by the layer's strength; None for none.
         resample, taps: change of resolution by 2 and its filter.
         act, gain, clamp: as in `bias_act`.
@@ -48,11 +50,14 @@ def modulated_layer(
     rule = RULES[act]
     # f(k x) = k f(x): then the gain costs nothing, moved to the coefficients.
     inner, outer = (gain, 1.0) if rule.homogeneous else (1.0, gain)
-    if w.shape[2] == 1 and resample == "none":
-        y = _pointwise(x, w, style, bias, scale, inner, demodulate)
+    if w.shape[2] == 1 and resample == "none" and normalization != "explicit":
+        y = _pointwise(x, w, style, bias, scale, inner, normalization)
     else:
         y = convolve(x * style.to(x.dtype)[:, :, None, None], w.to(x.dtype), None, resample, taps)
-        coefficient = _coefficient(w, style, scale, inner, demodulate)
+        if normalization == "explicit":
+            coefficient = _standardizing(y, scale, inner)
+        else:
+            coefficient = _coefficient(w, style, scale, inner, normalization)
         y = torch.addcmul(
             (bias * inner).to(y.dtype)[:, None, None], y, coefficient.to(y.dtype)[:, :, None, None]
         )
@@ -64,27 +69,44 @@ def modulated_layer(
 
 
 def _pointwise(
-    x: Tensor, w: Tensor, style: Tensor, bias: Tensor, scale: float, gain: float, demodulate: bool
+    x: Tensor,
+    w: Tensor,
+    style: Tensor,
+    bias: Tensor,
+    scale: float,
+    gain: float,
+    normalization: StyleNormalization,
 ) -> Tensor:
     """A 1x1 layer up to its noise: here per-sample weights are the small side, and x is read only once."""
     n, c, height, width = x.shape
-    coefficient = _coefficient(w, style, scale, gain, demodulate)
+    coefficient = _coefficient(w, style, scale, gain, normalization)
     weights = style[:, :, None] * w[:, :, 0, 0].t() * coefficient[:, None, :]  # [N, I, O]
     pixels = x.permute(0, 2, 3, 1).reshape(n, height * width, c)  # a view of channels-last features
     y = torch.baddbmm((bias * gain).to(x.dtype), pixels, weights.to(x.dtype))
     return y.reshape(n, height, width, -1).permute(0, 3, 1, 2)
 
 
-def _coefficient(w: Tensor, style: Tensor, scale: float, gain: float, demodulate: bool) -> Tensor:
+def _coefficient(
+    w: Tensor, style: Tensor, scale: float, gain: float, normalization: StyleNormalization
+) -> Tensor:
     """Output scale of the shared convolution, [N, O] or [1, O]: gain, run-time coefficient, demodulation.
 
     gain scale rsqrt(scale^2 s^2 @ sum_k w^2 + eps), with gain and scale under the root.
     """
-    if not demodulate:
+    if normalization == "none":
         return style.new_full((1, w.shape[0]), scale * gain)
     energy = w.square().sum((2, 3))  # [O, I]
     epsilon = style.new_full((), EPSILON / (scale * gain) ** 2)
     return torch.rsqrt(torch.addmm(epsilon, style.square(), energy.t(), alpha=1 / gain**2))
+
+
+def _standardizing(y: Tensor, scale: float, gain: float) -> Tensor:
+    """Output scale [N, O] that gives every feature map of `scale` y, y [N, O, H, W], the deviation `gain`.
+
+    gain scale rsqrt(scale^2 var(y) + eps), with gain and scale under the root; statistics are float32.
+    """
+    variance = y.to(torch.promote_types(y.dtype, torch.float32)).var((2, 3), correction=0)
+    return torch.rsqrt(variance / gain**2 + EPSILON / (scale * gain) ** 2)
 
 
 def modulated_layer_reference(
@@ -93,7 +115,7 @@ def modulated_layer_reference(
     style: Tensor,
     bias: Tensor,
     scale: float,
-    demodulate: bool,
+    normalization: StyleNormalization,
     noise: Tensor | None,
     resample: Resample,
     taps: Taps,
@@ -103,7 +125,7 @@ def modulated_layer_reference(
 ) -> Tensor:
     """Slow reference of `modulated_layer`: weights of every sample, one convolution each."""
     per_sample = w * scale * style[:, None, :, None, None]  # eq. 1: [N, O, I, k, k]
-    if demodulate:
+    if normalization == "demodulation":
         norm = per_sample.square().sum((2, 3, 4), keepdim=True) + EPSILON
         per_sample = per_sample * torch.rsqrt(norm)  # eq. 3
     y = torch.cat(
@@ -112,6 +134,9 @@ def modulated_layer_reference(
             for image, weights in zip(x, per_sample, strict=True)
         ]
     )
+    if normalization == "explicit":
+        variance = (y - y.mean((2, 3), keepdim=True)).square().mean((2, 3), keepdim=True)
+        y = y / torch.sqrt(variance + EPSILON)  # Fig. 2c: the mean stays
     if noise is not None:
         y = y + noise.to(y.dtype)
     return bias_act(y, bias, act, gain=gain, clamp=clamp)

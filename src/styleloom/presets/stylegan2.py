@@ -179,6 +179,25 @@ F_HORSE = _gamma(_lsun(F_FFHQ, "horse", 256, 100_000, "Table 3, row F"), 100)
 F_CHURCH_88M = _row(F_CHURCH, "f-church-88m", "Table 3, row F, LSUN Church, 88M images", total_kimg=88_000)
 
 
+# ---- What demodulation replaces (Fig. 2 and section 2.2), in configuration B, to which it is the last step
+
+# Fig. 2c: each feature map is divided by its standard deviation.
+B_EXPLICIT = _row(
+    B_FFHQ,
+    "b-explicit",
+    "Fig. 2c, row B with explicit normalization, FFHQ",
+    generator=replace(B_FFHQ.generator, normalization="explicit"),
+)
+
+# Section 2.2: normalization removed altogether, so that the effects of styles add up from layer to layer.
+B_NO_NORMALIZATION = _row(
+    B_FFHQ,
+    "b-no-normalization",
+    "section 2.2, row B without normalization, FFHQ",
+    generator=replace(B_FFHQ.generator, normalization="none"),
+)
+
+
 # ---- As the text has it, where the authors' code differs
 
 # Path length is regularized every 8 steps.
@@ -210,6 +229,8 @@ PRESETS: dict[str, Experiment] = {
     for experiment in (
         *ROWS,
         A_LARGE,
+        B_EXPLICIT,
+        B_NO_NORMALIZATION,
         C_FULL_RATE,
         F_PAPER_LAZY8,
         F_PAPER_MIXING,
