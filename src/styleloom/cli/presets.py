@@ -170,7 +170,7 @@ def penalty_name(penalty: GradientPenalty) -> str:
     if not penalty.active:
         return "none"
     names = {"zero-centred": "R1", "two-sided": "GP", "one-sided": "one-sided GP"}
-    r2 = f", R2 {penalty.r2_gamma:g}" if penalty.r2_gamma > 0 else ""
+    r2 = f", R2 {penalty.r2_gamma:g}" if penalty.punishes_fakes else ""
     return f"{names[penalty.kind]} {penalty.gamma:g}{r2}"
 
 
@@ -189,5 +189,5 @@ def summary(experiment: Experiment) -> dict[str, Any]:
         "total_kimg": experiment.total_kimg,
         "loss": experiment.loss,
         "penalty": penalty_name(experiment.d_regularizer),
-        "gamma": experiment.d_regularizer.gamma,
+        "gamma": flatten(experiment)["d_regularizer.gamma"],
     }

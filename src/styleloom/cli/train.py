@@ -256,10 +256,13 @@ class Train:
 
 def _schedule_table(rows: list[dict[str, float]]) -> Table:
     """The schedule from each point on; a level that fades in does so until the next row."""
-    table = Table("kimg", "level", "resolution", "alpha", "batch", "learning rate")
-    for row, after in zip(rows, [*rows[1:], {"alpha": 1.0}], strict=True):
-        alpha = f"{row['alpha']:g}" + f" to {after['alpha']:g}" * (row["alpha"] == 0)
-        fields = [f"{row[name]:g}" for name in ("kimg", "level", "resolution", "batch", "learning_rate")]
+    others = list(rows[0])[6:]  # numbers by images seen
+    table = Table("kimg", "level", "resolution", "alpha", "batch", "learning rate", *others)
+    for row, after in zip(rows, [*rows[1:], rows[-1]], strict=True):
+        end = after["alpha"] if after["level"] == row["level"] else 1.0
+        alpha = f"{row['alpha']:g}" + f" to {end:g}" * (end > row["alpha"])
+        names = ("kimg", "level", "resolution", "batch", "learning_rate", *others)
+        fields = [f"{row[name]:g}" for name in names]
         table.add_row(*fields[:3], alpha, *fields[3:])
     return table
 

@@ -2,7 +2,6 @@
 
 from styleloom.config.experiment import (
     Adam,
-    ByResolution,
     DataOptions,
     Experiment,
     GradientPenalty,
@@ -20,10 +19,12 @@ from styleloom.config.networks import (
     StyleGAN2Generator,
 )
 from styleloom.config.overrides import apply_overrides
+from styleloom.config.schedules import ByImages, ByResolution
 from styleloom.config.serialize import from_json, to_json
 
 __all__ = [
     "Adam",
+    "ByImages",
     "ByResolution",
     "DataOptions",
     "DiscriminatorConfig",

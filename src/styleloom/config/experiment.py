@@ -12,6 +12,7 @@ from styleloom.config.networks import (
     StyleGAN2Discriminator,
     StyleGAN2Generator,
 )
+from styleloom.config.schedules import ByImages, ByResolution, Number, values
 from styleloom.errors import UserError
 
 Loss: TypeAlias = Literal[
@@ -42,30 +43,19 @@ STEP_ORDERS: tuple[StepOrder, ...] = StepOrder.__args__  # type: ignore[attr-def
 
 
 @dataclass(frozen=True)
-class ByResolution:
-    """A number that may depend on the resolution in training: `at[resolution]`, else `base`."""
-
-    base: float
-    at: tuple[tuple[int, float], ...] = ()
-
-    def __call__(self, resolution: int) -> float:
-        """The value at `resolution` px."""
-        return dict(self.at).get(resolution, self.base)
-
-
-@dataclass(frozen=True)
 class Adam:
     """Adam's constants, before the correction for lazy regularization (ProGAN appendix A.1)."""
 
     beta1: float = 0.0
-    beta2: float = 0.99
+    beta2: Number = 0.99
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
         for name in ("beta1", "beta2"):
-            within(f"adam.{name}", getattr(self, name), 0, 1)
-            if getattr(self, name) == 1:
-                raise UserError(f"adam.{name}: 1 is not valid, it must be less than 1")
+            for value in values(getattr(self, name)):
+                within(f"adam.{name}", value, 0, 1)
+                if value == 1:
+                    raise UserError(f"adam.{name}: 1 is not valid, it must be less than 1")
         above("adam.epsilon", self.epsilon, 0)
 
 
@@ -85,23 +75,24 @@ class GradientPenalty:
     """
 
     kind: Penalty = "zero-centred"
-    gamma: float = 10.0
+    gamma: Number = 10.0
     every: int = 16
-    r2_gamma: float = 0.0
+    r2_gamma: Number = 0.0
     target: float = 1.0
 
     def __post_init__(self) -> None:
         one_of("d_regularizer.kind", self.kind, PENALTIES)
-        at_least("d_regularizer.gamma", self.gamma, 0)
+        for name in ("gamma", "r2_gamma"):
+            for value in values(getattr(self, name)):
+                at_least(f"d_regularizer.{name}", value, 0)
         at_least("d_regularizer.every", self.every, 1)
-        at_least("d_regularizer.r2_gamma", self.r2_gamma, 0)
         above("d_regularizer.target", self.target, 0)
         if self.target != 1 and self.kind == "zero-centred":
             raise UserError(
                 f"d_regularizer.target: {self.target} is not valid with d_regularizer.kind zero-centred, "
                 "which has no target; valid: 1, or kind two-sided or one-sided"
             )
-        if self.r2_gamma > 0 and self.kind != "zero-centred":
+        if self.punishes_fakes and self.kind != "zero-centred":
             raise UserError(
                 f"d_regularizer.r2_gamma: {self.r2_gamma} is not valid with d_regularizer.kind {self.kind}; "
                 "valid: 0, or kind zero-centred"
@@ -109,8 +100,13 @@ class GradientPenalty:
 
     @property
     def active(self) -> bool:
-        """Whether there is a penalty at all."""
-        return self.gamma > 0 or self.r2_gamma > 0
+        """Whether there is a penalty at any time."""
+        return max(values(self.gamma)) > 0 or self.punishes_fakes
+
+    @property
+    def punishes_fakes(self) -> bool:
+        """Whether R2 is in the penalty at any time."""
+        return max(values(self.r2_gamma)) > 0
 
 
 @dataclass(frozen=True)
@@ -228,6 +224,8 @@ class RunOptions:
 class Experiment:
     """Everything that determines a training run, except data and device.
 
+    Fields of type `Number` are constants, or change with the images seen (`ByImages`).
+
     Args:
         name: preset name.
         source: paper and table row.
@@ -242,6 +240,7 @@ class Experiment:
         optimizer: "adam", or "rmsprop" with alpha = beta2 and the same epsilon.
         adam: optimizer constants of both networks.
         learning_rate: of both networks, by resolution.
+        learning_rate_factor: times the learning rate, by images seen: ramps and decays.
         batch: total batch by resolution.
         micro_batch: most images through the networks at once; gradients of batch / micro_batch passes add
             up. 0 means the whole batch.
@@ -272,11 +271,12 @@ class Experiment:
     optimizer: Optimizer = "adam"
     adam: Adam = Adam()
     learning_rate: ByResolution = ByResolution(0.002)
+    learning_rate_factor: Number = 1.0
     batch: ByResolution = ByResolution(32)
     micro_batch: int = 0
     step_order: StepOrder = "g-first"
     total_kimg: float = 25000.0
-    ema_half_life_kimg: float = 10.0
+    ema_half_life_kimg: Number = 10.0
     ema_beta: float | None = None
     growth: Growth = Growth()
     data: DataOptions = DataOptions()
@@ -296,9 +296,16 @@ class Experiment:
         at_least("drift", self.drift, 0)
         at_least("label_weight", self.label_weight, 0)
         at_least("micro_batch", self.micro_batch, 0)
-        at_least("ema_half_life_kimg", self.ema_half_life_kimg, 0)
+        for name in ("learning_rate_factor", "ema_half_life_kimg"):
+            for value in values(getattr(self, name)):
+                at_least(name, value, 0)
         if self.ema_beta is not None:
             within("ema_beta", self.ema_beta, 0, 1)
+            if isinstance(self.ema_half_life_kimg, ByImages):
+                raise UserError(
+                    f"ema_half_life_kimg: {self.ema_half_life_kimg} is not valid with ema_beta "
+                    f"{self.ema_beta}, which takes its place; valid: a number, or ema_beta none"
+                )
         above("total_kimg", self.total_kimg, 0)
         for name, table in (("learning_rate", self.learning_rate), ("run.tick_kimg", self.run.tick_kimg)):
             above(name, table.base, 0)

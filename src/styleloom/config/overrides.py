@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from styleloom.config.experiment import ByResolution, Experiment
+from styleloom.config.experiment import Experiment
+from styleloom.config.schedules import ByResolution
 from styleloom.config.serialize import (
     Json,
     field_types,
     flatten,
     from_json,
     invalid,
+    is_group,
+    may_change,
     optional,
     resolution_key,
     to_json,
@@ -31,7 +33,8 @@ def apply_overrides(experiment: Experiment, overrides: Sequence[str]) -> Experim
 
     Fields are dotted (`generator.features.base=8192`), values are read as the field's type: numbers, one of
     a field's choices, `none`, or items separated by commas (`generator.resample_filter=1,2,1`). A number by
-    resolution takes one number for all resolutions (`batch=64`) or one row (`batch.at.64=16`).
+    resolution takes one number for all resolutions (`batch=64`) or one row (`batch.at.64=16`), one by images
+    seen a constant or its knots (`learning_rate_factor=0:0,40:1`).
     `resolution`, `channels`, `label_dim` and `grid` at the top set both networks. The experiment is checked
     once, when all are set.
 
@@ -60,7 +63,7 @@ def _tables(config: Any, path: str) -> Iterator[str]:
         value = getattr(config, name)
         if isinstance(value, ByResolution):
             yield f"{path}{name}"
-        elif dataclasses.is_dataclass(value):
+        elif is_group(value):
             yield from _tables(value, f"{path}{name}.")
 
 
@@ -75,7 +78,7 @@ def _set(tree: dict[str, Any], experiment: Experiment, path: str, text: str, giv
             _set_row(tree, parents[:depth], name, ".".join((*parents[depth + 1 :], last)), text)
             return
         inner = getattr(config, name)
-        if not dataclasses.is_dataclass(inner):
+        if not is_group(inner) and not isinstance(inner, ByResolution):
             raise UserError(f"{path}: {'.'.join(parents[: depth + 1])} is a value and has no fields")
         config, tree = inner, tree[name]
     annotations = field_types(type(config))
@@ -84,7 +87,7 @@ def _set(tree: dict[str, Any], experiment: Experiment, path: str, text: str, giv
     if isinstance(config, ByResolution) and last == "at":
         raise UserError(f"{path}: name a resolution, for example {path}.64={text or 16}")
     value = getattr(config, last)
-    if dataclasses.is_dataclass(value) and not isinstance(value, ByResolution):
+    if is_group(value):
         fields = ", ".join(field_types(type(value)))
         raise UserError(f"{path}: a group of fields, set them one by one: {fields}")
     tree[last] = parse(annotations[last], text, given)
@@ -110,6 +113,8 @@ def parse(annotation: Any, text: str, path: str) -> Json:
         return None
     if inner is ByResolution:
         return {"base": _number(annotation, text, path), "at": {}}
+    if may_change(inner) and ":" in text:
+        return text
     origin = typing.get_origin(inner)
     if origin is tuple:
         items = [item.strip() for item in text.strip("()[]").split(",") if item.strip()]

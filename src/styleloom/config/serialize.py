@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, Union, overload
 
 from styleloom.config.checks import one_of, power_of_two
-from styleloom.config.experiment import ByResolution, Experiment
+from styleloom.config.experiment import Experiment
 from styleloom.config.networks import FAMILIES, DiscriminatorConfig, GeneratorConfig
+from styleloom.config.schedules import GRAMMAR, ByImages, ByResolution
 from styleloom.errors import UserError, nearest
 
 Role: TypeAlias = Literal["generator", "discriminator"]
@@ -38,6 +39,8 @@ def to_json(config: Any) -> dict[str, Any]:
 def _encode(value: Any) -> Json:
     if isinstance(value, ByResolution):
         return {"base": value.base, "at": {str(resolution): number for resolution, number in value.at}}
+    if isinstance(value, ByImages):
+        return str(value)
     if dataclasses.is_dataclass(value):
         fields = {field.name: _encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
         names = [name for name, family in FAMILIES.items() if type(value) in family]
@@ -86,6 +89,8 @@ def _decode(annotation: Any, data: Json, path: str, default: Any = None) -> Any:
         inner = _network_class(_mapping(data, path), role, default)
     if inner is ByResolution:
         return _by_resolution(_mapping(data, path), path)
+    if may_change(inner):
+        return _by_images(data, path) if isinstance(data, str) else _scalar(annotation, float, data, path)
     if isinstance(inner, type) and dataclasses.is_dataclass(inner):
         return _dataclass(inner, _mapping(data, path), path, default)
     origin = typing.get_origin(inner)
@@ -166,6 +171,13 @@ def resolution_key(path: str, text: str) -> int:
     return int(text)
 
 
+def _by_images(text: str, path: str) -> ByImages:
+    try:
+        return ByImages.parse(text)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
 def _network_class(data: Mapping[str, Any], role: Role, default: Any) -> type:
     """The class for `data`'s family; without one, as in a partial file, that of the default."""
     if "family" not in data and default is not None:
@@ -200,6 +212,16 @@ def optional(annotation: Any) -> tuple[Any, bool]:
     return (rest[0] if len(rest) == 1 else Union[rest]), len(rest) < len(members)  # noqa: UP007
 
 
+def may_change(annotation: Any) -> bool:
+    """Whether a field of type `annotation` takes a number by images seen as well as a constant."""
+    return ByImages in typing.get_args(annotation)
+
+
+def is_group(value: Any) -> bool:
+    """Whether `value`, of a field, is a group of fields rather than a value."""
+    return dataclasses.is_dataclass(value) and not isinstance(value, (ByResolution, ByImages))
+
+
 def role_of(annotation: Any) -> Role | None:
     """Whether `annotation` is a generator's or a discriminator's configuration, or neither."""
     members = set(typing.get_args(annotation) or (annotation,))
@@ -220,6 +242,8 @@ def describe(annotation: Any) -> str:
         return f"a list, each item {describe(typing.get_args(inner)[0])}{suffix}"
     if inner is ByResolution:
         return "a number"
+    if may_change(inner):
+        return f"a finite number, or by images seen {GRAMMAR}"
     if dataclasses.is_dataclass(inner) or role_of(inner):
         return "an object with fields"
     words = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}

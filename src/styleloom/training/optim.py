@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
 
 from styleloom.config.experiment import Adam, Optimizer
+from styleloom.config.schedules import constant
 
 STATE_FIELDS: dict[Optimizer, tuple[str, ...]] = {
     "adam": ("step", "exp_avg", "exp_avg_sq"),
@@ -33,10 +35,31 @@ def build_optimizer(
     RMSprop takes beta2 as its alpha (MSG-GAN section 3.1 names RMSprop, its code runs Adam with beta1 = 0,
     which differs by the correction of the first steps alone).
     """
-    c = lazy_factor(lazy_every)
     parameters = list(parameters)
-    lr, beta1, beta2, epsilon = learning_rate * c, constants.beta1**c, constants.beta2**c, constants.epsilon
+    options = _options(kind, learning_rate, constants, lazy_every)
     if kind == "rmsprop":
-        return torch.optim.RMSprop(parameters, lr=lr, alpha=beta2, eps=epsilon)
+        return torch.optim.RMSprop(parameters, eps=constants.epsilon, **options)
     fused = parameters[0].device.type in ("cpu", "cuda")
-    return torch.optim.Adam(parameters, lr=lr, betas=(beta1, beta2), eps=epsilon, fused=fused)
+    return torch.optim.Adam(parameters, eps=constants.epsilon, fused=fused, **options)
+
+
+def set_rates(
+    optimizer: torch.optim.Optimizer,
+    kind: Optimizer,
+    learning_rate: float,
+    constants: Adam,
+    lazy_every: int = 1,
+) -> None:
+    """What may change during training: learning rate and beta2, corrected as in `build_optimizer`.
+
+    Adam corrects its second moment by the current beta2 to the power of its steps, as torch does.
+    """
+    (group,) = optimizer.param_groups
+    group.update(_options(kind, learning_rate, constants, lazy_every))
+
+
+def _options(kind: Optimizer, learning_rate: float, constants: Adam, lazy_every: int) -> dict[str, Any]:
+    c = lazy_factor(lazy_every)
+    beta1, beta2 = constants.beta1**c, constant(constants.beta2) ** c
+    rate = {"lr": learning_rate * c}
+    return rate | ({"alpha": beta2} if kind == "rmsprop" else {"betas": (beta1, beta2)})

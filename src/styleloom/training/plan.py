@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from styleloom.config import Experiment
+from styleloom.config.schedules import at, by_images, constant, values
 from styleloom.networks.build import build_discriminator, build_generator, count_parameters
 from styleloom.training.growth import growth_at
 from styleloom.training.losses import compares_with_reals
@@ -51,26 +52,32 @@ def intervals(experiment: Experiment) -> list[Interval]:
 def timeline(experiment: Experiment) -> list[dict[str, float]]:
     """The schedule at every point where it changes, and at the end.
 
-    Each row has kimg, level (0 at 4 x 4 px), resolution, alpha, batch and learning_rate. A level that fades
-    in starts at alpha 0 and has its batch and learning rate from there on.
+    Each row has kimg, level (0 at 4 x 4 px), resolution, alpha, batch, learning_rate, and the value of every
+    number by images seen under its dotted name (the factor of the learning rate is in that). A level that
+    fades in starts at alpha 0 and has its batch and learning rate from there on.
     """
-    parts = intervals(experiment)
-    last = growth_at(experiment.total_kimg * 1000, experiment.growth, experiment.resolution)
-    points = [(part.start_kimg, part.level, 0.0 if part.fades else 1.0) for part in parts]
-    points.append((experiment.total_kimg, parts[-1].level, 1.0 if last is None else last.alpha))
+    parts, total, changing = intervals(experiment), experiment.total_kimg, by_images(experiment)
+    knots = {float(knot.kimg) for number in changing.values() for knot in number.knots}
+    starts = {part.start_kimg: part for part in parts}
     rows: list[dict[str, float]] = []
-    for kimg, level, alpha in points:
-        resolution = experiment.generator.sides[level]
-        rows.append(
-            {
-                "kimg": kimg,
-                "level": level,
-                "resolution": resolution,
-                "alpha": alpha,
-                "batch": experiment.batch(resolution),
-                "learning_rate": experiment.learning_rate(resolution),
-            }
-        )
+    for kimg in [*sorted({*starts, *(knot for knot in knots if knot < total)}), total]:
+        part = [part for part in parts if part.start_kimg <= kimg][-1]
+        state = growth_at(kimg * 1000, experiment.growth, experiment.resolution)
+        alpha = 1.0 if state is None else state.alpha
+        if kimg in starts:  # where a fade begins its level counts at once
+            alpha = 0.0 if part.fades else 1.0
+        resolution = experiment.generator.sides[part.level]
+        now = at(experiment, kimg * 1000)
+        row: dict[str, float] = {
+            "kimg": kimg,
+            "level": part.level,
+            "resolution": resolution,
+            "alpha": alpha,
+            "batch": experiment.batch(resolution),
+            "learning_rate": experiment.learning_rate(resolution) * constant(now.learning_rate_factor),
+        }
+        others = [name for name in changing if name != "learning_rate_factor"]
+        rows.append(row | {name: changing[name](kimg * 1000) for name in others})
     return rows
 
 
@@ -212,7 +219,7 @@ def phase_flops(experiment: Experiment) -> dict[str, float]:
 
 def _phase_flops(experiment: Experiment, forward_g: float, forward_d: float) -> dict[str, float]:
     penalty = experiment.d_regularizer
-    passes = (penalty.gamma > 0) + (penalty.r2_gamma > 0)
+    passes = (max(values(penalty.gamma)) > 0) + penalty.punishes_fakes
     again = forward_g if penalty.every > 1 and needs_fakes(penalty) else 0  # lazily, fakes are made anew
     return {
         "g_main": 3 * forward_g + (2 + compares_with_reals(experiment.loss)) * forward_d,

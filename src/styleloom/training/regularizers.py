@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from styleloom.config.experiment import GradientPenalty
+from styleloom.config.schedules import constant
 from styleloom.types import Images, LogitFunction, Pyramid
 
 
@@ -92,26 +93,27 @@ def discriminator_penalty(
 
     Interpolation factors of WGAN-GP come from torch's global generator.
     """
+    gamma, r2_gamma = constant(cfg.gamma), constant(cfg.r2_gamma)
     if cfg.kind == "zero-centred":
         parts = []
-        if cfg.gamma > 0:
-            parts.append(zero_centred_penalty(discriminator, reals, cfg.gamma, label, gradient_scale))
-        if cfg.r2_gamma > 0:
+        if gamma > 0:
+            parts.append(zero_centred_penalty(discriminator, reals, gamma, label, gradient_scale))
+        if r2_gamma > 0:
             assert fakes is not None
-            parts.append(zero_centred_penalty(discriminator, fakes, cfg.r2_gamma, fake_label, gradient_scale))
+            parts.append(zero_centred_penalty(discriminator, fakes, r2_gamma, fake_label, gradient_scale))
         return torch.stack(parts).sum(0)
     assert fakes is not None
     first = scales(reals)[0]
     u = torch.rand(len(first), device=first.device)
     one_sided = cfg.kind == "one-sided"
     return gradient_penalty(
-        discriminator, reals, fakes, u, cfg.gamma, cfg.target, label, gradient_scale, one_sided
+        discriminator, reals, fakes, u, gamma, cfg.target, label, gradient_scale, one_sided
     )
 
 
 def needs_fakes(cfg: GradientPenalty) -> bool:
     """Whether the penalty is evaluated on fakes, or between reals and fakes."""
-    return cfg.kind != "zero-centred" or cfg.r2_gamma > 0
+    return cfg.kind != "zero-centred" or cfg.punishes_fakes
 
 
 def path_lengths(images: Images, ws: Tensor, y: Images) -> Tensor:

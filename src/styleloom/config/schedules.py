@@ -1,0 +1,154 @@
+"""Numbers that change during training: by the resolution of the active level, and by images seen."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+
+from styleloom.config.checks import at_least, one_of
+from styleloom.errors import UserError, quoted
+
+Curve: TypeAlias = Literal["linear", "cosine", "step"]
+CURVES: tuple[Curve, ...] = Curve.__args__  # type: ignore[attr-defined]
+
+GRAMMAR = f"KIMG:VALUE,KIMG:VALUE[:{'|'.join(CURVES)}],..."
+"""How a number by images seen is written."""
+
+
+@dataclass(frozen=True)
+class ByResolution:
+    """A number that may depend on the resolution in training: `at[resolution]`, else `base`."""
+
+    base: float
+    at: tuple[tuple[int, float], ...] = ()
+
+    def __call__(self, resolution: int) -> float:
+        """The value at `resolution` px."""
+        return dict(self.at).get(resolution, self.base)
+
+
+class Knot(NamedTuple):
+    """A number has `value` once `kimg` thousands of real images are seen, and comes to it along `curve`.
+
+    "linear" is a straight line from the knot before, "cosine" half a period of a cosine (Loshchilov and
+    Hutter 2017, equation 5), "step" keeps the value of the knot before until `kimg`.
+    """
+
+    kimg: float
+    value: float
+    curve: Curve = "linear"
+
+
+@dataclass(frozen=True)
+class ByImages:
+    """A number as a function of real images seen: it goes from knot to knot and stays at the last one.
+
+    Before the first knot it has the first one's value. A ramp is `ByImages.parse("0:0,40:1")`, a warm-up with
+    decay "0:0,500:1,10000:0.1:cosine".
+    """
+
+    knots: tuple[Knot, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.knots) < 2:
+            raise UserError("a number by images seen needs two knots at least; write a constant as a number")
+        for knot in self.knots:
+            one_of("curve", knot.curve, CURVES)
+            at_least("kimg", knot.kimg, 0)
+            if not all(math.isfinite(number) for number in knot[:2]):
+                raise UserError(f"{knot.kimg!r}:{knot.value!r}: is not valid, both must be finite")
+        for before, after in zip(self.knots, self.knots[1:], strict=False):
+            if not before.kimg < after.kimg:
+                raise UserError(
+                    f"kimg: {after.kimg!r} is not valid after {before.kimg!r}, knots must be in rising order"
+                )
+        if self.knots[0].curve != "linear":
+            raise UserError(f"curve: {self.knots[0].curve} is not valid, no knot is before the first one")
+
+    def __call__(self, images_seen: float) -> float:
+        """The value after `images_seen` real images."""
+        kimg = images_seen / 1000
+        index = bisect_right([knot.kimg for knot in self.knots], kimg)
+        if index in (0, len(self.knots)):
+            return self.knots[max(index - 1, 0)].value
+        before, after = self.knots[index - 1], self.knots[index]
+        way = (kimg - before.kimg) / (after.kimg - before.kimg)
+        share = {"linear": way, "cosine": (1 - math.cos(math.pi * way)) / 2, "step": 0.0}[after.curve]
+        return before.value + (after.value - before.value) * share
+
+    def __str__(self) -> str:
+        """As `parse` reads it."""
+        return format(self, "")
+
+    def __format__(self, spec: str) -> str:
+        """As `str`, with every number in the format `spec`."""
+        return ",".join(
+            f"{knot.kimg:{spec}}:{knot.value:{spec}}" + f":{knot.curve}" * (knot.curve != "linear")
+            for knot in self.knots
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> ByImages:
+        """Read `KIMG:VALUE,KIMG:VALUE[:linear|cosine|step],...`.
+
+        Raises:
+            UserError: it is not written so, or its knots are not valid.
+        """
+        return cls(tuple(_knot(item.strip()) for item in text.split(",")))
+
+
+def _knot(text: str) -> Knot:
+    words = text.split(":")
+    try:
+        kimg, value = (int(word) if word.strip().isdecimal() else float(word) for word in words[:2])
+    except ValueError:
+        raise UserError(f"{quoted(text)} is not valid; write {GRAMMAR}") from None
+    if len(words) > 3:
+        raise UserError(f"{quoted(text)} is not valid; write {GRAMMAR}")
+    curve: Any = words[2].strip() if len(words) == 3 else "linear"
+    return Knot(kimg, value, curve)
+
+
+Number: TypeAlias = float | ByImages
+"""The type of a field that is a constant or changes with the images seen."""
+
+
+def values(number: Number) -> tuple[float, ...]:
+    """The values at the knots, between which `number` stays; a constant alone."""
+    return tuple(knot.value for knot in number.knots) if isinstance(number, ByImages) else (number,)
+
+
+def constant(number: Number) -> float:
+    """`number`, in a configuration that `at` has settled."""
+    assert not isinstance(number, ByImages), "a number by images seen has no value before `at`"
+    return number
+
+
+Config = TypeVar("Config")
+
+
+def at(config: Config, images_seen: float) -> Config:
+    """`config`, a configuration dataclass, with the value of every number by images seen as a constant."""
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+        value = getattr(config, field.name)
+        if isinstance(value, ByImages):
+            changes[field.name] = value(images_seen)
+        elif dataclasses.is_dataclass(value) and (settled := at(value, images_seen)) is not value:
+            changes[field.name] = settled
+    return dataclasses.replace(config, **changes) if changes else config  # type: ignore[type-var]
+
+
+def by_images(config: Any, path: str = "") -> dict[str, ByImages]:
+    """Every number by images seen of `config` by its dotted name."""
+    found: dict[str, ByImages] = {}
+    for field in dataclasses.fields(config):
+        name, value = f"{path}{field.name}", getattr(config, field.name)
+        if isinstance(value, ByImages):
+            found[name] = value
+        elif dataclasses.is_dataclass(value):
+            found |= by_images(value, f"{name}.")
+    return found
