@@ -2,6 +2,7 @@
 
 from styleloom.config.experiment import (
     Adam,
+    ByResolution,
     DataOptions,
     Experiment,
     GradientPenalty,
@@ -19,7 +20,7 @@ from styleloom.config.networks import (
     StyleGAN2Generator,
 )
 from styleloom.config.overrides import apply_overrides
-from styleloom.config.schedules import ByImages, ByResolution
+from styleloom.config.schedules import ByImages
 from styleloom.config.serialize import from_json, to_json
 
 __all__ = [

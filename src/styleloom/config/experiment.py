@@ -12,7 +12,7 @@ from styleloom.config.networks import (
     StyleGAN2Discriminator,
     StyleGAN2Generator,
 )
-from styleloom.config.schedules import ByImages, ByResolution, Number, values
+from styleloom.config.schedules import ByImages, Number, values
 from styleloom.errors import UserError
 
 Loss: TypeAlias = Literal[
@@ -38,8 +38,20 @@ their full size, as the authors' networks do, and compares with full-size reals;
 reduced reals at the size of the active level."""
 MEASURE_AT: tuple[MeasureAt, ...] = MeasureAt.__args__  # type: ignore[attr-defined]
 
-StepOrder: TypeAlias = Literal["g-first", "d-first"]
+StepOrder: TypeAlias = Literal["g-first", "d-first", "average-last"]
 STEP_ORDERS: tuple[StepOrder, ...] = StepOrder.__args__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class ByResolution:
+    """A number that may depend on the resolution in training: `at[resolution]`, else `base`."""
+
+    base: float
+    at: tuple[tuple[int, float], ...] = ()
+
+    def __call__(self, resolution: int) -> float:
+        """The value at `resolution` px."""
+        return dict(self.at).get(resolution, self.base)
 
 
 @dataclass(frozen=True)
@@ -244,8 +256,11 @@ class Experiment:
         batch: total batch by resolution.
         micro_batch: most images through the networks at once; gradients of batch / micro_batch passes add
             up. 0 means the whole batch.
-        step_order: which network is updated first. "d-first" averages the generator before its update
-            (ProGAN, StyleGAN, MSG-GAN), "g-first" after it (StyleGAN2).
+        step_order: who is updated first. "g-first" is generator, average, discriminator (StyleGAN2);
+            "d-first" average, discriminator, generator (ProGAN, StyleGAN, MSG-GAN); "average-last"
+            discriminator, generator, average (BMSG-GAN's code).
+        shared_latents: whether the fakes of both networks' updates come from the same latents and labels,
+            those of the reals (BMSG-GAN's code), or each from a draw of its own.
         total_kimg: thousands of real images to show.
         ema_half_life_kimg: half-life of the averaged generator.
         ema_beta: its decay per step instead, whatever the batch (ProGAN: 0.999); None for the half-life.
@@ -275,6 +290,7 @@ class Experiment:
     batch: ByResolution = ByResolution(32)
     micro_batch: int = 0
     step_order: StepOrder = "g-first"
+    shared_latents: bool = False
     total_kimg: float = 25000.0
     ema_half_life_kimg: Number = 10.0
     ema_beta: float | None = None

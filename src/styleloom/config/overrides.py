@@ -6,8 +6,7 @@ import typing
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from styleloom.config.experiment import Experiment
-from styleloom.config.schedules import ByResolution
+from styleloom.config.experiment import ByResolution, Experiment
 from styleloom.config.serialize import (
     Json,
     field_types,

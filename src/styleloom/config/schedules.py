@@ -1,4 +1,4 @@
-"""Numbers that change during training: by the resolution of the active level, and by images seen."""
+"""Numbers that change with the images seen."""
 
 from __future__ import annotations
 
@@ -16,18 +16,6 @@ CURVES: tuple[Curve, ...] = Curve.__args__  # type: ignore[attr-defined]
 
 GRAMMAR = f"KIMG:VALUE,KIMG:VALUE[:{'|'.join(CURVES)}],..."
 """How a number by images seen is written."""
-
-
-@dataclass(frozen=True)
-class ByResolution:
-    """A number that may depend on the resolution in training: `at[resolution]`, else `base`."""
-
-    base: float
-    at: tuple[tuple[int, float], ...] = ()
-
-    def __call__(self, resolution: int) -> float:
-        """The value at `resolution` px."""
-        return dict(self.at).get(resolution, self.base)
 
 
 class Knot(NamedTuple):

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, Union, overload
 
 from styleloom.config.checks import one_of, power_of_two
-from styleloom.config.experiment import Experiment
+from styleloom.config.experiment import ByResolution, Experiment
 from styleloom.config.networks import FAMILIES, DiscriminatorConfig, GeneratorConfig
-from styleloom.config.schedules import GRAMMAR, ByImages, ByResolution
+from styleloom.config.schedules import GRAMMAR, ByImages
 from styleloom.errors import UserError, nearest
 
 Role: TypeAlias = Literal["generator", "discriminator"]

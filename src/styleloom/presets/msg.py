@@ -198,7 +198,8 @@ STYLEGAN_PAPER = _row(
 )
 
 # The authors' PyTorch code, older than the paper: relativistic hinge loss without penalty, RGB joined by
-# lin_cat, one minibatch standard deviation over the whole batch, gain sqrt(2) in every layer. There the
+# lin_cat, one minibatch standard deviation over the whole batch, gain sqrt(2) in every layer, one draw of z
+# for both networks' updates, and the average after the generator's. There the
 # features that RGB joins have half as many channels as here (`convert/bmsg.py` imports that exactly).
 WHOLE_BATCH = 4096
 """A group larger than any batch: the whole batch is one."""
@@ -220,6 +221,8 @@ PROGAN_BMSG = _row(
     d_regularizer=GradientPenalty(gamma=0, every=1),
     drift=0,
     batch=ByResolution(20),
+    step_order="average-last",
+    shared_latents=True,
     ema_beta=0.999,
 )
 

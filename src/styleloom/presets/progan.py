@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from styleloom.config.experiment import (
     Adam,
+    ByImages,
     ByResolution,
     DataOptions,
     Experiment,
@@ -25,8 +26,12 @@ PAPER = "ProGAN (Karras et al. 2018)"
 WGAN_GP = GradientPenalty(kind="two-sided", gamma=10, every=1, target=1)
 DRIFT = 0.001
 
+RAMP = ByImages.parse("0:0,40:1")
+"""Of the learning rate in the original runs, whatever the data."""
+
 # The authors' preset v1 for 1 GPU, with which the paper's results were made: phases of 800 kimg, minibatch
-# standard deviation over up to 16 images, the generator averaged by 0.999 per step.
+# standard deviation over up to 16 images, the generator averaged by 0.999 per step, and a learning rate that
+# rises over the first 40 kimg. What was published later has no such ramp.
 PROGAN = Experiment(
     name="progan",
     source=f"{PAPER}, section 6.3, CelebA-HQ, 1 GPU",
@@ -39,6 +44,7 @@ PROGAN = Experiment(
     style_mixing=0,
     adam=Adam(beta1=0.0, beta2=0.99, epsilon=1e-8),
     learning_rate=ByResolution(0.001),
+    learning_rate_factor=RAMP,
     batch=ByResolution(16, ((256, 14), (512, 6), (1024, 3))),
     step_order="d-first",
     total_kimg=19_000,
@@ -55,6 +61,7 @@ PROGAN_8GPU = replace(
     discriminator=replace(PROGAN.discriminator, minibatch_std=MinibatchStd(group_size=4)),
     growth=replace(PROGAN.growth, stabilize_kimg=600, fade_kimg=600),
     learning_rate=PROGAN_RATE[8],
+    learning_rate_factor=1.0,
     batch=GROWING_BATCH[8],
     style_mixing_unit=per_device(GROWING_BATCH[8], 8),
     total_kimg=12_000,

@@ -63,3 +63,22 @@ def _options(kind: Optimizer, learning_rate: float, constants: Adam, lazy_every:
     beta1, beta2 = constants.beta1**c, constant(constants.beta2) ** c
     rate = {"lr": learning_rate * c}
     return rate | ({"alpha": beta2} if kind == "rmsprop" else {"betas": (beta1, beta2)})
+
+
+def with_gradient(network: nn.Module) -> list[nn.Parameter]:
+    """The parameters that a phase has reached."""
+    return [parameter for parameter in network.parameters() if parameter.grad is not None]
+
+
+def fill_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Zeros where a phase did not reach one of `parameters`.
+
+    A lazy step is a step of the whole optimizer in the authors' code. What the regularizer does not depend
+    on, as biases of toRGB in path length and the discriminator's last bias in R1, has a gradient of zero
+    there: its second moment decays, it moves by its first, and its step counts. torch would leave such a
+    parameter out. Levels of growing networks that are not active may be left out all the same: their moments
+    are zero, so that zeros would not move them, and step counts begin anew for all when a level begins.
+    """
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)

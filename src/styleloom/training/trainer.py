@@ -2,8 +2,9 @@
 
     G main -> every k steps G path length -> average of G -> D main -> every k steps D penalty
 
-or, as ProGAN, StyleGAN and MSG-GAN have it, from "average of G" first. Growing networks work on the active
-level alone; their optimizers start anew where a fade begins or ends (ProGAN appendix A.1). Each phase runs
+or in one of the other orders in `TURNS`. A regularizer of every step is part of the main loss. Growing
+networks work on the active level alone; their optimizers start anew where a fade begins or ends (ProGAN
+appendix A.1), so that all parameters of a level have taken as many steps. Each phase runs
 over micro-batches whose gradients add up. Everything drawn at random comes from three sources that a state
 records: torch's global generators (weights, noise maps, y), `draws` (latents, style mixing)
 and the loader's position. A Trainer therefore owns torch's global random state while it runs.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,6 +22,8 @@ from torch import Tensor, nn
 
 from styleloom.allocator import keep_large_blocks
 from styleloom.config import Experiment, to_json
+from styleloom.config.experiment import StepOrder
+from styleloom.config.schedules import at, constant
 from styleloom.data import reals
 from styleloom.data.dataset import PRELOAD_BUDGET_BYTES, ImageDataset
 from styleloom.data.loader import Loader
@@ -32,7 +35,7 @@ from styleloom.training import phases
 from styleloom.training.ema import ema_beta, update_ema
 from styleloom.training.growth import active_ws, lod_at, phase_at, resolution_at, unfinished_growth
 from styleloom.training.losses import compares_with_reals
-from styleloom.training.optim import STATE_FIELDS, build_optimizer, lazy_factor
+from styleloom.training.optim import STATE_FIELDS, build_optimizer, fill_gradients, set_rates, with_gradient
 from styleloom.training.phases import Bound, Latents, Reals, Stats
 from styleloom.training.style_mixing import draw_cutoffs
 from styleloom.types import GrowthState
@@ -43,6 +46,32 @@ ADVICE = (
     "(--set d_regularizer.gamma=... --allow-change d_regularizer.gamma), or in float32 (--precision fp32 "
     "--allow-change precision)"
 )
+
+TURNS: dict[StepOrder, tuple[str, ...]] = {
+    "g-first": ("g", "average", "d"),
+    "d-first": ("average", "d", "g"),
+    "average-last": ("d", "g", "average"),
+}
+"""Whose turn it is: generator, averaged generator, discriminator."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What the turns of one step share.
+
+    Args:
+        experiment: with the present value of every number by images seen.
+        batch: images; `parts` micro-batches.
+        reals: that the discriminator sees.
+        latents: of both networks' fakes, where they share them.
+    """
+
+    experiment: Experiment
+    bound: Bound
+    batch: int
+    parts: int
+    reals: Reals
+    latents: Latents | None
 
 
 class Trainer:
@@ -98,10 +127,12 @@ class Trainer:
         self.skipped_in_a_row: dict[str, int] = {"g": 0, "g_path": 0, "d": 0, "d_penalty": 0}
 
     def _optimizer(self, network: nn.Module, every: int) -> torch.optim.Optimizer:
-        rate = self.experiment.learning_rate(self.current_resolution(0))
-        return build_optimizer(
-            self.experiment.optimizer, network.parameters(), rate, self.experiment.adam, every
-        )
+        experiment = at(self.experiment, 0)
+        rate = self._learning_rate(experiment, 0)
+        return build_optimizer(experiment.optimizer, network.parameters(), rate, experiment.adam, every)
+
+    def _learning_rate(self, now: Experiment, images_seen: int) -> float:
+        return now.learning_rate(self.current_resolution(images_seen)) * constant(now.learning_rate_factor)
 
     def current_resolution(self, images_seen: int) -> int:
         """Resolution for schedule tables, px."""
@@ -121,46 +152,61 @@ class Trainer:
         Raises UserError when an image cannot be read, before anything has changed, and after the step when
         `run.max_skipped` updates of a kind in a row had to be left out.
         """
-        experiment = self.experiment
         self._follow_growth()
-        resolution = self.current_resolution(self.images_seen)
-        batch = int(experiment.batch(resolution))
-        scale = resolution / experiment.resolution
-        bound = Bound(self.g, self.d, self.growth, self._synthesis, self._logits, scale)
-        self._set_learning_rates(experiment.learning_rate(resolution))
-        images = self._reals(batch)
-        turns = {"g-first": (self._train_g, self._train_d), "d-first": (self._train_d, self._train_g)}
+        now = self._moment()
+        self._set_rates(now.experiment)
+        turns = {"g": self._train_g, "average": self._average, "d": self._train_d}
         stats: Stats = {}
-        for turn in turns[experiment.step_order]:
-            stats |= turn(bound, batch, images)
+        for turn in TURNS[now.experiment.step_order]:
+            stats |= turns[turn](now)
         self.step_count += 1
-        self.images_seen += batch
+        self.images_seen += now.batch
         self._check_skipped()
         return stats
 
-    def _train_g(self, bound: Bound, batch: int, images: Reals) -> Stats:
-        experiment, parts = self.experiment, self._parts(batch)
-        reals = images if compares_with_reals(experiment.loss) else None
+    def _moment(self) -> Moment:
+        """What the next step works with."""
+        experiment, resolution = (
+            at(self.experiment, self.images_seen),
+            self.current_resolution(self.images_seen),
+        )
+        batch = int(experiment.batch(resolution))
+        scale = resolution / experiment.resolution
+        bound = Bound(self.g, self.d, self.growth, self._synthesis, self._logits, scale)
+        reals = self._reals(batch)
+        shared = self._latents(batch, bound, reals.label) if experiment.shared_latents else None
+        return Moment(experiment, bound, batch, self._parts(batch), reals, shared)
+
+    def _train_g(self, now: Moment) -> Stats:
+        experiment, bound, batch, parts = now.experiment, now.bound, now.batch, now.parts
+        reals = now.reals if compares_with_reals(experiment.loss) else None
         self._only(self.g)
-        latents = self._latents(batch, bound)
+        latents = now.latents or self._latents(batch, bound)
         stats = self._phase(
             parts,
             lambda k: phases.generator_main(
                 bound, experiment, latents.part(k, parts), batch, reals and reals.part(k, parts)
             ),
         )
-        stats |= self._update(self.opt_g, self.g, "g")
-        if experiment.g_regularizer.weight > 0 and self.step_count % experiment.g_regularizer.every == 0:
-            stats |= self._path_length(bound, batch, parts)
-        return stats
+        path = experiment.g_regularizer
+        if path.weight == 0 or self.step_count % path.every:
+            return stats | self._update(self.opt_g, self.g, "g")
+        if path.every == 1:  # in the main loss: the gradients add up to one update
+            return stats | self._path_length(now) | self._update(self.opt_g, self.g, "g")
+        used = with_gradient(self.g)
+        stats |= self._update(self.opt_g, self.g, "g") | self._path_length(now)
+        fill_gradients(used)
+        return stats | self._update(self.opt_g, self.g, "g", "_path")
 
-    def _train_d(self, bound: Bound, batch: int, images: Reals) -> Stats:
-        """The average of G moves first: after G's update in a g-first step, before it in a d-first one."""
-        experiment, parts = self.experiment, self._parts(batch)
-        beta = experiment.ema_beta
-        update_ema(self.ema, self.g, ema_beta(batch, experiment.ema_half_life_kimg) if beta is None else beta)
+    def _average(self, now: Moment) -> Stats:
+        beta, half_life = now.experiment.ema_beta, constant(now.experiment.ema_half_life_kimg)
+        update_ema(self.ema, self.g, ema_beta(now.batch, half_life) if beta is None else beta)
+        return {}
+
+    def _train_d(self, now: Moment) -> Stats:
+        experiment, bound, batch, parts, images = now.experiment, now.bound, now.batch, now.parts, now.reals
         self._only(self.d)
-        latents = self._latents(batch, bound, images.label)
+        latents = now.latents or self._latents(batch, bound, images.label)
 
         def phase(run: Callable[..., Stats]) -> Stats:
             return self._phase(
@@ -168,10 +214,12 @@ class Trainer:
                 lambda k: run(bound, experiment, latents.part(k, parts), images.part(k, parts), batch),
             )
 
-        stats = phase(phases.discriminator_main) | self._update(self.opt_d, self.d, "d")
+        stats, used = phase(phases.discriminator_main), with_gradient(self.d)
+        stats |= self._update(self.opt_d, self.d, "d")
         penalty = experiment.d_regularizer
         if penalty.every > 1 and penalty.active and self.step_count % penalty.every == 0:
             stats |= phase(phases.discriminator_penalty)
+            fill_gradients(used)
             stats |= self._update(self.opt_d, self.d, "d", "_penalty")
         return stats
 
@@ -196,20 +244,19 @@ class Trainer:
             self.loader.close()
             self.loader = self._open_loader(position)
 
-    def _path_length(self, bound: Bound, batch: int, parts: int) -> Stats:
+    def _path_length(self, now: Moment) -> Stats:
         """Each micro-batch enters the running mean as a GPU of the authors' does; then they are averaged."""
-        size = max(batch // self.experiment.g_regularizer.batch_shrink, 1)
+        experiment, bound, batch = now.experiment, now.bound, now.batch
+        size = max(batch // experiment.g_regularizer.batch_shrink, 1)
         latents, mean = self._latents(size, bound, shrink=batch // size), self.path_mean
-        parts = min(parts, size)
+        parts = next(count for count in range(min(now.parts, size), size + 1) if size % count == 0)
         stats = self._phase(
             parts,
-            lambda k: phases.generator_path_length(
-                bound, self.experiment, latents.part(k, parts), size, mean
-            ),
+            lambda k: phases.generator_path_length(bound, experiment, latents.part(k, parts), size, mean),
         )
         if bool(torch.isfinite(stats["path_mean"])):  # else the mean would stay NaN for good
             self.path_mean = stats["path_mean"]
-        return stats | self._update(self.opt_g, self.g, "g", "_path")
+        return stats
 
     def _phase(self, parts: int, run: Callable[[int], Stats]) -> Stats:
         """Run a phase over its micro-batches; the mean of their statistics."""
@@ -245,12 +292,10 @@ class Trainer:
         self.g.requires_grad_(network is self.g)
         self.d.requires_grad_(network is self.d)
 
-    def _set_learning_rates(self, rate: float) -> None:
-        for optimizer, every in (
-            (self.opt_g, self.experiment.g_regularizer.every),
-            (self.opt_d, self.experiment.d_regularizer.every),
-        ):
-            optimizer.param_groups[0]["lr"] = rate * lazy_factor(every)
+    def _set_rates(self, now: Experiment) -> None:
+        rate = self._learning_rate(now, self.images_seen)
+        set_rates(self.opt_g, now.optimizer, rate, now.adam, now.g_regularizer.every)
+        set_rates(self.opt_d, now.optimizer, rate, now.adam, now.d_regularizer.every)
 
     # Random input --------------------------------------------------------------------------------------
 
