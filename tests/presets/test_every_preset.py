@@ -69,7 +69,8 @@ def test_trains_at_every_level(name: str, archive: Path, tmp_path: Path) -> None
         assert all(bool(torch.isfinite(value).all()) for value in stats.values())
         penalties.append(stats.get("d_penalty", torch.zeros(())).item())
         for network, before in zip(networks, previous, strict=True):  # at this very level, both moved
-            assert any(not torch.equal(p, b) for p, b in zip(network.parameters(), before, strict=True))
+            moved = any(not torch.equal(p, b) for p, b in zip(network.parameters(), before, strict=True))
+            assert moved == (trainer.opt_g.param_groups[0]["lr"] > 0)  # a ramp begins at zero
         previous = [[p.detach().clone() for p in network.parameters()] for network in networks]
     assert trainer.growth is None  # at full resolution
     first = int(math.log2(small.growth.initial_resolution)) - 2

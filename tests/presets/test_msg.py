@@ -153,6 +153,8 @@ def test_the_earlier_code() -> None:
     assert not experiment.d_regularizer.active
     assert experiment.drift == 0
     assert experiment.ema_beta == 0.999
+    assert (experiment.step_order, experiment.shared_latents) == ("average-last", True)
+    assert not any(presets.get(name).shared_latents for name in presets.names() if name != "msg-progan-bmsg")
     assert set(values(experiment.batch)) == {20}
     g, d = experiment.generator, experiment.discriminator
     assert (g.gain, d.gain) == ("sqrt2", "sqrt2")

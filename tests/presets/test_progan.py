@@ -59,6 +59,7 @@ def test_later_presets() -> None:
         "growth.stabilize_kimg",
         "growth.fade_kimg",
         "total_kimg",
+        "learning_rate_factor",
         *(f"batch.at.{side}" for side in (4, 8, 16, 32, 256, 512, 1024)),
         "batch.base",
         *(f"learning_rate.at.{side}" for side in (128, 256, 512, 1024)),

@@ -82,6 +82,34 @@ def test_growing_that_starts_at_full_resolution() -> None:
     assert grown_kimg(rows) == [(0, 32, 1), (8, 32, 1)]
 
 
+def test_numbers_by_images_seen() -> None:
+    """A row at every knot, with the level faded in so far; the factor is in the learning rate."""
+    rows = timeline(
+        growing(
+            "learning_rate=0.5",
+            "learning_rate_factor=0:0,0.5:1,2:0.5:cosine",
+            "d_regularizer.gamma=1.25:8,1.5:4,9:2",
+        )
+    )
+    assert grown_kimg(rows) == [
+        (0, 8, 1),
+        (0.5, 8, 1),
+        (1, 16, 0),
+        (1.25, 16, 0.25),
+        (1.5, 16, 0.5),
+        (2, 16, 1),
+        (3, 32, 0),
+        (4, 32, 1),
+        (8, 32, 1),
+    ]
+    rates = {row["kimg"]: row["learning_rate"] for row in rows}
+    assert [rates[kimg] for kimg in (0, 0.5, 2, 8)] == [0, 0.5, 0.25, 0.25]
+    assert rates[1.25] == pytest.approx(0.5 * 0.75)  # half-way along the cosine
+    gammas = [row["d_regularizer.gamma"] for row in rows]
+    assert gammas[:5] == [8, 8, 8, 8, 4]
+    assert gammas[-1] == pytest.approx(4 - 2 * 6.5 / 7.5)
+
+
 @pytest.mark.parametrize("overrides", [(), ("total_kimg=3.25",), ("growth.stabilize_kimg=0",)])
 def test_intervals_say_what_the_networks_are_told(overrides: tuple[str, ...]) -> None:
     experiment = growing(*overrides)

@@ -70,6 +70,13 @@ CASES: dict[str, Experiment] = {
     "not lazy": tiny("d_regularizer.every=1", "g_regularizer.every=1"),
     "no regularizers": tiny("d_regularizer.gamma=0", "g_regularizer.weight=0"),
     "wgan": tiny("loss=wgan"),
+    "by images seen": tiny(
+        "learning_rate_factor=0:0,0.05:1",
+        "d_regularizer.gamma=0:4,0.06:1:cosine",
+        "adam.beta2=0:0.9,0.03:0.99:step",
+        "ema_half_life_kimg=0:0,0.06:0.05",
+    ),
+    "latents shared": tiny("step_order=average-last", "shared_latents=true"),
     "skip and orig": tiny("generator.architecture=orig", "discriminator.architecture=skip"),
     "batch of one": tiny("batch=1"),
 }

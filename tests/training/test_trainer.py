@@ -623,3 +623,86 @@ def test_compiled_training_equals_plain_training(make: Any) -> None:
     for a, b in ((plain.g, compiled.g), (plain.d, compiled.d)):
         for p, q in zip(a.parameters(), b.parameters(), strict=True):
             torch.testing.assert_close(p, q, rtol=1e-3, atol=1e-5)
+
+
+# ---- numbers by images seen
+
+SCHEDULES = [
+    "learning_rate_factor=0:0,0.04:1",
+    "d_regularizer.gamma=0:4,0.04:1:cosine",
+    "adam.beta2=0:0.9,0.02:0.99:step",
+    "ema_half_life_kimg=0:0,0.04:0.04",
+]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+def test_every_step_takes_the_values_of_its_images(
+    optimizer: str, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Learning rate and beta2 with the lazy correction, gamma in the penalty, the average's half-life."""
+    trainer = make(*SCHEDULES, f"optimizer={optimizer}", "d_regularizer.every=2", "learning_rate=0.002")
+    betas: list[float] = []
+    average = trainer_module.update_ema
+    monkeypatch.setattr(trainer_module, "update_ema", lambda *a: (betas.append(a[2]), average(*a)))
+    weights: list[float] = []
+    penalty = trainer_module.phases.regularizers.zero_centred_penalty
+    monkeypatch.setattr(
+        trainer_module.phases.regularizers,
+        "zero_centred_penalty",
+        lambda d, x, gamma, *a: (weights.append(gamma), penalty(d, x, gamma, *a))[1],
+    )
+    for step in range(7):
+        seen = 8 * step
+        before = [p.clone() for p in trainer.g.parameters()]
+        trainer.step()
+        moved = any(not torch.equal(a, b) for a, b in zip(before, trainer.g.parameters(), strict=True))
+        assert moved == (step > 0)  # the ramp begins at zero
+        for opt, c in ((trainer.opt_g, 4 / 5), (trainer.opt_d, 2 / 3)):
+            (group,) = opt.param_groups
+            assert group["lr"] == pytest.approx(0.002 * min(seen / 40, 1) * c)
+            beta2 = (0.9 if seen < 20 else 0.99) ** c
+            assert (group["alpha"] if optimizer == "rmsprop" else group["betas"][1]) == pytest.approx(beta2)
+        half_life = min(seen, 40)
+        assert betas[-1] == pytest.approx(0.5 ** (8 / half_life) if half_life else 0)
+        if step % 2 == 0:
+            way = min(seen / 40, 1)
+            assert weights.pop() == pytest.approx(4 - 3 * (1 - math.cos(math.pi * way)) / 2)
+        assert not weights
+
+
+def test_latents_and_the_average_where_both_networks_share_them(make: Any) -> None:
+    """BMSG-GAN's order: the average has seen the generator's last update, fakes are the same for both."""
+    trainer = make("step_order=average-last", "shared_latents=true", "ema_beta=0")
+    draws: list[Tensor] = []
+    fakes = trainer_module.Bound.mixed_ws
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            trainer_module.Bound,
+            "mixed_ws",
+            lambda b, latents: (draws.append(latents.z), fakes(b, latents))[1],
+        )
+        steps(trainer, 2)
+    assert len(draws) == 2 + 1 + 2  # D and G; path length, of its own, at step 0
+    assert torch.equal(draws[0], draws[1])
+    assert torch.equal(draws[3], draws[4])
+    assert not torch.equal(draws[0], draws[3])
+    for p, q in zip(trainer.ema.parameters(), trainer.g.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+def test_unequal_path_length_batches_are_split_evenly(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third of a batch of 12 in three passes: 4 images, in passes of equal size for the running mean."""
+    trainer = make("batch=12", "micro_batch=4", "g_regularizer.batch_shrink=3")
+    sizes: list[int] = []
+    run = trainer_module.phases.generator_path_length
+    monkeypatch.setattr(
+        trainer_module.phases,
+        "generator_path_length",
+        lambda bound, experiment, latents, *a: (
+            sizes.append(len(latents)),
+            run(bound, experiment, latents, *a),
+        )[1],
+    )
+    trainer.step()
+    assert sum(sizes) == 4
+    assert len(set(sizes)) == 1
