@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ops.derivatives import assert_equal_derivatives, randn
 from styleloom.config.networks import MinibatchStd, ProGANDiscriminator, ProGANGenerator
 from styleloom.errors import UserError
+from styleloom.layers.equalized import EqualizedConv, EqualizedDense
 from styleloom.layers.minibatch_std import minibatch_std
 from styleloom.layers.pixel_norm import pixel_norm
 from styleloom.networks.assembly import StyleGenerator
@@ -423,3 +424,25 @@ def test_what_stays_float32_in_a_bfloat16_trunk() -> None:
     assert full == {"g.blocks.0.input.dense", "d.tail.dense", "d.tail.out"}
     assert {dtype for name, dtype in inputs.items() if name not in full} == {torch.bfloat16}
     assert len(inputs) == 19  # three levels: 1 + 5 + 3 layers of G, 3 + 4 + 3 of D
+
+
+@pytest.mark.parametrize("build", [generator, discriminator])
+def test_without_equalized_learning_rate(build: Any) -> None:
+    """He's initialization: the same network at first, with the factor in its weights and none at run time."""
+    torch.manual_seed(3)
+    equalized = build()
+    torch.manual_seed(3)
+    he = build(weights="he")
+    x = torch.randn(4, 6) if build is generator else torch.randn(4, 3, 16, 16)
+    torch.testing.assert_close(tensor(he(x)), tensor(equalized(x)), rtol=1e-4, atol=1e-5)
+    layers = [m for m in he.modules() if isinstance(m, (EqualizedConv, EqualizedDense))]
+    twins = [m for m in equalized.modules() if isinstance(m, (EqualizedConv, EqualizedDense))]
+    assert layers
+    for layer, twin in zip(layers, twins, strict=True):
+        assert layer.scale == 1
+        torch.testing.assert_close(layer.weight, twin.weight * twin.scale)
+    if build is discriminator:  # N(0, 2 / fan in): the hidden layers' scale is He's
+        wide = build_discriminator(ProGANDiscriminator(resolution=8, weights="he"))
+        deviation = wide.tail.dense.weight.std().item()
+        assert deviation == pytest.approx(math.sqrt(2 / (512 * 16)), rel=0.01)
+    assert he.state_dict().keys() == equalized.state_dict().keys()

@@ -11,6 +11,7 @@ from styleloom.config.parts import ACTIVATIONS, Activation, FeatureMaps, ImageSh
 PixelNorm = Literal["every", "3x3", "none"]
 Gain = Literal["layer", "sqrt2"]
 Pooling = Literal["before", "after"]
+Weights = Literal["equalized", "he"]
 
 
 def features_8192() -> FeatureMaps:
@@ -32,6 +33,8 @@ class ProGANGenerator(ImageShape):
         activation: of the hidden layers.
         gain: of the weights: "layer" is sqrt(2) for hidden layers, 1 for toRGB, sqrt(2)/4 for the input
             layer; "sqrt2" is sqrt(2) in every layer, as in MSG-GAN's PyTorch code.
+        weights: "equalized" are N(0, 1) and scaled at run time (section 4.1); "he" have He's scale from the
+            beginning and no factor at run time, as before row f of Table 1.
     """
 
     family: ClassVar[str] = "progan"
@@ -43,9 +46,11 @@ class ProGANGenerator(ImageShape):
     pixel_norm: PixelNorm = "every"
     activation: Activation = "lrelu"
     gain: Gain = "layer"
+    weights: Weights = "equalized"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        one_of("generator.weights", self.weights, Weights.__args__)  # type: ignore[attr-defined]
         at_least("generator.z_dim", self.z_dim, 1)
         one_of("generator.pixel_norm", self.pixel_norm, PixelNorm.__args__)  # type: ignore[attr-defined]
         one_of("generator.activation", self.activation, ACTIVATIONS)
@@ -84,6 +89,7 @@ class ProGANDiscriminator(ImageShape):
         minibatch_std: of the lowest block.
         pooling: "before" bias and activation, as the authors' code does by default, or "after" them, as its
             unfused option and the paper's table do.
+        weights: as in the generator.
     """
 
     family: ClassVar[str] = "progan"
@@ -93,9 +99,11 @@ class ProGANDiscriminator(ImageShape):
     activation: Activation = "lrelu"
     minibatch_std: MinibatchStd = field(default_factory=MinibatchStd)
     pooling: Pooling = "before"
+    weights: Weights = "equalized"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        one_of("discriminator.weights", self.weights, Weights.__args__)  # type: ignore[attr-defined]
         one_of("discriminator.activation", self.activation, ACTIVATIONS)
         one_of("discriminator.pooling", self.pooling, Pooling.__args__)  # type: ignore[attr-defined]
 

@@ -1,4 +1,5 @@
-"""Equalized learning rate (ProGAN section 4.1): weights are stored N(0, 1) and scaled at run time."""
+"""Equalized learning rate (ProGAN section 4.1): weights are stored N(0, 1) and scaled at run time; and how a
+network is made without it."""
 
 from __future__ import annotations
 
@@ -11,6 +12,18 @@ from styleloom.config.networks import Activation
 from styleloom.ops.bias_act import RULES, bias_act
 from styleloom.ops.conv_layer import Resample, conv_layer
 from styleloom.ops.upfirdn import Taps
+
+
+def without_equalization(network: nn.Module) -> None:
+    """Make the run-time factor of every layer of `network` part of its initial weights: He's initialization.
+
+    At first the network computes the same; what differs is the size of Adam's steps relative to the weights.
+    """
+    for layer in network.modules():
+        if isinstance(layer, (EqualizedConv, EqualizedDense)):
+            with torch.no_grad():
+                layer.weight.mul_(layer.scale)
+            layer.scale = 1.0
 
 
 class EqualizedDense(nn.Module):

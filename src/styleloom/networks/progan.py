@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from styleloom.config import networks as config
 from styleloom.errors import UserError
-from styleloom.layers.equalized import EqualizedConv, EqualizedDense
+from styleloom.layers.equalized import EqualizedConv, EqualizedDense, without_equalization
 from styleloom.layers.growing import active, down2, fade_rgb, grown_features
 from styleloom.layers.mapping import MappingNetwork
 from styleloom.layers.minibatch_std import minibatch_std
@@ -127,6 +127,8 @@ class SynthesisNetwork(SynthesisTrunk):
                 for side in (cfg.sides if rgb_sides is None else rgb_sides)
             }
         )
+        if cfg.weights == "he":
+            without_equalization(self)
         self.prefer_channels_last()
 
     def features(self, ws: Tensor, noise: Noise, top_level: int) -> list[Tensor]:
@@ -271,6 +273,8 @@ class Discriminator(GrowingDiscriminator):
         blocks = (DiscriminatorBlock(cfg, side) for side in cfg.sides[1:])
         super().__init__(cfg, blocks, 1 + cfg.label_dim if cfg.classifies else 1)
         self.cfg = cfg
+        if cfg.weights == "he":
+            without_equalization(self)
 
     def forward(
         self, images: Images, label: Tensor | None = None, growth: GrowthState | None = None

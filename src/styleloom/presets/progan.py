@@ -1,11 +1,12 @@
-"""ProGAN (Karras et al. 2018): the setting of its results, and those that its authors published later.
+"""ProGAN (Karras et al. 2018): the settings of its results, and those that its authors published later.
 
-All are for CelebA-HQ at 1024 x 1024 px, mirrored. Other data take the same preset at another resolution.
+CelebA-HQ has 1024 x 1024 px, LSUN 256 x 256, the ablation of section 6.1 128 x 128, CIFAR-10 32 x 32.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from styleloom.config.experiment import (
     Adam,
@@ -17,7 +18,7 @@ from styleloom.config.experiment import (
     Growth,
     PathLength,
 )
-from styleloom.config.networks import MinibatchStd, ProGANDiscriminator, ProGANGenerator
+from styleloom.config.networks import FeatureMaps, MinibatchStd, ProGANDiscriminator, ProGANGenerator
 from styleloom.presets.schedules import GROWING_BATCH, PROGAN_RATE, for_devices, per_device
 
 PAPER = "ProGAN (Karras et al. 2018)"
@@ -53,7 +54,94 @@ PROGAN = Experiment(
     data=DataOptions(mirror="horizontal"),
 )
 
-# The authors' later presets: phases of 600 kimg, groups of 4, batch and learning rate by resolution.
+MIRRORED, AS_IS = DataOptions(mirror="horizontal"), DataOptions(mirror="none")
+
+
+def _row(config: Experiment, name: str, place: str, **changes: Any) -> Experiment:
+    return replace(config, name=f"progan-{name}", source=f"{PAPER}, {place}", **changes)
+
+
+def _networks(config: Experiment, **changes: Any) -> dict[str, Any]:
+    """Both networks of `config` with the same fields changed."""
+    return {
+        "generator": replace(config.generator, **changes),
+        "discriminator": replace(config.discriminator, **changes),
+    }
+
+
+# ---- Section 6.4: LSUN, a network for each category
+
+# One batch for all levels. Mirrored, 100,000 images of each category; bedroom and dog have more and are not.
+LSUN = _row(
+    PROGAN.with_data(resolution=256),
+    "lsun",
+    "section 6.4, LSUN, a category of 100,000 images",
+    batch=ByResolution(16),
+    total_kimg=20_000,
+)
+LSUN_BEDROOM = _row(LSUN, "lsun-bedroom", "section 6.4, LSUN Bedroom", data=AS_IS)
+LSUN_DOG = _row(LSUN, "lsun-dog", "section 6.4, LSUN Dog", data=AS_IS)
+
+
+# ---- Section 6.5: CIFAR-10
+
+# Narrower networks, shorter phases, and 750 as the norm that gradients are held to. Neither the length nor
+# mirroring is known to us: here as long as CelebA-HQ, and not mirrored.
+_CIFAR10 = PROGAN.with_data(resolution=32)
+CIFAR10 = _row(
+    _CIFAR10,
+    "cifar10",
+    "section 6.5, CIFAR-10",
+    generator=replace(_CIFAR10.generator, z_dim=128, features=FeatureMaps(base=4096, max=128)),
+    discriminator=replace(_CIFAR10.discriminator, features=FeatureMaps(base=4096, max=128)),
+    d_regularizer=replace(WGAN_GP, target=750),
+    growth=replace(PROGAN.growth, stabilize_kimg=400, fade_kimg=400),
+    data=AS_IS,
+)
+
+
+# ---- Section 6.1, Table 1: rows d to h at 128 x 128 px. Rows a to c and e* need layers and critic steps that
+# are not here (PAPERS.md).
+
+
+def _ablation(name: str, dataset: str, data: DataOptions) -> tuple[Experiment, ...]:
+    """Rows d to h: each adds one thing to the row before."""
+
+    def row(config: Experiment, letter: str, **changes: Any) -> Experiment:
+        return _row(config, f"{letter}-{name}", f"Table 1, row {letter}, {dataset}", **changes)
+
+    # Half the feature maps at 16 x 16 px, a quarter of them from 32 x 32 px on; 10 million images in all.
+    base = replace(
+        PROGAN.with_data(resolution=128),
+        batch=ByResolution(16),
+        growth=replace(PROGAN.growth, stabilize_kimg=600, fade_kimg=600),
+        total_kimg=10_000,
+        data=data,
+    )
+    base = replace(base, **_networks(base, features=FeatureMaps(base=2048), weights="he"))
+    d = row(
+        base,
+        "d",
+        generator=replace(base.generator, pixel_norm="none"),
+        discriminator=replace(base.discriminator, minibatch_std=MinibatchStd(group_size=0)),
+    )
+    e = row(d, "e", discriminator=replace(d.discriminator, minibatch_std=MinibatchStd(group_size=16)))
+    f = row(e, "f", **_networks(e, weights="equalized"))
+    g = row(f, "g", generator=replace(f.generator, pixel_norm="every"))
+    # "Converged": full width and longer; how much longer is not known to us, here as long as CelebA-HQ.
+    h = row(g, "h", **_networks(g, features=PROGAN.generator.features), total_kimg=PROGAN.total_kimg)
+    return d, e, f, g, h
+
+
+TABLE_1 = (
+    *_ablation("celeba", "CelebA", MIRRORED),
+    *_ablation("bedroom", "LSUN Bedroom", AS_IS),
+)
+
+
+# ---- The authors' later presets
+
+# Phases of 600 kimg, groups of 4, batch and learning rate by resolution.
 PROGAN_8GPU = replace(
     PROGAN,
     name="progan-8gpu",
@@ -79,5 +167,17 @@ def _on(devices: int, name: str) -> Experiment:
 PROGAN_1GPU, PROGAN_2GPU, PROGAN_4GPU = _on(1, "1gpu"), _on(2, "2gpu"), _on(4, "4gpu")
 
 PRESETS: dict[str, Experiment] = {
-    experiment.name: experiment for experiment in (PROGAN, PROGAN_1GPU, PROGAN_2GPU, PROGAN_4GPU, PROGAN_8GPU)
+    experiment.name: experiment
+    for experiment in (
+        PROGAN,
+        LSUN,
+        LSUN_BEDROOM,
+        LSUN_DOG,
+        CIFAR10,
+        *TABLE_1,
+        PROGAN_1GPU,
+        PROGAN_2GPU,
+        PROGAN_4GPU,
+        PROGAN_8GPU,
+    )
 }
