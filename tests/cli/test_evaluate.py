@@ -11,12 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from data.images import make_folder
 from metrics.plugged import Projection, plugged
 from styleloom import snapshot
 from styleloom.cli import main
 from styleloom.data import open_dataset
+from styleloom.errors import UserError
+from styleloom.metrics.cache import _note_no_folder
+from styleloom.metrics.processes import Processes
 from styleloom.metrics.weights import EFFICIENTNET_LITE0, locate
 from styleloom.networks.build import build_generator
 from styleloom.presets import get
@@ -308,3 +312,99 @@ def test_the_number_of_processes_changes_no_result(tmp_path: Path) -> None:
     assert [d["processes"] for d in documents] == [1, 2]
     for name, entry in documents[0]["metrics"].items():
         assert documents[1]["metrics"][name]["values"] == entry["values"], name
+
+
+# ---- what goes wrong
+
+
+def test_without_a_home_nothing_is_kept(
+    made: Path, archive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """HOME is not set and the system does not know the user."""
+
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("STYLELOOM_STATISTICS", "STYLELOOM_WEIGHTS", "HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", unknown)
+    _note_no_folder.cache_clear()
+    words = (made, "--data", archive, "--metrics", "fd16_proj,fd16_lite0")
+    assert run(*words, "--cache", "none") == 0
+    assert "HOME" not in capsys.readouterr().err
+    assert run(*words) == 0
+    assert capsys.readouterr().err.count("statistics of real images are not kept, HOME is not set") == 1
+    assert main(["features", "list"]) == 0
+    assert "STYLELOOM_WEIGHTS" in capsys.readouterr().out
+    assert main(["features", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["folder"] is None
+
+
+def test_metrics_without_a_value_are_named(
+    made: Path, archive: Path, tmp_path: Path, projection: Projection, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """A path length that is not finite; the rest is measured and written."""
+    monkeypatch.setattr(projection, "distance", lambda a, b: torch.full((len(a),), torch.nan))
+    out = tmp_path / "out.json"
+    words = (made, "--data", archive, "--metrics", "fd16_proj,ppl2_wend8_proj", "--out", out)
+    assert run(*words) == 1
+    shown = capsys.readouterr().out
+    assert "ppl2_wend8_proj has no value: path lengths: 8 given, 8 not finite" in shown
+    document = json.loads(out.read_text())
+    assert document["metrics"]["fd16_proj"]["values"]
+    assert document["metrics"]["ppl2_wend8_proj"]["values"] == {}
+
+
+def test_an_output_is_tried_before_the_work(
+    made: Path, archive: Path, tmp_path: Path, projection: Projection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that the file system does not take, and the name of what is measured."""
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(made.read_bytes())
+    for out, message in ((tmp_path / ("x" * 300), "cannot be written"), (copy, "is what is measured")):
+        assert run(copy, "--data", archive, "--metrics", "fd16_proj", "--out", out) == 2
+        assert message in capsys.readouterr().err
+    assert projection.calls == 0
+    assert copy.read_bytes() == made.read_bytes()
+    assert sorted(tmp_path.iterdir()) == [copy]
+
+
+def test_what_was_measured_is_shown_where_it_cannot_be_written(
+    made: Path,
+    archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(path: Path, text: str) -> None:
+        raise UserError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr("styleloom.cli.evaluate.write_text", full)
+    assert run(made, "--data", archive, "--metrics", "fd16_proj", "--out", tmp_path / "out.json") == 2
+    printed = capsys.readouterr()
+    assert "fd16_proj" in printed.out
+    assert "written to" not in printed.out
+    assert "No space left" in printed.err
+
+
+def test_one_process_of_a_machine_says_what_is_wrong(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, told in ((0, 1), (1, 0)):
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        monkeypatch.setattr(Processes, "join", lambda rank=rank: Processes(rank, 2, rank))
+        for words in (("--metrics", "fid_50k"), ("--batch", 0), ("--weights", "nowhere")):
+            assert run(made, *words) == 2
+            assert capsys.readouterr().err.count("styleloom: error") == told
+
+
+def test_an_image_that_cannot_be_read_is_named(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_folder(tmp_path / "images", 16, 8)
+    damaged = sorted(file for file in folder.rglob("*") if file.is_file())[5]
+    damaged.write_bytes(damaged.read_bytes()[:-30])
+    assert run(folder, "--data", archive, "--metrics", "fd16_proj") == 2
+    assert damaged.name in capsys.readouterr().err

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from styleloom.metrics.cache import StatisticsCache, cache_folder
+from styleloom.metrics.cache import StatisticsCache, _note_no_folder, cache_folder
 
 KEY = {"images": {"fingerprint": "aa", "mirror": False}, "layer": "pool", "count": 10}
 TENSORS = {"rows": torch.arange(6.0).reshape(3, 2)}
@@ -77,3 +77,41 @@ def test_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("STYLELOOM_STATISTICS")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "styleloom" / "statistics"
+
+
+def test_without_a_home_nothing_is_kept_and_that_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("STYLELOOM_STATISTICS", "HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", unknown)
+    _note_no_folder.cache_clear()
+    assert cache_folder(Path("none")) is None
+    assert capsys.readouterr().err == ""  # none does not look
+    assert cache_folder() is None
+    assert cache_folder() is None
+    assert capsys.readouterr().err.count("HOME is not set") == 1
+
+
+def test_a_folder_that_cannot_be_written_is_said_once(tmp_path: Path, capsys) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        cache = StatisticsCache(folder)
+        for count in (10, 11):
+            assert cache.get(KEY | {"count": count}) is None
+            cache.put(KEY | {"count": count}, TENSORS, {})
+        assert capsys.readouterr().err.count("statistics of real images are not kept") == 1
+
+
+def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def refused(path: Path, **_: object) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    cache = StatisticsCache(tmp_path)
+    cache.put(KEY, TENSORS, {})
+    monkeypatch.setattr(Path, "exists", refused)
+    assert cache.get(KEY) is None
+    assert "made anew" in capsys.readouterr().err

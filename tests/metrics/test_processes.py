@@ -9,6 +9,7 @@ import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 
+from styleloom.errors import UserError
 from styleloom.metrics import processes as module
 from styleloom.metrics.processes import Processes, blocks
 
@@ -50,6 +51,7 @@ def test_many_processes_take_turns(count: int, size: int) -> None:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(dist, "gather_object", gather)
+            patch.setattr(dist, "broadcast_object_list", lambda box, src: None)  # nothing went wrong
             results = list(Processes(rank, size).ordered(list(range(count)), work))
     assert results == [-block for block in range(count)]
     assert made == {rank: list(range(rank, count, size)) for rank in range(size)}
@@ -57,6 +59,7 @@ def test_many_processes_take_turns(count: int, size: int) -> None:
 
 def test_only_the_first_process_receives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dist, "gather_object", lambda *_, **__: None)
+    monkeypatch.setattr(dist, "broadcast_object_list", lambda *_, **__: None)
     assert list(Processes(1, 2).ordered([1, 2], abs)) == []
     assert not Processes(1, 2).collects
 
@@ -64,3 +67,49 @@ def test_only_the_first_process_receives(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_alone_without_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert module.Processes.join() == Processes(0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE is '2', RANK is not set; valid: both, as torchrun sets them"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "MASTER_ADDR is not set"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost"}, "MASTER_PORT is not set"),
+        ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK: 2 is not valid with WORLD_SIZE 2; valid: 0 to 1"),
+        ({"WORLD_SIZE": "two"}, "the variable WORLD_SIZE is 'two'; valid: a number"),
+        ({"WORLD_SIZE": "2", "RANK": "-1"}, "the variable RANK is '-1'; valid: a number"),
+    ],
+)
+def test_variables_that_no_launcher_sets_so(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], message: str
+) -> None:
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=message):
+        Processes.join()
+
+
+def test_an_error_of_one_process_is_raised_by_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one's block 1 failed: it hands over the error, and nobody waits for its result."""
+    failure = UserError("image 1 is damaged")
+
+    def gather(result: Any, gathered: list[Any] | None, dst: int) -> None:
+        assert gathered is not None
+        gathered[:] = [result, failure]
+
+    monkeypatch.setattr(dist, "gather_object", gather)
+    monkeypatch.setattr(dist, "broadcast_object_list", lambda box, src: None)
+    with pytest.raises(UserError, match="image 1 is damaged"):
+        list(Processes(0, 2).ordered([0, 1], abs))
+
+    def fails(block: int) -> int:
+        raise failure
+
+    told: list[Any] = []
+    monkeypatch.setattr(dist, "gather_object", lambda result, gathered, dst: told.append(result))
+    monkeypatch.setattr(dist, "broadcast_object_list", lambda box, src: box.__setitem__(0, told[0]))
+    with pytest.raises(UserError, match="image 1 is damaged"):
+        list(Processes(1, 2).ordered([0, 1], fails))
+    assert told == [failure]

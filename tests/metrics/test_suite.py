@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from styleloom.metrics.collect import Networks
 from styleloom.metrics.definitions import parse_all
 from styleloom.metrics.fid import frechet_distance
 from styleloom.metrics.image_sets import DatasetImages, FileImages
+from styleloom.metrics.measure import UnmeasurableError, errors
 from styleloom.metrics.moments import Moments
 from styleloom.metrics.real_statistics import Reals
 from styleloom.metrics.suite import Evaluation, Subject, primary_value
@@ -30,6 +31,7 @@ from styleloom.networks.assembly import Trunk
 from styleloom.networks.build import build_generator
 from styleloom.presets import get
 from styleloom.sampling import Sampler
+from styleloom.tensor_file import read_tensors, write_tensors
 from styleloom.types import GrowthState
 from tiny import make_archive, tiny
 
@@ -373,3 +375,79 @@ def test_images_are_not_repeated(projection: Projection, subject: Subject, tmp_p
     files = FileImages(open_source(make_folder(tmp_path / "images", 24, 16)))
     with pytest.raises(UserError, match=r"repeats: 2 .* valid: 1"):
         evaluation("fd24_proj").run(replace(subject, source=files), 2)
+
+
+# ---- what has no value
+
+
+def test_a_metric_that_fails_costs_no_other(projection: Projection, subject: Subject) -> None:
+    """Features of one layer are not finite; the metrics that do not look there go on."""
+
+    class Overflowing(Projection):
+        def features(self, images_u8: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+            found = super().features(images_u8, layers)
+            if "classes" in found:
+                found["classes"][-1, 0] = torch.inf
+            return found
+
+    networks = Networks(torch.device("cpu"), _features={"projection": Overflowing()})
+    names = "is24_proj,fd24_proj,kid24_proj,swd24"
+    document = Evaluation(parse_all(names), networks, batch=8).run(subject)
+    assert document == json.loads(json.dumps(document, allow_nan=False))
+    assert list(errors(document)) == ["is24_proj"]
+    assert "features of image 7 hold inf" in document["metrics"]["is24_proj"]["error"]
+    expected = evaluation("fd24_proj,kid24_proj,swd24", batch=8).run(subject)["metrics"]
+    for name, entry in expected.items():
+        assert document["metrics"][name]["values"] == entry["values"]
+    with pytest.raises(UnmeasurableError, match="is24_proj: features of image 7 hold inf"):
+        primary_value(document, "is24_proj")
+
+
+def test_a_generator_that_makes_nan(projection: Projection, subject: Subject) -> None:
+    assert isinstance(subject.source, Sampler)
+    with torch.no_grad():
+        next(subject.source.generator.mapping_network.parameters()).fill_(torch.nan)
+    names = "fd24_proj,swd24,ppl2_wend16_proj,jacobian2"
+    document = evaluation(names).run(subject, repeats=2)
+    assert list(errors(document)) == names.split(",")
+    assert "NaN or infinite pixels, first with seed 0" in document["metrics"]["swd24"]["error"]
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+
+
+def test_reals_without_a_value_are_not_kept(
+    projection: Projection, subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = projection.features
+
+    def features(images: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+        return {layer: x * torch.nan for layer, x in looked(images, layers).items()}
+
+    monkeypatch.setattr(projection, "features", features)
+    cache = StatisticsCache(tmp_path)
+    assert list(errors(evaluation("fd24_proj", cache=cache).run(subject))) == ["fd24_proj"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_kept_statistics_of_another_shape_are_made_anew(
+    projection: Projection, subject: Subject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files whose description is right and whose tensors are not."""
+    cache = StatisticsCache(tmp_path)
+    names = "fd24_proj,kid24_proj"
+    expected = evaluation(names, cache=cache).run(subject)["metrics"]
+    files = sorted(tmp_path.iterdir())
+    damages = [
+        lambda tensors: {},
+        lambda tensors: {name: x[..., :0] if x.ndim else x for name, x in tensors.items()},
+        lambda tensors: {name: x * torch.nan if x.is_floating_point() else x for name, x in tensors.items()},
+        lambda tensors: {name: x + 1 if name == "count" else x[:-1] for name, x in tensors.items()},
+    ]
+    for damage in damages:
+        for file in files:
+            tensors, document = read_tensors(file, "styleloom-statistics")
+            write_tensors(file, damage(tensors), {k: v for k, v in document.items() if k != "sha256"})
+        found = evaluation(names, cache=cache).run(subject)["metrics"]
+        assert capsys.readouterr().err.count("note: statistics are made anew") == 2
+        for name, entry in found.items():
+            assert entry["values"] == expected[name]["values"]
+            assert entry["reals"]["statistics"] == "computed"

@@ -293,3 +293,27 @@ def test_frozen_networks_draw_nothing_and_learn_nothing() -> None:
     assert not module.training
     assert all(not p.requires_grad and p.dtype == torch.float32 for p in module.parameters())
     assert torch.equal(module(torch.ones(1, 2)), torch.ones(1, 2))
+
+
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HOME is not set and the system does not know the user: what is absent is said, with the way out."""
+    homeless(monkeypatch)
+    monkeypatch.delenv("STYLELOOM_WEIGHTS")
+    assert weights.user_cache() is None
+    assert weights.folder() is None
+    file = make_file("http://127.0.0.1:1/net.pth")
+    assert weights.locate(file) is None
+    with pytest.raises(UserError, match=r"net.pth are absent(.|\n)*the variable STYLELOOM_WEIGHTS names"):
+        weights.find(file)
+    with pytest.raises(UserError, match=r"net.pth: there is no folder to keep it in; valid: "):
+        weights.fetch(file)
+    assert weights.locate(weights.EFFICIENTNET_LITE0) is not None  # a package is found without a home
+
+
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", unknown)

@@ -23,7 +23,7 @@ from styleloom.sampling import Sampler
 from styleloom.snapshot import load
 from styleloom.training import fit as fit_module
 from styleloom.training.fit import fit, resume, start
-from styleloom.training.run_metrics import RunMetrics
+from styleloom.training.run_metrics import RunMetrics, check_distance
 from styleloom.training.trainer import Trainer
 from tiny import flags, make_archive, opened, same_state, steps, tiny
 
@@ -278,3 +278,95 @@ def test_flags_of_the_command_line(archive: Path, tmp_path: Path, capsys: Any) -
     words = ["--metrics", "fd16_proj", "--kimg", "0.08", "--allow-change", "total_kimg", "--device", "cpu"]
     assert main(["train", "--resume", str(out), *words]) == 0
     assert "metrics/fd16_proj" in lines(out)[-1]
+
+
+# ---- what cannot be measured
+
+
+@pytest.mark.parametrize(
+    ("images", "overrides", "message"),
+    [
+        (20, ("data.held_out=1",), r"needs 2 images to compare with, data.held_out is 1"),
+        (1, ("batch=4",), r"needs 2 images to compare with, .* has 1"),
+        (20, ("run.swd_images=1",), r"1 is not valid; valid: 2 or more"),
+    ],
+)
+def test_a_distance_that_cannot_be_measured_is_refused_first(
+    tmp_path: Path, images: int, overrides: tuple[str, ...], message: str
+) -> None:
+    """Before there is a run, and before a file of a run changes; without the distance both go on."""
+    data = make_archive(tmp_path, images)
+    asked = tiny("run.swd_images=8", "total_kimg=0.016", *overrides)
+    with pytest.raises(UserError, match=rf"run.swd_images: {message}(.|\n)*--set run.swd_images=0"):
+        start(tmp_path / "run", asked, opened(data), "cpu")
+    assert not (tmp_path / "run").exists()
+    without = replace(asked, run=replace(asked.run, swd_images=0))
+    trainer, run = start(tmp_path / "run", without, opened(data), "cpu")
+    before = {file: file.read_bytes() for file in run.path.iterdir() if file.is_file()}
+    with pytest.raises(UserError, match=rf"run.swd_images: {message}"):
+        resume(run.path, opened(data), asked, device="cpu")
+    assert {file: file.read_bytes() for file in run.path.iterdir() if file.is_file()} == before
+    trainer, run = resume(run.path, opened(data), without, device="cpu")
+    assert fit(trainer, run)
+
+
+def test_images_too_small_for_descriptors(archive: Path) -> None:
+    small = tiny("grid=2,4", "run.swd_images=8")
+    with pytest.raises(UserError, match=r"run.swd_images: images of 8x4 px are too small .*valid: 8 px"):
+        check_distance(small, opened(archive))
+
+
+def test_metrics_that_cannot_be_measured_are_refused_on_resume(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, run = start(tmp_path / "run", tiny(*METRICS), opened(archive), "cpu")
+    fit(trainer, run, max_minutes=0)
+    before = {file: file.read_bytes() for file in run.path.iterdir() if file.is_file()}
+    monkeypatch.setenv("STYLELOOM_WEIGHTS", str(tmp_path / "no-weights"))
+    asked = tiny("run.metrics=fid16")
+    with pytest.raises(UserError, match=r"features fetch inception-2015(.|\n)*none: --set run.metrics="):
+        resume(run.path, opened(archive), asked, device="cpu")
+    assert {file: file.read_bytes() for file in run.path.iterdir() if file.is_file()} == before
+    trainer, run = resume(run.path, opened(archive), tiny("run.metrics="), device="cpu")
+    assert fit(trainer, run)
+
+
+@pytest.mark.parametrize("error", [UserError("no"), RuntimeError("out of memory"), OSError(28, "disk full")])
+def test_whatever_goes_wrong_in_measuring_costs_no_training(
+    archive: Path, tmp_path: Path, projection: Projection, monkeypatch: pytest.MonkeyPatch, error: Exception,
+    capsys: Any,
+) -> None:  # fmt: skip
+    """The metrics, and the run's own distance."""
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(projection, "features", fails)
+    monkeypatch.setattr(fit_module, "run_swd", fails)
+    experiment = tiny(*METRICS, "run.swd_images=8", "run.snapshot_every=1")
+    trainer, run = start(tmp_path / "run", experiment, opened(archive), "cpu")
+    assert fit(trainer, run)
+    found = lines(run.path)
+    assert [line["images_seen"] for line in found] == [16, 32, 48, 64]
+    assert not any(NAME in line or line["swd"] is not None for line in found)
+    noted = capsys.readouterr().err
+    assert "note: no sliced Wasserstein distance at 0.016 kimg: " in noted
+    assert str(error) in noted
+    same_state(trainer, steps(Trainer(experiment, opened(archive), "cpu"), 8))
+
+
+def test_one_metric_without_a_value_costs_no_other(
+    archive: Path, tmp_path: Path, projection: Projection, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    looked = projection.features
+
+    def features(images: torch.Tensor, layers: Any) -> Any:
+        found = looked(images, layers)
+        return {layer: x * torch.inf if layer == "classes" else x for layer, x in found.items()}
+
+    monkeypatch.setattr(projection, "features", features)
+    experiment = tiny("run.metrics=kid16_proj,is16_proj", "run.metrics_kimg=0.03")
+    trainer, run = start(tmp_path / "run", experiment, opened(archive), "cpu")
+    assert fit(trainer, run)
+    assert [NAME in line for line in lines(run.path)] == [False, True, False, True]
+    assert "note: no is16_proj at 0.032 kimg: features of image 0 hold" in capsys.readouterr().err

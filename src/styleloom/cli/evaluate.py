@@ -14,12 +14,15 @@ import tyro
 from rich.table import Table
 
 from styleloom.atomic import write_text
+from styleloom.cli import FAILURE, USAGE_ERROR
+from styleloom.cli.evaluation_tables import changes_table, evaluations, notes, table
 from styleloom.cli.progress import EvaluationProgress
 from styleloom.cli.report import console, print_json, say, tell
 from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.data.sources import EMBEDDED as EMBEDDED_DATA
 from styleloom.data.sources import INDEX_NAME, open_source
 from styleloom.errors import UserError, shown
+from styleloom.metrics.measure import errors
 from styleloom.metrics.weights import sha256_of
 from styleloom.models import EMBEDDED as EMBEDDED_MODELS
 from styleloom.names import embedded_name
@@ -74,11 +77,32 @@ class Evaluate:
     """Print the JSON document instead of a table."""
 
     def run(self) -> int:
-        """Measure; 0. Under torchrun the processes share the work, and the first one reports."""
+        """Measure; 0, or 1 where a metric has no value, because of NaN, say.
+
+        Under torchrun the processes share the work; the first one reports, and one of each machine, whose
+        files may differ, says what is wrong.
+        """
+        alone = os.environ.get("WORLD_SIZE", "1") == "1"
+        try:
+            document = self._measured()
+        except UserError:
+            if alone or os.environ.get("LOCAL_RANK", "0") == "0":
+                raise
+            return USAGE_ERROR
+        if not document:
+            return 0
+        self._finish(document)
+        return FAILURE if any(errors(part) for part in evaluations(document)) else 0
+
+    def _measured(self) -> dict[str, Any]:
+        """The JSON document; an empty one where results are not collected. Raises UserError, before any work,
+        for flags that cannot be met."""
         for name in ("batch", "repeats"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name}: {value} is not valid, at least 1")
+        if os.environ.get("RANK", "0") == "0":
+            self._check_out()
         from styleloom.metrics.definitions import parse_all
         from styleloom.metrics.image_sets import MAX_REPEATS
         from styleloom.metrics.processes import Processes
@@ -86,27 +110,41 @@ class Evaluate:
         definitions = parse_all(self.metrics)
         if self.seed < 0 or self.seed + self.repeats > MAX_REPEATS:
             raise UserError(f"--seed: {self.seed} is not valid, 0 to {MAX_REPEATS - self.repeats}")
-        self._check_out()
         processes = Processes.join()
         try:
-            document = self._document(definitions, processes)
+            return self._document(definitions, processes)
         finally:
             processes.leave()
-        if processes.collects:
+
+    def _finish(self, document: dict[str, Any]) -> None:
+        """Write and report; what was measured is reported also where it cannot be written."""
+        written: Path | None = None
+        try:
             if self.out is not None:
                 write_text(self.out, json.dumps(document, indent=2, allow_nan=False) + "\n")
-            self._report(document)
-        return 0
+                written = self.out
+        finally:
+            self._report(document, written)
 
     def _check_out(self) -> None:
         """Raise UserError now rather than after an hour where --out cannot be written."""
         if self.out is None:
             return
-        if self.out.is_dir():
+        for name in (self.subject, self.data):
+            if name and os.path.exists(self.out) and os.path.exists(name) and self.out.samefile(name):
+                raise UserError(f"--out: {shown(self.out)} is what is measured; give another name")
+        if os.path.isdir(self.out):
             raise UserError(f"--out: {self.out} is a folder; give the name of a JSON file")
         folder = next(parent for parent in self.out.absolute().parents if parent.exists())
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise UserError(f"--out: {self.out} cannot be written; valid: a file in a folder that can")
+        probe = folder / f".{self.out.name}.{os.getpid()}.partial"
+        try:
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UserError(
+                f"--out: {shown(self.out)} cannot be written ({error.strerror}); valid: a file in a folder "
+                "that can"
+            ) from error
 
     def _document(self, definitions: tuple[Definition, ...], processes: Processes) -> dict[str, Any]:
         from styleloom.metrics.cache import StatisticsCache, cache_folder
@@ -214,17 +252,17 @@ class Evaluate:
 
     # ---- the report
 
-    def _report(self, document: dict[str, Any]) -> None:
+    def _report(self, document: dict[str, Any], written: Path | None) -> None:
         if self.json:
             print_json(document)
             return
         out = console()
-        for part in document.get("snapshots", [document]):
-            if part["metrics"]:
+        for part in evaluations(document):
+            if any(entry["values"] for entry in part["metrics"].values()):
                 out.print(table(part), soft_wrap=True)
         for name, history in document.get("stability", {}).items():
             out.print(changes_table(name, history), soft_wrap=True)
-        for line in notes(document, self.out):
+        for line in notes(document, written):
             say(line)
 
 
@@ -258,57 +296,6 @@ def _is_archive(name: str) -> bool:
             return INDEX_NAME in archive.namelist()
     except (OSError, zipfile.BadZipFile):
         return False
-
-
-def table(document: dict[str, Any]) -> Table:
-    """Every value of an evaluation, with what is known of its uncertainty."""
-    repeats = document["repeats"]
-    name = document["subject"]["path"]
-    if repeats > 1:
-        columns = ("metric", f"mean of {repeats}", "deviation", "95 % interval", "better")
-    else:
-        columns = ("metric", "value", "standard error", "better")
-    rows = Table(*columns, title=shown(name), title_justify="left")
-    for entry in document["metrics"].values():
-        for label, value in entry["values"].items():
-            error = value["standard_errors"][0]
-            if repeats > 1:
-                spread = (f"{value['std']:.2g}", f"{value['low']:.5g} to {value['high']:.5g}")
-            else:
-                spread = ("" if error is None else f"{error:.2g}",)
-            rows.add_row(label, f"{value['mean']:.5g}", *spread, entry["better"] or "")
-    return rows
-
-
-def changes_table(name: str, history: dict[str, Any]) -> Table:
-    """Mean squared change from snapshot to snapshot, by resolution."""
-    sides = sorted({int(side) for row in history["changes"] for side in row["change"]})
-    rows = Table("from", "to", *(f"{side} px" for side in sides), title=name, title_justify="left")
-    for row in history["changes"]:
-        values = (row["change"].get(str(side)) for side in sides)
-        names = (shown(Path(row[end]).name) for end in ("from", "to"))
-        rows.add_row(*names, *("" if value is None else f"{value:.4g}" for value in values))
-    return rows
-
-
-def notes(document: dict[str, Any], out: Path | None) -> list[str]:
-    """What a reader of the table should know besides."""
-    first = document.get("snapshots", [document])[0]
-    lines = []
-    for name, entry in first["metrics"].items():
-        if "reals" in entry:
-            reals = entry["reals"]
-            count = reals["count"]
-            again = f" ({count:,} images, some of them several times)" if reals["used"] > count else ""
-            mirrored = ", mirrored at random" if reals.get("mirror") else ""
-            lines.append(
-                f"{name}: {reals['used']:,} real images of {shown(reals['name'])}{again}{mirrored}, "
-                f"{reals['statistics']}"
-            )
-    if "best" in document:
-        best = document["best"]
-        lines.append(f"best by {best['metric']}: {shown(best['snapshot'])} ({best['value']:.5g})")
-    return lines + ([f"written to {shown(out)}"] if out else [])
 
 
 @dataclass

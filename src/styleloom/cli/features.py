@@ -38,7 +38,7 @@ class FeaturesList:
         networks = {name: features.entry(name) for name in features.names()}
         if self.json:
             documents = [_network_document(name, entry) for name, entry in networks.items()]
-            print_json({"folder": str(weights.folder()), "networks": documents})
+            print_json({"folder": _text(weights.folder()), "networks": documents})
             return 0
         table = Table("network", "weights", "size", "licence", "SHA-256", "present")
         for name, entry in networks.items():
@@ -51,7 +51,7 @@ class FeaturesList:
             say(f"{name}: {entry.description}")
             for file in entry.weights:
                 say(f"  {file.file}: {file.source}; {file.url or file.install}; SHA-256 {file.sha256}")
-        say(f"folder of weights: {weights.folder()}")
+        say(f"folder of weights: {weights.folder() or weights.NO_FOLDER}")
         return 0
 
 

@@ -8,11 +8,12 @@ taken by accident, whatever a file is called.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,25 @@ VERSION = 1
 
 def cache_folder(given: Path | str | None = None) -> Path | None:
     """The folder that is `given`, else that of the environment variable STYLELOOM_STATISTICS, else one in the
-    user's cache. "none" keeps nothing."""
-    named = str(given or os.environ.get("STYLELOOM_STATISTICS") or user_cache() / "styleloom" / "statistics")
-    return None if named == "none" else Path(named)
+    user's cache. "none" keeps nothing, as does a user without a cache folder, which is said once."""
+    named = given or os.environ.get("STYLELOOM_STATISTICS")
+    if named:
+        return None if str(named) == "none" else Path(named)
+    cache = user_cache()
+    if cache is None:
+        _note_no_folder()
+    return None if cache is None else cache / "styleloom" / "statistics"
 
 
-@dataclass(frozen=True)
+@functools.cache
+def _note_no_folder() -> None:
+    note(
+        "statistics of real images are not kept, HOME is not set and the user's cache folder is unknown; the "
+        "variable STYLELOOM_STATISTICS or --cache names a folder, or none"
+    )
+
+
+@dataclass
 class StatisticsCache:
     """Tensors under a description.
 
@@ -43,6 +57,7 @@ class StatisticsCache:
     """
 
     folder: Path | None
+    _failed: bool = field(default=False, init=False)
 
     def path(self, key: Mapping[str, Any]) -> Path:
         """The file of a description, with a folder or without."""
@@ -52,30 +67,33 @@ class StatisticsCache:
     def get(self, key: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The tensors of exactly this description, and on what they were made; None where there are none.
 
-        A damaged or foreign file counts as none, and is mentioned on stderr.
+        A damaged or foreign file, or one that may not be read, counts as none, and is mentioned on stderr.
         """
         path = self.path(key)
-        if self.folder is None or not path.exists():
-            return None
         try:
+            if self.folder is None or not path.exists():
+                return None
             tensors, document = read_tensors(path, FORMAT)
-        except UserError as error:
+        except (UserError, OSError) as error:
             note(f"statistics are made anew: {error}")
             return None
-        if (document["version"], document.get("key")) != (VERSION, json.loads(json.dumps(key))):
+        made = document.get("made")
+        expected = (VERSION, json.loads(json.dumps(key)))
+        if (document["version"], document.get("key")) != expected or not isinstance(made, dict):
             note(f"statistics are made anew: {shown(path)} holds those of something else")
             return None
-        return tensors, dict(document["made"])
+        return tensors, made
 
     def put(self, key: Mapping[str, Any], tensors: Mapping[str, Tensor], made: Mapping[str, Any]) -> None:
         """Keep tensors, with what they were made on (`environment.record`).
 
-        Where that fails it is said, and the evaluation goes on: it needs no more of the cache.
+        Where that fails it is said once, and the evaluation goes on: it needs no more of the cache.
         """
-        if self.folder is None:
+        if self.folder is None or self._failed:
             return
         document = {"format": FORMAT, "version": VERSION, "key": key, "made": made}
         try:
             write_tensors(self.path(key), tensors, document)
         except UserError as error:
+            self._failed = True
             note(f"statistics of real images are not kept: {error}")

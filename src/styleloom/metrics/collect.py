@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
+from styleloom.errors import UserError
 from styleloom.metrics.features import as_rgb, load_distance, load_network
 from styleloom.metrics.image_sets import ImageSet
 from styleloom.metrics.moments import Moments, Rows
@@ -76,6 +77,20 @@ class Similarities:
 
 
 @dataclass
+class Failed:
+    """In place of a statistic that could not be collected.
+
+    Args:
+        reason: why, a message.
+    """
+
+    reason: str
+
+    def add(self, batch: Tensor) -> None:
+        """Nothing is collected any more."""
+
+
+@dataclass
 class Networks:
     """Feature networks and distances of an evaluation, each loaded when it is first needed.
 
@@ -135,7 +150,8 @@ class Collector:
     ) -> dict[Wanted, Statistic]:
         """Statistics of the first images of a set, each image made and looked at once.
 
-        They are filled where `processes.collects`; elsewhere they stay empty.
+        They are filled where `processes.collects`; elsewhere they stay empty. One that refuses what it is
+        given, features that are not finite, say, is `Failed`, and the others go on.
 
         Args:
             images: the set.
@@ -163,7 +179,10 @@ class Collector:
         for result in self.processes.ordered(blocks(total, self.batch_for(images)), look):
             for want, statistic in statistics.items():
                 if want.count > done:
-                    statistic.add(result[want.network, want.layer][: want.count - done])
+                    try:
+                        statistic.add(result[want.network, want.layer][: want.count - done])
+                    except UserError as error:
+                        statistics[want] = Failed(str(error))
             done += len(next(iter(result.values())))
             self.progress(what, done, total)
         return statistics

@@ -29,6 +29,7 @@ from styleloom.data.labels import MAX_LISTED
 from styleloom.data.loader import mirror_coins, permutation
 from styleloom.data.sources import Source
 from styleloom.errors import UserError
+from styleloom.metrics.measure import UnmeasurableError
 from styleloom.metrics.style_mixing import check_latents, mixed_images
 from styleloom.sampling import MAX_SEED, Sampler
 
@@ -307,13 +308,13 @@ class GeneratedImages:
 
     @torch.inference_mode()
     def images(self, positions: range) -> Tensor:
-        """uint8 [N, C, H, W] on the CPU. Raises UserError where the generator makes NaN."""
+        """uint8 [N, C, H, W] on the CPU. Raises UnmeasurableError where the generator makes NaN."""
         seeds = self.seeds(positions)
         images = mixed_images(self.sampler, seeds, self.num_latents, self.labels(seeds))
         finite = images.isfinite().flatten(1).all(1)
         if not finite.all():
             bad = seeds[int((~finite).nonzero()[0])]
-            raise UserError(f"the generator makes NaN or infinite pixels, first with seed {bad}")
+            raise UnmeasurableError(f"the generator makes NaN or infinite pixels, first with seed {bad}")
         return reals.to_uint8(images).cpu()
 
     def record(self) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 
 import torch.distributed as dist
 
+from styleloom.errors import UserError, quoted
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -39,14 +41,23 @@ class Processes:
 
     @classmethod
     def join(cls) -> Processes:
-        """Those that torchrun started (it sets RANK, WORLD_SIZE, LOCAL_RANK), or this one alone."""
-        size = int(os.environ.get("WORLD_SIZE", "1"))
+        """Those that torchrun started (it sets RANK, WORLD_SIZE, LOCAL_RANK), or this one alone.
+
+        Raises UserError for variables that torchrun does not set so.
+        """
+        size = _number("WORLD_SIZE", 1)
         if size == 1:
             return cls()
+        rank, local_rank = _number("RANK"), _number("LOCAL_RANK", 0)
+        if not 0 <= rank < size:
+            raise UserError(f"RANK: {rank} is not valid with WORLD_SIZE {size}; valid: 0 to {size - 1}")
+        for name in ("MASTER_ADDR", "MASTER_PORT"):
+            if not os.environ.get(name):
+                raise _not_by_torchrun(name)
         if not dist.is_initialized():
             # Results travel through main memory. The others wait while the first one computes numbers.
             dist.init_process_group("gloo", timeout=datetime.timedelta(days=7))
-        return cls(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
+        return cls(rank, size, local_rank)
 
     def leave(self) -> None:
         """Part from the others."""
@@ -61,16 +72,24 @@ class Processes:
     def ordered(self, blocks: Sequence[T], run: Callable[[T], R]) -> Iterator[R]:
         """run(block) of every block, in order: all of them where `collects`, none elsewhere.
 
-        All processes call this with the same blocks. Results must be on the CPU and can be pickled.
+        All processes call this with the same blocks. Results must be on the CPU and can be pickled. A
+        UserError of one process is raised on all of them, so that none waits for another.
         """
+        if self.size == 1:
+            yield from map(run, blocks)
+            return
         for first in range(0, len(blocks), self.size):
             mine = first + self.rank
-            result = run(blocks[mine]) if mine < len(blocks) else None
-            if self.size == 1:
-                yield result  # type: ignore[misc]
-                continue
+            result: R | UserError | None = None
+            try:
+                result = run(blocks[mine]) if mine < len(blocks) else None
+            except UserError as error:
+                result = error
             gathered: list[Any] | None = [None] * self.size if self.collects else None
             dist.gather_object(result, gathered, dst=0)
+            failure = self.agree(next((r for r in gathered or () if isinstance(r, UserError)), None))
+            if failure is not None:
+                raise failure
             if gathered is not None:
                 yield from gathered[: len(blocks) - first]
 
@@ -81,6 +100,24 @@ class Processes:
         box: list[Any] = [value if self.collects else None]
         dist.broadcast_object_list(box, src=0)
         return box[0]
+
+
+def _number(name: str, default: int | None = None) -> int:
+    """A variable that torchrun sets. Raises UserError where it is absent or no number."""
+    text = os.environ.get(name, "" if default is None else str(default))
+    if not text:
+        raise _not_by_torchrun(name)
+    if not text.isdecimal():
+        raise UserError(f"the variable {name} is {quoted(text)}; valid: a number, as torchrun sets it")
+    return int(text)
+
+
+def _not_by_torchrun(name: str) -> UserError:
+    size = os.environ.get("WORLD_SIZE", "")
+    return UserError(
+        f"the variable WORLD_SIZE is {quoted(size)}, {name} is not set; valid: both, as torchrun sets them, "
+        "or no WORLD_SIZE for a process alone"
+    )
 
 
 def blocks(count: int, size: int) -> list[range]:

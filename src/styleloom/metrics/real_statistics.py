@@ -8,8 +8,9 @@ from typing import Any
 
 from styleloom import environment
 from styleloom.data.dataset import ImageDataset
+from styleloom.errors import UserError, note
 from styleloom.metrics.cache import StatisticsCache
-from styleloom.metrics.collect import Collector, Statistic, Wanted
+from styleloom.metrics.collect import Collector, Failed, Statistic, Wanted
 from styleloom.metrics.image_sets import Choice, DatasetImages, FileImages, ImageSet, Rule, labels_of
 from styleloom.metrics.set_metrics import restore, tensors
 from styleloom.sampling import Tensor
@@ -82,18 +83,24 @@ class RealStatistics:
         ).items():
             self._found[choice, want] = statistic
             self._origin[choice, want] = {"statistics": "computed", "made": made}
-            if want.network and self.collector.processes.collects:
+            if want.network and self.collector.processes.collects and not isinstance(statistic, Failed):
                 self.cache.put(self._key(images, want), tensors(statistic), made)
 
     def _from_cache(self, choice: Choice, want: Wanted, images: ImageSet) -> bool:
         """The first process looks; all of them do as it found."""
         processes = self.collector.processes
         kept = self.cache.get(self._key(images, want)) if want.network and processes.collects else None
-        if not processes.agree(kept is not None):
+        statistic = None
+        if kept is not None:
+            try:
+                statistic = restore(want, kept[0])
+            except (UserError, KeyError, RuntimeError, TypeError) as error:  # other tensors than were written
+                note(f"statistics are made anew: {self.cache.path(self._key(images, want))}: {error}")
+        if not processes.agree(statistic is not None):
             return False
         self._origin[choice, want] = {"statistics": "cached", "made": {} if kept is None else kept[1]}
-        if kept is not None:
-            self._found[choice, want] = restore(want, kept[0])
+        if statistic is not None:
+            self._found[choice, want] = statistic
         return True
 
     def _key(self, images: ImageSet, want: Wanted) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from styleloom.errors import UserError, note, shown
 from styleloom.metrics.definitions import Definition
+from styleloom.metrics.measure import errors
 from styleloom.metrics.stability import changes, images_at
 from styleloom.metrics.suite import Evaluation, Subject, primary_value
 from styleloom.training.run_dir import RunDirectory
@@ -63,7 +64,7 @@ def _best(
     grown = [
         (primary_value(document, judge.name), str(path))
         for document, path in zip(documents, paths, strict=True)
-        if document["subject"]["level"] is None
+        if document["subject"]["level"] is None and judge.name not in errors(document)
     ]
     if not grown:
         return None

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from styleloom.errors import UserError
-from styleloom.metrics.collect import Keep, Similarities, Statistic, Wanted, grid_of
+from styleloom.metrics.collect import Failed, Keep, Similarities, Statistic, Wanted, grid_of
 from styleloom.metrics.definitions import Definition
 from styleloom.metrics.features import entry
 from styleloom.metrics.fid import frechet_distance
@@ -176,7 +177,10 @@ def _num_reals(d: Definition, reals: ImageSet, fakes: int, may_repeat: bool) -> 
 
 
 def number(d: Definition, reals: Statistic | None, fakes: Statistic, seed: int) -> Measure:
-    """The metric, from the statistics that `plan` asked for."""
+    """The metric, from the statistics that `plan` asked for. Raises UserError where one of them failed."""
+    for statistic in (fakes, reals):
+        if isinstance(statistic, Failed):
+            raise UserError(statistic.reason)
     return SET_METRICS[d.kind].number(d, reals, fakes, seed)
 
 
@@ -187,7 +191,21 @@ def tensors(statistic: Statistic) -> dict[str, Tensor]:
 
 
 def restore(want: Wanted, kept: Mapping[str, Tensor]) -> Statistic:
-    """What `tensors` took apart."""
+    """What `tensors` took apart.
+
+    Raises UserError for a statistic of other features or images, or one that is not finite, and what torch
+    raises for tensors of other names and shapes.
+    """
+    if not all(torch.isfinite(tensor).all() for tensor in kept.values()):
+        raise UserError("statistics hold NaN or infinity; valid: finite numbers")
+    found = _restored(want, kept)
+    count = found.count if isinstance(found, Moments) else len(found.tensor)
+    if count != want.count:
+        raise UserError(f"statistics are of {count} images; valid: {want.count}")
+    return found
+
+
+def _restored(want: Wanted, kept: Mapping[str, Tensor]) -> Moments | Rows:
     return Moments.from_tensors(kept) if want.keep == "moments" else _rows(kept["rows"])
 
 

@@ -7,6 +7,7 @@ import datetime
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from styleloom import environment
@@ -17,7 +18,7 @@ from styleloom.metrics.collect import Collector, Networks, Progress, Wanted
 from styleloom.metrics.definitions import Definition
 from styleloom.metrics.image_sets import CHOICES, GeneratedImages, ImageSet, Shape, first_seed
 from styleloom.metrics.intervals import summarize
-from styleloom.metrics.measure import Measure
+from styleloom.metrics.measure import Measure, UnmeasurableError, attempt, errors
 from styleloom.metrics.probes import PROBES, Probe, check
 from styleloom.metrics.processes import Processes
 from styleloom.metrics.real_statistics import Reals, RealStatistics
@@ -86,7 +87,8 @@ class Evaluation:
     def run(self, subject: Subject, repeats: int = 1) -> dict[str, Any]:
         """Measure everything `repeats` times, each with latents of its own.
 
-        Returns the evaluation as a JSON document; on processes that do not collect, an empty one.
+        Returns the evaluation as a JSON document; on processes that do not collect, an empty one. A metric
+        that fails on the way, because of NaN, say, has no values there but an "error".
 
         Raises UserError, before anything is computed, for a metric that cannot be measured on this subject.
         """
@@ -189,7 +191,7 @@ class Evaluation:
         if probes:
             probe = Probe(subject.generated(seed), collector, self.classifiers)
             for d in probes:
-                measure = PROBES[d.kind](probe, d)
+                measure = attempt(partial(PROBES[d.kind], probe, d))
                 if measure is not None:
                     found[d.name] = measure
         return found
@@ -207,12 +209,18 @@ class Evaluation:
         found: dict[str, Measure] = {}
         with contextlib.ExitStack() as open_files:  # what is kept of fakes goes before the next repeat
             wants = {plans[d.name].fakes for d in group}
-            fakes = collector.collect(images, wants, "generated images", open_files)
+            try:
+                fakes = collector.collect(images, wants, "generated images", open_files)
+            except UnmeasurableError as error:
+                return {d.name: Measure(failure=str(error)) for d in group}
             for d in group if self.processes.collects else []:
                 want: Wanted | None = plans[d.name].reals
                 theirs = None if want is None or reals is None else reals.get(d.choice, want)
                 self.progress(d.name, 0, 1)
-                found[d.name] = number(d, theirs, fakes[plans[d.name].fakes], self.seed + repeat)
+                ours, seed = fakes[plans[d.name].fakes], self.seed + repeat
+                measure = attempt(partial(number, d, theirs, ours, seed))
+                assert measure is not None
+                found[d.name] = measure
         return found
 
     # ---- the record
@@ -239,13 +247,16 @@ class Evaluation:
         }
 
     def _entry(self, d: Definition, measures: Sequence[Measure]) -> dict[str, Any]:
-        """One metric: what it is, and its values over the repeats."""
+        """One metric: what it is, and its values over the repeats; "error" says why there are none."""
         entry: dict[str, Any] = {
             "definition": d.of.text,
             **{name: value for name, value in asdict(d).items() if name != "name"},
             "better": d.of.better,
             "values": {},
         }
+        failures = [m.failure for m in measures if m.failure]
+        if failures:
+            return entry | {"error": failures[0]}
         for label in measures[0].values:
             values = [m.values[label] for m in measures]
             errors = [m.errors.get(label) for m in measures]
@@ -260,6 +271,9 @@ def _px(shape: Shape) -> str:
 
 
 def primary_value(document: Mapping[str, Any], name: str) -> float:
-    """The number that a metric is judged by: the first of its values, the mean over repeats."""
+    """The number that a metric is judged by: the first of its values, the mean over repeats. Raises
+    UnmeasurableError where it has none."""
+    if name in (found := errors(document)):
+        raise UnmeasurableError(f"{name}: {found[name]}")
     values = document["metrics"][name]["values"]
     return float(next(iter(values.values()))["mean"])

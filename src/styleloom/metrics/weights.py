@@ -30,6 +30,9 @@ TIMEOUT_SEC = 30.0
 
 CHUNK_BYTES = 1 << 20
 
+NO_FOLDER = "that the variable STYLELOOM_WEIGHTS names (HOME is not set, the user's cache is unknown)"
+"""Which folder of weights there is where no cache folder is known, for messages."""
+
 Progress = Callable[[int, int], None]
 """Called with the bytes done and the bytes in all."""
 
@@ -99,29 +102,39 @@ EFFICIENTNET_LITE0 = WeightFile(
 )
 
 
-def folder() -> Path:
-    """Folder of weights: STYLELOOM_WEIGHTS, or `styleloom/weights` in the user's cache folder.
+def folder() -> Path | None:
+    """Folder of weights: STYLELOOM_WEIGHTS, or `styleloom/weights` in the user's cache folder; None where
+    none is known.
 
     The cache folder is XDG_CACHE_HOME, or the platform's own.
     """
     given = os.environ.get("STYLELOOM_WEIGHTS")
-    return Path(given) if given else user_cache() / "styleloom" / "weights"
+    if given:
+        return Path(given)
+    cache = user_cache()
+    return None if cache is None else cache / "styleloom" / "weights"
 
 
-def user_cache() -> Path:
-    """The user's cache folder: XDG_CACHE_HOME, or the platform's own (LOCALAPPDATA on Windows)."""
+def user_cache() -> Path | None:
+    """The user's cache folder: XDG_CACHE_HOME, or the platform's own (LOCALAPPDATA on Windows).
+
+    None where the user has no home: HOME is not set, and the system does not know the user.
+    """
     given = os.environ.get("XDG_CACHE_HOME")
     if not given and sys.platform == "win32":
         given = os.environ.get("LOCALAPPDATA")
     if given:
         return Path(given)
-    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    try:
+        return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    except RuntimeError:
+        return None
 
 
 def locate(file: WeightFile) -> Path | None:
     """Where `file` lies, unverified: in the folder of weights or in its package; None when absent."""
-    found = folder() / file.file
-    if found.is_file():
+    known = folder()
+    if known is not None and (found := known / file.file).is_file():
         return found
     # A top-level package is found without running it.
     spec = importlib.util.find_spec(file.package) if file.package else None
@@ -157,11 +170,17 @@ def _absent(file: WeightFile, network: str) -> str:
     command = f"styleloom features fetch {network}" if file.url else file.install
     return (
         f"the weights {file.file} are absent; get them with: {command}\n"
-        f"  or put the file here: {folder() / file.file}\n"
+        f"  or put the file here: {_place(file)}\n"
         f"  URL: {file.url or 'none; it comes with the package'}\n"
         f"  size: {file.num_bytes:,} bytes\n"
         f"  SHA-256: {file.sha256}"
     )
+
+
+def _place(file: WeightFile) -> str:
+    """Where the file belongs, in words."""
+    known = folder()
+    return str(known / file.file) if known else f"the folder {NO_FOLDER}, as {file.file}"
 
 
 _hashes: dict[tuple[str, int, int], str] = {}
@@ -196,7 +215,10 @@ def fetch(file: WeightFile, progress: Progress | None = None) -> Path:
         return present
     if not file.url:
         raise UserError(_absent(file, ""))
-    path = folder() / file.file
+    known = folder()
+    if known is None:
+        raise UserError(f"{file.file}: there is no folder to keep it in; valid: {NO_FOLDER}")
+    path = known / file.file
     with atomic_path(path) as partial:
         digest, done = hashlib.sha256(), 0
         with open(partial, "wb") as out:
@@ -227,7 +249,7 @@ def _download(file: WeightFile) -> Iterator[bytes]:
     except (OSError, http.client.HTTPException) as error:  # URLError, HTTPError and time-outs are OSErrors
         raise UserError(
             f"cannot download {file.url}: {error}; a file from elsewhere can be put here: "
-            f"{folder() / file.file} (SHA-256 {file.sha256}, {file.num_bytes:,} bytes)"
+            f"{_place(file)} (SHA-256 {file.sha256}, {file.num_bytes:,} bytes)"
         ) from error
 
 

@@ -27,15 +27,19 @@ from styleloom.sampling import Sampler, grid
 from styleloom.training.events import EventWriter
 from styleloom.training.phases import Stats
 from styleloom.training.run_dir import RunDirectory, check_changes
-from styleloom.training.run_metrics import PREFIX, RunMetrics, has_metrics
+from styleloom.training.run_metrics import (
+    PREFIX,
+    SWD_PX,
+    RunMetrics,
+    attempt,
+    check_distance,
+    has_metrics,
+)
 from styleloom.training.trainer import Trainer
 from styleloom.types import GrowthState
 
 SHEET_PX = (1536, 1024)
 """Width and height that a sample grid may fill; 4 x 2 images at least, 16 x 8 at most."""
-
-SWD_PX = 8
-"""Smallest height or width at which a run measures its distance: descriptors are 7 x 7 px."""
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -75,8 +79,9 @@ def start(
 ) -> tuple[Trainer, RunDirectory]:
     """A new run with its first state, so that it can be resumed from the first moment."""
     RunDirectory(path).check_free()
+    check_distance(experiment, dataset)
     trainer = Trainer(experiment, dataset, device, workers, cache_gib)
-    RunMetrics(trainer, [])  # what cannot be measured is refused before there is a run
+    _check_metrics(trainer)
     run = RunDirectory.create(path)
     try:
         columns, rows = sheet_shape(trainer.experiment.generator.size)
@@ -114,6 +119,7 @@ def resume(
     tensors, document = run.load_state()
     recorded = from_json(document["experiment"])
     check_changes(recorded, requested or written, allowed)
+    check_distance(requested or written, dataset)
     trainer = Trainer(requested or written, dataset, device, workers, cache_gib)
     data = trainer.data_record()
     if data["fingerprint"] != document["data"]["fingerprint"] and "data" not in allowed:
@@ -124,11 +130,21 @@ def resume(
     if trainer.device.type != document["counters"]["device"]:
         was = document["counters"]["device"]
         note(f"the run was on {shown(was)}, it continues on {trainer.device.type}: not bit for bit")
+    _check_metrics(trainer)
     trainer.load_state(tensors, document)
     run.remove_partial_files()
     run.rewind_stats(trainer.step_count)
     run.write_experiment(trainer.experiment, data)
     return trainer, run
+
+
+def _check_metrics(trainer: Trainer) -> None:
+    """Raise UserError for what cannot be measured, before there is a run or a file of it changes."""
+    try:
+        RunMetrics(trainer, [])
+    except UserError as error:
+        trainer.close()
+        raise UserError(f"{error}\n  other metrics: --metrics NAMES; none: --set run.metrics=") from error
 
 
 def save_state(trainer: Trainer, run: RunDirectory) -> None:
@@ -288,7 +304,10 @@ class _Loop:
         info |= {name: value for name, value in line.items() if name.startswith(PREFIX)}
         line["swd"] = None
         if options.swd_images and min(swd_reals(trainer).size) >= SWD_PX:
-            line["swd"] = info["swd"] = run_swd(trainer, options.swd_images).average
+            missing = f"no sliced Wasserstein distance at {trainer.images_seen / 1000:g} kimg"
+            distance = attempt(missing, lambda: run_swd(trainer, options.swd_images).average)
+            if distance is not None:
+                line["swd"] = info["swd"] = _finite(distance)
         score = self.metrics.judge.score(line)
         if score < self.best:
             self.best = score

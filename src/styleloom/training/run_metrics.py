@@ -5,21 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from styleloom.errors import UserError, note
+from styleloom.config import Experiment
+from styleloom.data.dataset import ImageDataset
+from styleloom.errors import UserError, note, shown
 from styleloom.metrics.cache import StatisticsCache, cache_folder
 from styleloom.metrics.collect import Networks
 from styleloom.metrics.definitions import Definition, parse_all
 from styleloom.metrics.full_size import measured_at
+from styleloom.metrics.measure import errors
 from styleloom.metrics.real_statistics import Reals
 from styleloom.metrics.suite import Evaluation, Subject
+from styleloom.metrics.swd import MIN_IMAGES
 from styleloom.sampling import Sampler
 from styleloom.training.trainer import Trainer
 from styleloom.types import GrowthState
 
 PREFIX = "metrics/"
 """Of the fields of stats.jsonl that hold metrics."""
+
+SWD_PX = 8
+"""Smallest height or width at which a run measures its distance: descriptors are 7 x 7 px."""
+
+T = TypeVar("T")
 
 UNFIT = ("separability", "stability")
 """Kinds that need more than one snapshot and its data."""
@@ -99,15 +108,18 @@ class RunMetrics:
             progress(what, done, total)
 
         self.evaluation.progress = report
+        when = f"at {self.trainer.images_seen / 1000:g} kimg"
         try:
-            document = self.evaluation.run(self._subject(self.trainer.growth))
+            document = attempt(
+                f"no metrics {when}", lambda: self.evaluation.run(self._subject(self.trainer.growth))
+            )
         except StopMeasuringError:
             return {}
-        except UserError as error:  # a level too small, NaN: no reason to lose a training
-            note(f"no metrics at {self.trainer.images_seen / 1000:g} kimg: {error}")
-            self.measured_at = self.trainer.images_seen
-            return {}
         self.measured_at = self.trainer.images_seen
+        if document is None:
+            return {}
+        for name, reason in errors(document).items():
+            note(f"no {name} {when}: {reason}")
         return {
             PREFIX + label: value["mean"]
             for entry in document["metrics"].values()
@@ -125,6 +137,41 @@ class RunMetrics:
             sampler,
             Reals(reals, experiment.data.mirror == "horizontal"),
         )
+
+
+def attempt(what_is_missing: str, measure: Callable[[], T]) -> T | None:
+    """measure(), or None where it fails, for whatever reason: it is told, and costs no training."""
+    try:
+        return measure()
+    except StopMeasuringError:
+        raise
+    except Exception as error:
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        note(f"{what_is_missing}: {reason}")
+        return None
+
+
+def check_distance(experiment: Experiment, dataset: ImageDataset) -> None:
+    """Raise UserError where a run's own sliced Wasserstein distance could not be measured."""
+    asked = experiment.run.swd_images
+    available = experiment.data.held_out or len(dataset)
+    height, width = experiment.generator.size
+    problem = ""
+    if not asked:
+        return
+    if asked < MIN_IMAGES:
+        problem = f"run.swd_images: {asked} is not valid; valid: {MIN_IMAGES} or more"
+    elif available < MIN_IMAGES:
+        held_out = experiment.data.held_out
+        what = f"data.held_out is {held_out}" if held_out else f"{shown(dataset.name)} has {available}"
+        problem = f"run.swd_images: needs {MIN_IMAGES} images to compare with, {what}; valid: more images"
+    elif min(height, width) < SWD_PX:
+        problem = (
+            f"run.swd_images: images of {width}x{height} px are too small to be compared; valid: {SWD_PX} px "
+            "or more a side"
+        )
+    if problem:
+        raise UserError(f"{problem}, or no distance, with --set run.swd_images=0")
 
 
 def check_metrics(names: Sequence[str]) -> tuple[Definition, ...]:

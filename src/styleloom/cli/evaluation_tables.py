@@ -1,0 +1,71 @@
+"""Evaluations as tables, with what their readers should know besides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from styleloom.errors import shown
+from styleloom.metrics.measure import errors
+
+
+def table(document: dict[str, Any]) -> Table:
+    """Every value of an evaluation, with what is known of its uncertainty."""
+    repeats = document["repeats"]
+    name = document["subject"]["path"]
+    if repeats > 1:
+        columns = ("metric", f"mean of {repeats}", "deviation", "95 % interval", "better")
+    else:
+        columns = ("metric", "value", "standard error", "better")
+    rows = Table(*columns, title=shown(name), title_justify="left")
+    for entry in document["metrics"].values():
+        for label, value in entry["values"].items():
+            error = value["standard_errors"][0]
+            if repeats > 1:
+                spread = (f"{value['std']:.2g}", f"{value['low']:.5g} to {value['high']:.5g}")
+            else:
+                spread = ("" if error is None else f"{error:.2g}",)
+            rows.add_row(label, f"{value['mean']:.5g}", *spread, entry["better"] or "")
+    return rows
+
+
+def changes_table(name: str, history: dict[str, Any]) -> Table:
+    """Mean squared change from snapshot to snapshot, by resolution."""
+    sides = sorted({int(side) for row in history["changes"] for side in row["change"]})
+    rows = Table("from", "to", *(f"{side} px" for side in sides), title=name, title_justify="left")
+    for row in history["changes"]:
+        values = (row["change"].get(str(side)) for side in sides)
+        names = (shown(Path(row[end]).name) for end in ("from", "to"))
+        rows.add_row(*names, *("" if value is None else f"{value:.4g}" for value in values))
+    return rows
+
+
+def evaluations(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """That of one subject, or those of all snapshots of a run."""
+    return document.get("snapshots", [document])
+
+
+def notes(document: dict[str, Any], out: Path | None) -> list[str]:
+    """What a reader of the table should know besides."""
+    first = evaluations(document)[0]
+    lines = [
+        f"{shown(part['subject']['path'])}: {name} has no value: {reason}"
+        for part in evaluations(document)
+        for name, reason in errors(part).items()
+    ]
+    for name, entry in first["metrics"].items():
+        if "reals" in entry:
+            reals = entry["reals"]
+            count = reals["count"]
+            again = f" ({count:,} images, some of them several times)" if reals["used"] > count else ""
+            mirrored = ", mirrored at random" if reals.get("mirror") else ""
+            lines.append(
+                f"{name}: {reals['used']:,} real images of {shown(reals['name'])}{again}{mirrored}, "
+                f"{reals['statistics']}"
+            )
+    if "best" in document:
+        best = document["best"]
+        lines.append(f"best by {best['metric']}: {shown(best['snapshot'])} ({best['value']:.5g})")
+    return lines + ([f"written to {shown(out)}"] if out else [])
