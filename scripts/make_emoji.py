@@ -31,10 +31,9 @@ SKIN_TONE = re.compile(r"(^|-)1f3f[b-f](-|$)")  # Fitzpatrick modifiers U+1F3FB 
 class EmojiTarball:
     """The distinct emoji without skin tone in the npm tarball, as a source of images."""
 
-    archive: Path | None = None
-
     def __init__(self, path: Path) -> None:
         self.name = "emoji"
+        self.path = path
         self.ignored: Counter[str] = Counter()
         self._files: dict[str, bytes] = {}
         seen: set[bytes] = set()
@@ -51,9 +50,21 @@ class EmojiTarball:
                     self._files[name.name] = content
         self.names = tuple(sorted(self._files))
 
+    def size(self, name: str) -> int:
+        """Bytes of one image."""
+        return len(self._files[name])
+
     def read(self, name: str) -> bytes:
         """The bytes of one image."""
         return self._files[name]
+
+    def index(self) -> bytes | None:
+        """A tarball has none."""
+        return None
+
+    def holds(self, path: Path) -> bool:
+        """Whether `path` is the tarball."""
+        return path.exists() and path.samefile(self.path)
 
     def close(self) -> None:
         """Nothing to release."""

@@ -127,7 +127,7 @@ REASONS = {
     "bomb.png": "decompression bomb",
     "cut.png": "truncated or damaged",
     "dangling.png": "cannot be read: No such file",
-    "float.tif": "mode F",
+    "float.tif": "floating point",
     "small.png": "too small: 16x12 px, need at least 16x16",
     "text.jpg": "not an image",
     "zero.png": "empty file (0 bytes)",
@@ -145,11 +145,15 @@ def test_every_bad_file_is_reported_at_once(broken: Path, tmp_path: Path) -> Non
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_warning_of_pillow_makes_a_file_bad(broken: Path, tmp_path: Path) -> None:
+def test_large_images_have_a_flag_and_pillow_warns_of_nothing(broken: Path, tmp_path: Path) -> None:
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        with pytest.raises(UserError, match=r"bomb.png: .*\(92160000 pixels\) exceeds limit"):
+        with pytest.raises(UserError, match=r"bomb.png: .*9600x9600 px.*--max-megapixels"):
             build(broken, tmp_path / "x.zip")
+        one = tmp_path / "one"
+        one.mkdir()
+        (broken / "bomb.png").rename(one / "large.png")
+        assert len(open_dataset(build(one, tmp_path / "y.zip", max_pixels=9600 * 9600))) == 1
     assert seen == []
 
 
@@ -163,7 +167,7 @@ def test_unreadable_files_and_damaged_zip_entries_are_bad_files(
     content = bytearray((tmp_path / "in.zip").read_bytes())
     content[content.index(b"IDAT") + 20] ^= 1
     (tmp_path / "in.zip").write_bytes(content)
-    with pytest.raises(UserError, match=r"1 of 2 images are bad.*\n  a.png: cannot be read: Bad CRC-32"):
+    with pytest.raises(UserError, match=r"1 of 2 images are bad.*\n  a.png: cannot be read: .*Bad CRC-32"):
         build(tmp_path / "in.zip", tmp_path / "out.zip")
 
     def refuse(path: Path) -> bytes:
@@ -269,7 +273,7 @@ def test_labels_are_kept_when_an_archive_is_the_source(tmp_path: Path) -> None:
     by_file = {f"{i:08d}.png": old.label(i) for i in range(8)}
     for i in range(8):
         np.testing.assert_array_equal(second.label(i), by_file[second.source_name(i)])
-    with pytest.raises(UserError, match="folder"):
+    with pytest.raises(UserError, match=r"there is no .*in/dataset\.json"):
         build(tmp_path / "in", tmp_path / "3.zip", labels="keep")
     with pytest.raises(UserError, match="no labels"):
         build("emoji", tmp_path / "3.zip", labels="keep")

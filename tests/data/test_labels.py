@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from styleloom.data.labels import labels_from_file, labels_from_folders
+from styleloom.data import label_files
+from styleloom.data.labels import MAX_LABEL_DIM, labels_from_file, labels_from_folders
 from styleloom.errors import UserError
 
 NAMES = ("a/1.png", "a/2.png", "b/3.png")
@@ -104,3 +106,137 @@ def test_bad_label_files(tmp_path: Path, text: str, ending: str, message: str) -
 def test_absent_label_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         labels_from_file(tmp_path / "none.csv", NAMES)
+
+
+def csv(tmp_path: Path, content: str | bytes, names: tuple[str, ...] = NAMES):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return labels_from_file(path, names)
+
+
+def test_a_heading_does_not_renumber_the_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = tuple(f"{i}.png" for i in range(11))
+    rows = [f"{i}.png{{}}{i}" for i in range(11)]
+    for heading in ("image{}label", "Bild{}Klasse", "{}class", "name{}label", ""):
+        for separator in ",;\t":
+            for end in ("\n", "\r\n", "\r\n\r\n , \r\n" if separator == "," else "\n\n"):
+                text = end.join([heading, *rows, ""]).replace("{}", separator)
+                labels = csv(tmp_path, text, names)
+                assert labels.by_name == {f"{i}.png": i for i in range(11)}, (heading, separator)
+                assert (labels.label_dim, labels.classes) == (11, None)
+    assert "the first row is taken as a heading: 'image,label'" in capsys.readouterr().err
+
+
+def test_encodings_quotes_and_empty_columns(tmp_path: Path) -> None:
+    plain = 'a/1.png,2,\n"a/2.png", 0 ,\n"b/3.png","1",\n'
+    for content in (plain.encode("utf-8-sig"), plain.encode("utf-16"), plain.encode()):
+        assert csv(tmp_path, content).by_name == {"a/1.png": 2, "a/2.png": 0, "b/3.png": 1}
+    names = ("caf\udce9,1.png", "x.png")  # a name with a byte of Latin-1, as the system gives it
+    labels = csv(tmp_path, b'"caf\xe9,1.png",0\nx.png,1\n', names)
+    assert labels.by_name == {names[0]: 0, names[1]: 1}
+
+
+def test_names_of_other_systems_mean_the_same_file(tmp_path: Path) -> None:
+    composed, apart = "caf\u00e9/1.png", "cafe\u0301/1.png"
+    assert csv(tmp_path, f"{apart},3\n", (composed,)).by_name == {composed: 3}
+    assert csv(tmp_path, f"{composed},3\n", (apart,)).by_name == {apart: 3}
+    assert csv(tmp_path, "a\\1.png,3\n", ("a/1.png",)).by_name == {"a/1.png": 3}
+    both = csv(tmp_path, f"{composed},0\n{apart},1\n", (composed, apart))  # two files where both exist
+    assert both.by_name == {composed: 0, apart: 1}
+    for text, name in ((f"{composed},0\n{apart},1\n", composed), ("a\\1.png,0\na/1.png,0\n", "a/1.png")):
+        with pytest.raises(UserError, match="more than once"):
+            csv(tmp_path, text, (name,))
+
+
+def test_names_that_match_nothing_are_listed_with_a_hint(tmp_path: Path) -> None:
+    for written, meant in [
+        ("./0.png", "0.png"),
+        ("/home/me/photos/0.png", "0.png"),
+        ("0.png", "photos/0.png"),
+        ("0", "0.png"),
+        ("0.jpg", "0.png"),
+        (" 0.PNG ", "0.png"),
+    ]:
+        with pytest.raises(UserError) as caught:
+            csv(tmp_path, f"{written},1\nother.txt,2\n", (meant, "9.png"))
+        message = str(caught.value)
+        assert "2 images" in message
+        assert f"{written!r}, 'other.txt'" in message
+        assert f"write {meant!r} for {written!r}" in message
+    with pytest.raises(UserError, match=r"1 image \(b/3.png\) without a label$"):
+        csv(tmp_path, "a/1.png,0\na/2.png,0\n")
+
+
+def test_classes_are_bounded_and_gaps_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "a/1.png,{}\na/2.png,{}\nb/3.png,{}\n"
+    labels = csv(tmp_path, rows.format(0, 1000, 2000))
+    assert labels.label_dim == 2001
+    assert "2,001 classes, 0 to 2000, of which 3 have images" in capsys.readouterr().err
+    assert csv(tmp_path, rows.format(0, 1, MAX_LABEL_DIM - 1)).label_dim == MAX_LABEL_DIM
+    for largest in (MAX_LABEL_DIM, 20200101000012, 10**17):
+        with pytest.raises(UserError, match=rf"a/2.png is of class {largest}; valid: 0 to .*3 different"):
+            csv(tmp_path, rows.format(0, largest, 1))
+    with pytest.raises(UserError, match="is too large"):
+        csv(tmp_path, rows.format(0, "9" * 5000, 1))
+    long = ",".join(["0"] * (MAX_LABEL_DIM + 1))
+    with pytest.raises(UserError, match="at most 65,536"):
+        csv(tmp_path, f"a/1.png,{long}\n", ("a/1.png",))
+    with pytest.raises(UserError, match="at most 65,536"):
+        labels_from_folders([f"{i}/x.png" for i in range(MAX_LABEL_DIM + 1)])
+
+
+def test_what_is_neither_class_nor_vector(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "a/1.png,{}\na/2.png,{}\nb/3.png,{}\n"
+    for values, message in [
+        (("1", "x", "2"), "mixes numbers and texts"),
+        (("1", "", "2"), "mixes numbers and texts"),
+        (("1", "1_0", "2"), "mixes numbers and texts"),
+        (("nan", "1", "2"), "finite"),
+        (("1e39", "1", "2"), "finite"),
+        (("0,nan", "0,1", "0,2"), "finite"),
+        (("0,1", "0", "0,2"), "lengths"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            csv(tmp_path, rows.format(*values))
+    for values in (("1.0", "2.0", "3.0"), ("-1", "1", "1")):
+        labels = csv(tmp_path, rows.format(*values))
+        assert labels.by_name["b/3.png"] == (float(values[2]),)
+        assert f"vectors of one number, for {values[0]!r} is no class" in capsys.readouterr().err
+    for label in (
+        "[1e39]",
+        "[1e400]",
+        "[Infinity]",
+        f"[1{'0' * 400}]",
+        "[true]",
+        '["1"]',
+        "[[1]]",
+        "1.0",
+        "null",
+    ):
+        with pytest.raises(UserError, match=r"a/1.png: label .* is not|not JSON"):
+            read(tmp_path, f'{{"a/1.png": {label}, "a/2.png": [1], "b/3.png": [2]}}')
+
+
+def test_a_label_file_is_a_file_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    for name, message in {
+        "folder": "a folder",
+        "pipe": "a pipe",
+        "loop": "cannot be read",
+        "zero": "a device",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            labels_from_file(tmp_path / f"{name}.csv", NAMES)
+    monkeypatch.setattr(label_files, "MAX_LABEL_BYTES", 10)
+    with pytest.raises(UserError, match="15 bytes; valid: at most 10"):
+        csv(tmp_path, "a/1.png,1234567")
+
+
+def test_many_rows(tmp_path: Path) -> None:
+    names = tuple(f"{i:06d}.png" for i in range(100_000))
+    text = "image;label\n" + "".join(f"{name};{i % 7}\n" for i, name in enumerate(names))
+    labels = csv(tmp_path, text, names)
+    assert (labels.label_dim, labels.by_name["000013.png"]) == (7, 6)

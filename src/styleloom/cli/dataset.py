@@ -14,9 +14,10 @@ from styleloom.cli.progress import counting
 from styleloom.cli.report import print_json, say, tell
 from styleloom.data.build import BuildOptions, BuildReport, Order, build_dataset
 from styleloom.data.check import CheckReport, check_dataset
-from styleloom.data.conversion import SQUARE, ConversionOptions, Crop, Filter
+from styleloom.data.conversion import LIMIT_PIXELS, SQUARE, ConversionOptions, Crop, Filter
+from styleloom.data.decoding import MAX_PIXELS
 from styleloom.data.index import Index
-from styleloom.data.labels import MAX_LISTED
+from styleloom.data.label_files import MAX_LISTED
 from styleloom.data.sources import open_source
 from styleloom.errors import UserError, shown
 
@@ -43,7 +44,8 @@ class DatasetBuild:
     background: str = "white"
     """Colour under transparent pixels for 1 and 3 channels."""
     labels: str | None = None
-    """'folders' (one class per sub-folder), 'keep' (those of a source archive), or a CSV or JSON file."""
+    """'folders' (one class per sub-folder), 'keep' (those of the source's dataset.json: an archive's, or that
+    of StyleGAN2-ADA's tools), or a CSV or JSON file."""
     order: Order = "shuffled"
     """shuffled: once, with a fixed seed. source: as the source has them."""
     skip_bad: bool = False
@@ -52,6 +54,8 @@ class DatasetBuild:
     """Accept images smaller than the resolution and enlarge them."""
     overwrite: bool = False
     """Replace DEST if it exists."""
+    max_megapixels: float = MAX_PIXELS / 1e6
+    """Refuse larger images, before they are decoded; decoding takes up to 20 bytes for each pixel."""
     workers: int = 0
     """Threads; 0 for one per core."""
     json: bool = False
@@ -70,6 +74,7 @@ class DatasetBuild:
                 self.background,
                 self.upscale,
                 parse_grid(self.grid),
+                _pixels(self.max_megapixels),
             ),
             labels=self.labels,
             order=self.order,
@@ -109,6 +114,12 @@ class DatasetCheck:
         else:
             _print_check(self.path, report)
         return 2 if report.problems else 0
+
+
+def _pixels(megapixels: float) -> int:
+    if not 1 <= megapixels <= LIMIT_PIXELS / 1e6:
+        raise UserError(f"--max-megapixels: {megapixels:g} is not valid; valid: 1 to {LIMIT_PIXELS // 10**6}")
+    return round(megapixels * 1e6)
 
 
 def parse_grid(text: str) -> tuple[int, int]:

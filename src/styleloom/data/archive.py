@@ -9,6 +9,7 @@ import struct
 import threading
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -19,9 +20,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from styleloom.data.conversion import SQUARE, image_size
+from styleloom.data.decoding import words
 from styleloom.data.index import Index, parse_index
-from styleloom.data.sources import INDEX_NAME
-from styleloom.errors import UserError
+from styleloom.data.paths import kind_of
+from styleloom.data.sources import INDEX_NAME, MAX_INDEX_BYTES
+from styleloom.errors import UserError, shell_word, shown
 
 PixelArray: TypeAlias = NDArray[np.uint8]
 """One image, uint8 [C, H, W]."""
@@ -55,7 +58,7 @@ def decode_png(data: bytes, resolution: int, channels: int, grid: tuple[int, int
     except ValueError:
         raise
     except Exception as error:  # what a PNG decoder raises on damaged bytes is not enumerable
-        raise ValueError(f"not a readable PNG ({error})") from error
+        raise ValueError(f"not a readable PNG ({words(error)})") from error
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
@@ -115,7 +118,7 @@ class ArchiveReader:
         self.path = path
         self._offsets: list[tuple[int, int, int]] = []  # per image: header offset, size, CRC
         content = self._read_directory()
-        self.index = parse_index(str(path), content)
+        self.index = parse_index(shown(path), content)
         self.index_sha256 = hashlib.sha256(content).hexdigest()
         self._list_images()
         self._local = threading.local()
@@ -129,42 +132,56 @@ class ArchiveReader:
 
     def _read_directory(self) -> bytes:
         """Open the zip once: the bytes of the index, and where every entry is."""
-        if self.path.is_dir():
-            raise UserError(
-                f"{self.path} is a folder; make an archive first: "
-                f"styleloom dataset build {self.path} DEST.zip --resolution RESOLUTION"
-            )
-        if not self.path.exists():
-            raise UserError(f"no such data set: {self.path}")
+        command = f"styleloom dataset build {shell_word(self.path)} DEST.zip --resolution RESOLUTION"
+        if kind_of(self.path, "no such data set", "an archive made by styleloom dataset build") == "folder":
+            raise UserError(f"{shown(self.path)} is a folder; make an archive first: {command}")
         try:
             with zipfile.ZipFile(self.path) as archive:
-                self._entries = {entry.filename: entry for entry in archive.infolist()}
+                listed = archive.infolist()
+                self._entries = {entry.filename: entry for entry in listed}
                 if INDEX_NAME not in self._entries:
                     raise UserError(
-                        f"{self.path}: no {INDEX_NAME} in it, so not a styleloom archive; make one with: "
-                        f"styleloom dataset build {self.path} DEST.zip --resolution RESOLUTION"
+                        f"{shown(self.path)}: no {INDEX_NAME} in it, so not a styleloom archive; make one "
+                        f"with: {command}"
                     )
+                self._check_entries(listed)
                 return archive.read(INDEX_NAME)
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, zlib.error) as error:
-            raise UserError(f"{self.path}: not a readable zip ({error})") from error
+        except UserError:
+            raise
+        except Exception as error:  # damaged directories raise nearly anything
+            raise UserError(f"{shown(self.path)}: not a readable zip ({words(error)})") from error
+
+    def _check_entries(self, listed: list[zipfile.ZipInfo]) -> None:
+        """Everything is stored plainly, once, and where the file has bytes: then no size is a lie."""
+        counts = Counter(entry.filename for entry in listed)
+        end = self.path.stat().st_size
+        for entry in listed:
+            name = f"{shown(self.path)}: {shown(entry.filename)}"
+            if counts[entry.filename] > 1:
+                raise UserError(f"{name} is in it {counts[entry.filename]} times; build the archive again")
+            if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 0x1:
+                raise UserError(f"{name} is compressed or encrypted; archives store it plainly")
+            if entry.file_size != entry.compress_size or entry.header_offset + entry.file_size > end:
+                raise UserError(f"{name} is damaged: the zip says {entry.file_size:,} bytes of it")
+        if self._entries[INDEX_NAME].file_size > MAX_INDEX_BYTES:
+            raise UserError(f"{shown(self.path)}: an index of more than {MAX_INDEX_BYTES:,} bytes")
 
     def _list_images(self) -> None:
         missing = [file for file in self.index.files if file not in self._entries]
         if missing:
             raise UserError(
-                f"{self.path}: {len(missing)} images of the index are not in the zip, first {missing[0]}"
+                f"{shown(self.path)}: {len(missing)} images of the index are not in the zip, first "
+                f"{shown(missing[0])}"
             )
         for file in self.index.files:
             entry = self._entries[file]
-            if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 0x1:
-                raise UserError(f"{self.path}: {file} is compressed or encrypted; archives store it plainly")
             self._offsets.append((entry.header_offset, entry.file_size, entry.CRC))
         del self._entries
 
     def read(self, position: int) -> bytes:
         """The PNG file of the image at `position`. Raises UserError naming archive and file."""
         offset, size, crc = self._offsets[position]
-        file = f"{self.path}: {self.index.files[position]}"
+        file = f"{shown(self.path)}: {shown(self.index.files[position])}"
         try:
             opened = self._handle().file
             opened.seek(offset)
@@ -184,7 +201,8 @@ class ArchiveReader:
         try:
             return decode_png(data, recipe.resolution, recipe.channels, recipe.grid)
         except ValueError as error:
-            raise UserError(f"{self.path}: {self.index.files[position]}: {error}") from error
+            file = f"{shown(self.path)}: {shown(self.index.files[position])}"
+            raise UserError(f"{file}: {error}") from error
 
     def _handle(self) -> _Handle:
         """This thread's own handle; opened anew in a forked process."""

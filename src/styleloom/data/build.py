@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import warnings
-import zipfile
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,16 +15,22 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from styleloom.atomic import atomic_path
-from styleloom.data.archive import ArchiveReader, ArchiveWriter, PixelArray, encode_png
-from styleloom.data.conversion import BadImageError, ConversionOptions, convert
+from styleloom.data.archive import ArchiveWriter, PixelArray, encode_png
+from styleloom.data.conversion import ConversionOptions, convert
+from styleloom.data.decoding import BadImageError, Budget, quiet
 from styleloom.data.index import Index, Recipe, source_hash, tool_version
-from styleloom.data.labels import MAX_LISTED, Labels, labels_from_file, labels_from_folders, match_labels
-from styleloom.data.sources import Source
-from styleloom.errors import UserError
+from styleloom.data.label_files import MAX_LISTED
+from styleloom.data.labels import Labels
+from styleloom.data.source_labels import check_unused, labels_of_source
+from styleloom.data.sources import MAX_FILE_BYTES, Source
+from styleloom.errors import UserError, shown
 
 Order: TypeAlias = Literal["shuffled", "source"]
 
 SHUFFLE_SEED = 123
+
+_PENDING_BYTES = 2**29  # of converted images that wait for their turn to be stored
+_FILES = Budget(2**29)  # bytes of encoded files in flight
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class BuildOptions:
 
     Args:
         conversion: what to do with each image.
-        labels: None; `folders`; `keep` (those of a source that is itself an archive); or a CSV / JSON file.
+        labels: None; `folders`; `keep` (those of the source's dataset.json); or a CSV / JSON file.
         order: `shuffled`, once with seed 123 as the StyleGAN tools do; or `source`, the source's own order.
         skip_bad: leave bad files out and report them, instead of refusing.
         workers: threads; 0 for one per core.
@@ -102,9 +106,15 @@ def build_dataset(
     bad files in one message (unless `options.skip_bad`); nothing left to store.
     """
     dest = Path(dest)
-    if dest.exists() and not options.overwrite:
-        raise UserError(f"{dest} exists; choose another name or overwrite it with --overwrite")
-    labels = _labels(source, options)
+    if source.holds(dest):
+        raise UserError(
+            f"{shown(dest)} is the source {shown(source.path)} or lies in it; choose another place"
+        )
+    if os.path.lexists(dest) and not options.overwrite:
+        raise UserError(f"{shown(dest)} exists; choose another name or overwrite it with --overwrite")
+    labels = labels_of_source(source, options.labels)
+    if options.labels is None:
+        check_unused(source)
     names = list(source.names)
     if options.order == "shuffled":
         names.sort()  # so that the order in which a zip or folder lists its files has no say
@@ -139,7 +149,7 @@ def build_dataset(
 def describe_bad(bad: Sequence[BadFile], total: int) -> str:
     """All bad files with their reasons, one a line; beyond `MAX_LISTED` a count."""
     lines = [f"{len(bad)} of {total} images are bad; mend or remove them, or leave them out with --skip-bad:"]
-    lines += [f"  {file.name}: {file.reason}" for file in bad[:MAX_LISTED]]
+    lines += [f"  {shown(file.name)}: {file.reason}" for file in bad[:MAX_LISTED]]
     if len(bad) > MAX_LISTED:
         lines.append(f"  ... and {len(bad) - MAX_LISTED} more")
     return "\n".join(lines)
@@ -154,14 +164,15 @@ def _converted(
     compress, and nothing has to be copied between processes.
     """
     workers = options.workers or os.cpu_count() or 1
+    height, width = options.conversion.size
+    room = _PENDING_BYTES // (2 * options.conversion.channels * height * width)  # pixels, and their PNG file
+    most = max(1, min(4 * workers, room))
     pending: deque[Future[_Converted]] = deque()
-    with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
-        # Set once around all threads (filters are process-wide): whatever Pillow warns of makes a file bad.
-        warnings.filterwarnings("error", module="PIL")
+    with quiet(), ThreadPoolExecutor(workers) as pool:
         try:
             for name in names:
                 pending.append(pool.submit(_convert_one, source, name, options.conversion, encode))
-                if len(pending) > 4 * workers:
+                if len(pending) > most:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
@@ -174,34 +185,15 @@ def _convert_one(
     source: Source, name: str, options: ConversionOptions, encode: Callable[[PixelArray], bytes]
 ) -> _Converted:
     try:
-        data = source.read(name)
-    except (OSError, zipfile.BadZipFile) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        return _Converted(name, bytes(32), BadFile(name, f"cannot be read: {reason}"))
-    digest = hashlib.sha256(data).digest()
-    try:
-        pixels = convert(data, options)
+        with _FILES.hold(min(source.size(name), MAX_FILE_BYTES)):
+            data = source.read(name)
+            digest = hashlib.sha256(data).digest()
+            pixels = convert(data, options)
+    except OSError as error:
+        return _Converted(name, bytes(32), BadFile(name, f"cannot be read: {error.strerror or error}"))
     except BadImageError as error:
         return _Converted(name, digest, BadFile(name, str(error)))
     return _Converted(name, digest, (encode(pixels), pixels))
-
-
-def _labels(source: Source, options: BuildOptions) -> Labels | None:
-    if options.labels is None:
-        return None
-    if options.labels == "folders":
-        return labels_from_folders(source.names)
-    if options.labels != "keep":
-        return labels_from_file(Path(options.labels), source.names)
-    if source.archive is None:
-        raise UserError("labels keep: takes the labels of a styleloom archive, and the source is a folder")
-    kept = ArchiveReader(source.archive).index
-    if kept.labels is None:
-        raise UserError(f"labels keep: {source.archive} has no labels")
-    values = [list(label) if isinstance(label, tuple) else label for label in kept.labels]
-    matched = match_labels(str(source.archive), list(zip(kept.files, values, strict=True)), source.names)
-    # Classes without any image keep their place.
-    return Labels(matched.by_name, kept.classes, kept.label_dim, matched.unknown)
 
 
 def _index(

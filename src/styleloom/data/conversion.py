@@ -3,11 +3,12 @@
 The rules, in order:
 
 1. *Decode* PNG, JPEG, WebP, BMP or TIFF, told by content. Of several frames the first counts. More than
-   `MAX_PIXELS` pixels is refused before decoding. Colour profiles are ignored.
+   `max_pixels` pixels is refused before decoding. Colour profiles and gamma are ignored.
 2. *Turn* as the EXIF orientation says.
-3. *Eight bits*: 1-bit becomes 0 / 255; 16-bit grey v becomes round(v / 257) (0..65535 onto 0..255); Pillow
-   keeps the high byte of 16-bit colour; CMYK becomes RGB by Pillow's formula; a palette is looked up.
-   Floating-point pixels are refused, for they have no agreed range.
+3. *Eight bits*: 1-bit becomes 0 / 255; 16-bit grey v becomes round(v / 257) (0..65535 onto 0..255), 12-bit
+   grey round(255 v / 4095); Pillow keeps the high byte of 16-bit colour; CMYK becomes RGB by Pillow's
+   formula; a palette is looked up. Signed, 32-bit and floating-point pixels are refused: they have no agreed
+   range.
 4. *Channels*: 4 is RGBA (opaque where the file has no transparency). For 1 and 3, transparency is composited
    on the background *before* resizing, so no halo appears; 1 is the luma of ITU-R 601 (0.299, 0.587, 0.114).
 5. *Crop*, then *resize* with Pillow's filter, which widens with the scale (so it averages, without aliasing).
@@ -15,7 +16,6 @@ The rules, in order:
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,24 +23,24 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageColor
 
+from styleloom.data.decoding import MAX_PIXELS, BadImageError, decoded, words
 from styleloom.errors import UserError, nearest
 
 Crop: TypeAlias = Literal["center", "none", "pad", "stretch", "lsun-car", "celeba"]
 Filter: TypeAlias = Literal["lanczos", "box", "bilinear", "bicubic"]
 
-MAX_PIXELS = 2**26
-"""Largest image accepted: 67,108,864 px, e.g. 8192x8192. Beyond it a file counts as a decompression bomb."""
-
 MIN_RESOLUTION = 4
 SQUARE = (4, 4)
 """The papers' grid: that of images whose side is the resolution."""
 
+LIMIT_PIXELS = 2**31 - 1
+"""Largest `max_pixels`."""
+
 GRID_SIDES = (2, 16)
 """Least and greatest height or width of a grid, px."""
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 _RESAMPLING = {
     "lanczos": Image.Resampling.LANCZOS,
     "box": Image.Resampling.BOX,
@@ -57,10 +57,6 @@ _CELEBA_CENTRE = (89, 121)
 
 _ONLY_RESOLUTION = {"lsun-car": _CAR_WIDTH, "celeba": 128}
 """Crops that are one data set's recipe, with the resolution that they make."""
-
-
-class BadImageError(Exception):
-    """One image cannot be used; the message is the reason, in words for the person who owns the file."""
 
 
 def validate_resolution(resolution: int) -> None:
@@ -105,6 +101,7 @@ class ConversionOptions:
         upscale: accept images smaller than the result and enlarge them.
         grid: height and width of the lowest level, px, 2 to 16 each: 4,4 in all papers; 3,4 makes 512x384
             px (width x height) at resolution 512.
+        max_pixels: larger images are refused before they are decoded. Decoding takes up to 20 bytes a pixel.
 
     Raises UserError for values outside these and for contradictions.
     """
@@ -116,10 +113,13 @@ class ConversionOptions:
     background: str = "white"
     upscale: bool = False
     grid: tuple[int, int] = SQUARE
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         validate_resolution(self.resolution)
         validate_grid(self.grid)
+        if not 1 <= self.max_pixels <= LIMIT_PIXELS:
+            raise UserError(f"max_pixels {self.max_pixels}: valid: 1 to {LIMIT_PIXELS}")
         for field, value, valid in (("crop", self.crop, Crop), ("filter", self.filter, Filter)):
             if value not in get_args(valid):
                 hint = nearest(value, get_args(valid))
@@ -159,21 +159,24 @@ def convert(data: bytes, options: ConversionOptions) -> NDArray[np.uint8]:
     Raises BadImageError with the reason when the file cannot be used.
     """
     return _pixels(
-        data, lambda image: _crop_and_resize(_to_channels(_to_eight_bits(image), options), options)
+        data,
+        lambda image: _crop_and_resize(_to_channels(_to_eight_bits(image), options), options),
+        options.max_pixels,
     )
 
 
-def _pixels(data: bytes, steps: Callable[[Image.Image], Image.Image]) -> NDArray[np.uint8]:
+def _pixels(
+    data: bytes, steps: Callable[[Image.Image], Image.Image], max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
     """uint8 [C, H, W] of a file after further `steps`. Raises BadImageError."""
-    image = decode(data)
     # What decoders and resizers raise on hostile bytes is not enumerable; all of it means "this file is bad".
     try:
-        image = steps(image)
+        with decoded(data, max_pixels) as image:
+            pixels = np.asarray(steps(image))
     except BadImageError:
         raise
     except Exception as error:
-        raise BadImageError(f"cannot be converted: {_words(error)}") from error
-    pixels = np.asarray(image)
+        raise BadImageError(f"cannot be converted: {words(error)}") from error
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
@@ -188,39 +191,9 @@ def pixels_as_they_are(data: bytes, channels: int, background: str = "white") ->
     return _pixels(data, lambda image: _to_channels(_to_eight_bits(image), options))
 
 
-def decode(data: bytes) -> Image.Image:
-    """The first frame of an encoded image, fully read and turned upright. Raises BadImageError."""
-    if not data:
-        raise BadImageError("empty file (0 bytes)")
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            raise BadImageError(_bomb(f"{image.width}x{image.height} px"))
-        image.load()
-        return ImageOps.exif_transpose(image)
-    except BadImageError:
-        raise
-    except UnidentifiedImageError as error:
-        raise BadImageError(f"not an image ({', '.join(FORMATS)})") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BadImageError(_bomb(_words(error))) from error
-    except Exception as error:  # see convert
-        raise BadImageError(f"truncated or damaged: {_words(error)}") from error
-
-
-def _bomb(size: str) -> str:
-    return f"too many pixels (decompression bomb?): {size}, at most {MAX_PIXELS} px are accepted"
-
-
-def _words(error: BaseException) -> str:
-    return str(error) or type(error).__name__
-
-
 def _to_eight_bits(image: Image.Image) -> Image.Image:
     """Any mode to L, LA, RGB or RGBA; transparency by colour key or palette becomes an alpha channel."""
     mode = image.mode
-    if mode.startswith("I"):
-        return _from_wide_grey(image)
     if mode in ("L", "LA", "RGB", "RGBA", "1", "P", "PA"):
         alpha = image.has_transparency_data
         if mode in ("P", "PA"):
@@ -232,19 +205,6 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     if mode not in targets:
         raise BadImageError(f"pixel mode {mode} is not supported (no fixed range of values)")
     return image.convert(targets[mode])
-
-
-def _from_wide_grey(image: Image.Image) -> Image.Image:
-    """16-bit grey to L by round(v / 257), or to LA where a colour key makes one value transparent."""
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise BadImageError(f"grey values {values.min()}..{values.max()} are outside 16 bits (0..65535)")
-    grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    key = image.info.get("transparency")
-    if key is None:
-        return grey
-    alpha = Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))
-    return Image.merge("LA", (grey, alpha))
 
 
 def _to_channels(image: Image.Image, options: ConversionOptions) -> Image.Image:

@@ -10,8 +10,9 @@ from importlib import metadata
 from typing import Any
 
 from styleloom.data.conversion import SQUARE, image_size, validate_grid, validate_resolution
-from styleloom.data.labels import Label
-from styleloom.errors import UserError
+from styleloom.data.decoding import MAX_PIXELS
+from styleloom.data.labels import MAX_LABEL_DIM, Label, are_finite
+from styleloom.errors import UserError, quoted
 
 FORMAT = "styleloom-dataset"
 VERSION = 1
@@ -87,11 +88,15 @@ class Index:
     labels: tuple[Label, ...] | None = None
 
     def to_json(self) -> bytes:
-        """Canonical UTF-8 JSON: equal indexes give equal bytes."""
+        """Canonical UTF-8 JSON: equal indexes give equal bytes.
+
+        Bytes of a file name that are no UTF-8 are lone surrogates in Python, and JSON's escapes of them here.
+        """
         content = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
         if self.recipe.grid == SQUARE:
             del content["recipe"]["grid"]
-        return json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def source_hash(digests: dict[str, bytes]) -> str:
@@ -114,15 +119,19 @@ def parse_index(origin: str, content: bytes) -> Index:
     try:
         fields = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{origin}: the index is damaged: {error}") from error
+        raise UserError(f"{origin}: the index is damaged: {quoted(str(error))}") from error
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:
         raise UserError(f"{origin}: the index is not styleloom's; make one with: styleloom dataset build")
     if fields.get("version") != VERSION:
-        raise UserError(f"{origin}: index version {fields.get('version')!r}; this styleloom reads {VERSION}")
+        raise UserError(
+            f"{origin}: index version {quoted(fields.get('version'))}; this styleloom reads {VERSION}"
+        )
     try:
         index = _from_fields(fields)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{origin}: the index is damaged: {type(error).__name__} {error}") from error
+    except KeyError as error:
+        raise UserError(f"{origin}: the index is damaged: it has no {quoted(error.args[0])}") from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{origin}: the index is damaged: {error}") from error
     if not index.files:
         raise UserError(f"{origin}: the data set is empty")
     _check(origin, index)
@@ -130,29 +139,36 @@ def parse_index(origin: str, content: bytes) -> Index:
 
 
 def _from_fields(fields: dict[str, Any]) -> Index:
+    if not isinstance(fields["recipe"], dict):
+        raise TypeError(f"recipe is {quoted(fields['recipe'])}")
     recipe = dict(fields["recipe"])
     grid = _grid(recipe.pop("grid", SQUARE))
     kinds = {field.name: field.type for field in dataclasses.fields(Recipe) if field.name != "grid"}
     if set(recipe) != set(kinds):
-        raise ValueError(f"recipe fields {sorted(set(recipe) ^ set(kinds))} are missing or unknown")
+        raise ValueError(f"recipe fields {quoted(sorted(set(recipe) ^ set(kinds)))} are missing or unknown")
     wrong = [name for name, kind in kinds.items() if type(recipe[name]).__name__ != kind]
     if wrong:
-        raise ValueError(f"recipe field {wrong[0]} = {recipe[wrong[0]]!r} is not {kinds[wrong[0]]}")
+        raise ValueError(f"recipe field {wrong[0]} = {quoted(recipe[wrong[0]])} is not {kinds[wrong[0]]}")
     labels, classes = fields["labels"], fields["classes"]
+    if labels is not None and not isinstance(labels, list):
+        raise TypeError(f"labels are {quoted(labels)}, not a list")
+    if type(fields["label_dim"]) is not int:
+        raise TypeError(f"label_dim {quoted(fields['label_dim'])} is no whole number")
     return Index(
         recipe=Recipe(**recipe, grid=grid),
         pixels_sha256=str(fields["pixels_sha256"]),
         files=_strings(fields["files"]),
         sources=_strings(fields["sources"]),
-        label_dim=int(fields["label_dim"]),
+        label_dim=fields["label_dim"],
         classes=None if classes is None else _strings(classes),
         labels=None if labels is None else tuple(_label(label) for label in labels),
     )
 
 
 def _grid(value: Any) -> tuple[int, int]:
-    if len(value) != 2 or any(type(side) is not int for side in value):
-        raise ValueError(f"recipe field grid = {value!r} is not a height and a width")
+    well_formed = isinstance(value, (list, tuple)) and len(value) == 2
+    if not well_formed or any(type(side) is not int for side in value):
+        raise ValueError(f"recipe field grid = {quoted(value)} is not a height and a width")
     return value[0], value[1]
 
 
@@ -163,10 +179,10 @@ def _strings(values: Any) -> tuple[str, ...]:
 
 
 def _label(value: Any) -> Label:
-    if isinstance(value, list):
+    if isinstance(value, list) and are_finite(value):
         return tuple(float(number) for number in value)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"label {value!r} is neither a class index nor a vector")
+        raise TypeError(f"label {quoted(value)} is neither a class index nor a vector of finite numbers")
     return value
 
 
@@ -178,6 +194,9 @@ def _check(origin: str, index: Index) -> None:
         validate_grid(recipe.grid)
     except UserError as error:
         raise UserError(f"{origin}: {error}") from None
+    height, width = recipe.size
+    if height * width > MAX_PIXELS:
+        raise UserError(f"{origin}: images of {width}x{height} px; at most {MAX_PIXELS} px are read")
     problems = []
     if recipe.channels not in (1, 3, 4):
         problems.append(f"channels {recipe.channels} (valid: 1, 3, 4)")
@@ -185,7 +204,7 @@ def _check(origin: str, index: Index) -> None:
         problems.append(f"{number} files, {len(index.sources)} source names, num_images {recipe.num_images}")
     if len(set(index.files)) != number:
         problems.append("a file is listed twice")
-    if (index.labels is None) != (index.label_dim == 0) or index.label_dim < 0:
+    if (index.labels is None) != (index.label_dim == 0) or not 0 <= index.label_dim <= MAX_LABEL_DIM:
         problems.append(f"label_dim {index.label_dim} with{'out' * (index.labels is None)} labels")
     if index.classes is not None and len(index.classes) != index.label_dim:
         problems.append(f"{len(index.classes)} class names, label_dim {index.label_dim}")

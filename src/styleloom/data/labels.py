@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
+import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from styleloom.errors import UserError
+from styleloom.data.label_files import MAX_LISTED, json_pairs, listed, read_pairs
+from styleloom.errors import UserError, note, quoted, shown
 
 Label: TypeAlias = "int | tuple[float, ...]"
 
-MAX_LISTED = 50
-"""How many names an error message lists before it gives a count of the rest."""
+MAX_LABEL_DIM = 2**16
+"""Most classes, and longest vectors: networks hold a row of weights for each."""
+
+_MAX_FLOAT32 = 3.4028234663852886e38  # labels are stored as float32 in memory
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,9 @@ def labels_from_folders(names: Sequence[str]) -> Labels:
     if len(loose) == len(names):
         raise UserError("labels folders: no sub-folders to take classes from; give one folder per class")
     if loose:
-        raise UserError(f"labels folders: {_listed(loose)} not in a sub-folder, so without a class")
+        raise UserError(f"labels folders: {listed(loose)} not in a sub-folder, so without a class")
     classes = tuple(sorted({parts[shared] for parts in split.values()}))
+    _check_dim("folders", len(classes))
     index = {name: position for position, name in enumerate(classes)}
     return Labels({name: index[parts[shared]] for name, parts in split.items()}, classes, len(classes))
 
@@ -62,25 +63,32 @@ def labels_from_folders(names: Sequence[str]) -> Labels:
 def labels_from_file(path: Path, names: Sequence[str]) -> Labels:
     """Read labels from CSV or JSON.
 
-    CSV: ``name,class`` or ``name,v1,v2,...``; a first row that starts with name, file or filename is a
-        heading.
+    CSV: ``name,class`` or ``name,v1,v2,...``, with commas, semicolons or tabs. A first row is a heading if it
+        starts with name, file or filename, or names no image and stands above numbers.
     JSON: an object ``{name: label}``, or ``{"labels": [[name, label], ...]}``. A label is a class index, a
     class name, or a list of numbers; all labels are of one kind. Class names are numbered in sorted order.
+    Names are those of the images, in any normal form of Unicode, with / or \\ between folders.
     Raises UserError for anything else, listing every image that has no label.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"labels {path}: cannot be read ({error}); valid: a CSV or JSON file, 'folders'"
-        ) from error
-    if path.suffix.lower() == ".csv":
-        pairs = _csv_pairs(path, text)
-    elif path.suffix.lower() == ".json":
-        pairs = _json_pairs(path, text)
-    else:
-        raise UserError(f"labels {path}: unknown ending {path.suffix!r}; valid: .csv, .json, or 'folders'")
-    return match_labels(str(path), pairs, names)
+    known = {same_name(name) for name in names}
+    return match_labels(shown(path), read_pairs(path, lambda name: same_name(name) in known), names)
+
+
+def labels_from_index(origin: str, content: bytes, names: Sequence[str]) -> Labels | None:
+    """Labels of a ``dataset.json`` as StyleGAN2-ADA's tools write it; None where it says that there are none.
+
+    ``{"labels": [[name, class or vector], ...]}``, or null in place of the list. Raises UserError.
+    """
+    pairs = json_pairs(origin, content.decode("utf-8-sig", "surrogateescape").strip())
+    if pairs == [("labels", None)]:
+        return None
+    return match_labels(origin, pairs, names)
+
+
+def same_name(name: str) -> str:
+    """Equal for names that mean one file on different systems: composed letters, and / between folders."""
+    name = name.replace("\\", "/")
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def match_labels(origin: str, pairs: Sequence[tuple[str, Any]], names: Sequence[str]) -> Labels:
@@ -88,34 +96,111 @@ def match_labels(origin: str, pairs: Sequence[tuple[str, Any]], names: Sequence[
 
     `origin` is named in errors. Raises UserError.
     """
-    twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
-    if twice:
-        raise UserError(f"labels {origin}: {_listed(twice)} labelled more than once")
-    given = dict(pairs)
+    given, unknown = _by_image(origin, pairs, names)
     missing = [name for name in names if name not in given]
     if missing:
-        raise UserError(f"labels {origin}: {_listed(missing)} without a label")
-    wanted = set(names)
-    unknown = tuple(name for name in given if name not in wanted)
+        raise UserError(f"labels {origin}: {listed(missing)} without a label{_unmatched(missing, unknown)}")
     kinds = {_kind(origin, name, given[name]) for name in names}
     if len(kinds) > 1:
         raise UserError(f"labels {origin}: mixes {' and '.join(sorted(kinds))}; use one kind for all images")
     if kinds == {"vectors"}:
-        return _vectors(origin, {name: given[name] for name in names}, unknown)
+        return _vectors(origin, given, unknown)
     if kinds == {"class names"}:
-        classes = tuple(sorted({given[name] for name in names}))
+        classes = tuple(sorted(set(given.values())))
+        _check_dim(origin, len(classes))
         index = {label: position for position, label in enumerate(classes)}
         return Labels({name: index[given[name]] for name in names}, classes, len(classes), unknown)
-    label_dim = max(given[name] for name in names) + 1
-    return Labels({name: given[name] for name in names}, None, label_dim, unknown)
+    return _classes(origin, given, unknown)
+
+
+def _by_image(
+    origin: str, pairs: Sequence[tuple[str, Any]], names: Sequence[str]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Labels by the images' own names, and the names that match none."""
+    twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+    if twice:
+        raise UserError(f"labels {origin}: {listed(twice)} labelled more than once")
+    # A name as it stands counts first: a source may hold two names that are the same to another system.
+    exact, images = dict(pairs), set(names)
+    given = {name: exact[name] for name in names if name in exact}
+    rest = [(name, label) for name, label in pairs if name not in images]
+    if not rest:
+        return given, ()
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(same_name(name), []).append(name)
+    unknown: list[str] = []
+    for name, label in rest:
+        found = alike.get(same_name(name), [])
+        if len(found) != 1:
+            unknown.append(name)
+        elif found[0] in given:
+            raise UserError(f"labels {origin}: {listed(found)} labelled more than once")
+        else:
+            given[found[0]] = label
+    return given, tuple(unknown)
+
+
+def _unmatched(missing: Sequence[str], unknown: Sequence[str]) -> str:
+    """What the label file names instead, and which of it probably means an image."""
+    if not unknown:
+        return ""
+    rest = f", and {len(unknown) - MAX_LISTED} more" if len(unknown) > MAX_LISTED else ""
+    some = ", ".join(map(quoted, unknown[:MAX_LISTED]))
+    text = f"; names in it that are no image: {some}{rest}"
+    for key in (_as_path, _last_part, _stem):
+        by_key: dict[str, str] = {}
+        for name in missing:
+            by_key.setdefault(key(name), name)
+        near = next((name for name in unknown if key(name) in by_key), None)
+        if near is not None:
+            return f"{text}; write {quoted(by_key[key(near)])} for {quoted(near)}"
+    return text
+
+
+def _as_path(name: str) -> str:
+    return "/".join(part for part in same_name(name.strip()).casefold().split("/") if part not in ("", "."))
+
+
+def _last_part(name: str) -> str:
+    return _as_path(name).rpartition("/")[2]
+
+
+def _stem(name: str) -> str:
+    return _last_part(name).partition(".")[0]
+
+
+def _classes(origin: str, given: Mapping[str, int], unknown: tuple[str, ...]) -> Labels:
+    largest = max(given, key=lambda name: given[name])
+    label_dim, used = given[largest] + 1, len(set(given.values()))
+    if label_dim > MAX_LABEL_DIM:
+        raise UserError(
+            f"labels {origin}: {shown(largest)} is of class {quoted(given[largest])}; valid: 0 to "
+            f"{MAX_LABEL_DIM - 1}. There are {used} different ones: number them from 0, or give names"
+        )
+    if used < label_dim:
+        note(
+            f"labels {origin}: {label_dim:,} classes, 0 to {label_dim - 1}, of which {used:,} have images; "
+            "the others train nothing"
+        )
+    return Labels(given, None, label_dim, unknown)
 
 
 def _vectors(origin: str, given: Mapping[str, Any], unknown: tuple[str, ...]) -> Labels:
     lengths = {len(vector) for vector in given.values()}
     if len(lengths) > 1 or 0 in lengths:
         raise UserError(f"labels {origin}: vectors have lengths {sorted(lengths)}; use one length >= 1")
+    label_dim = lengths.pop()
+    _check_dim(origin, label_dim)
     vectors = {name: tuple(float(value) for value in vector) for name, vector in given.items()}
-    return Labels(vectors, None, lengths.pop(), unknown)
+    return Labels(vectors, None, label_dim, unknown)
+
+
+def _check_dim(origin: str, label_dim: int) -> None:
+    if label_dim > MAX_LABEL_DIM:
+        raise UserError(
+            f"labels {origin}: {label_dim:,} classes or numbers in a vector; valid: at most {MAX_LABEL_DIM:,}"
+        )
 
 
 def _kind(origin: str, name: str, label: Any) -> str:
@@ -123,71 +208,17 @@ def _kind(origin: str, name: str, label: Any) -> str:
         return "class indices"
     if isinstance(label, str) and label:
         return "class names"
-    if isinstance(label, list) and all(map(_is_finite, label)):
+    if isinstance(label, list) and are_finite(label):
         return "vectors"
     raise UserError(
-        f"labels {origin}: {name}: label {label!r} is not a class index >= 0, a class name "
+        f"labels {origin}: {shown(name)}: label {quoted(label)} is not a class index >= 0, a class name "
         "or a list of finite numbers"
     )
 
 
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _json_pairs(path: Path, text: str) -> list[tuple[str, Any]]:
-    # Pairs, not a dictionary: a name that stands twice must not lose one of its labels unseen.
-    try:
-        content = json.loads(text, object_pairs_hook=_Pairs)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"labels {path}: not JSON ({error})") from error
-    if isinstance(content, _Pairs) and len(content) == 1 and content[0][0] == "labels":
-        rows = content[0][1]
-        well_formed = isinstance(rows, list) and all(
-            isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) for row in rows
-        )
-        if well_formed:
-            return [(row[0], row[1]) for row in rows]
-    elif isinstance(content, _Pairs):
-        return list(content)
-    raise UserError(f'labels {path}: expected {{name: label}} or {{"labels": [[name, label], ...]}}')
-
-
-class _Pairs(list[tuple[str, Any]]):
-    """A JSON object with its order and its duplicates."""
-
-
-def _csv_pairs(path: Path, text: str) -> list[tuple[str, Any]]:
-    try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
-    except csv.Error as error:
-        raise UserError(f"labels {path}: not CSV ({error})") from error
-    if rows and rows[0][0].strip().lower() in ("name", "file", "filename"):
-        rows = rows[1:]
-    short = [row[0] for row in rows if len(row) < 2]
-    if short:
-        raise UserError(f"labels {path}: {_listed(short)} with no value in the row; expected name,class")
-    cells = [[cell.strip() for cell in row[1:]] for row in rows]
-    columns = {len(row) for row in cells}
-    if columns == {1} and not all(_is_number(row[0]) for row in cells):
-        return [(row[0], values[0]) for row, values in zip(rows, cells, strict=True)]
-    if columns == {1} and all(row[0].isdecimal() for row in cells):
-        return [(row[0], int(values[0])) for row, values in zip(rows, cells, strict=True)]
-    wrong = [row[0] for row, values in zip(rows, cells, strict=True) if not all(map(_is_number, values))]
-    if wrong:
-        raise UserError(f"labels {path}: {_listed(wrong)} with values that are not numbers")
-    return [(row[0], [float(value) for value in values]) for row, values in zip(rows, cells, strict=True)]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _listed(names: Sequence[str]) -> str:
-    """``"3 images (a.png, b.png, c.png)"``, cut at `MAX_LISTED`."""
-    more = f", and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
-    return f"{len(names)} image{'s' * (len(names) != 1)} ({', '.join(names[:MAX_LISTED])}{more})"
+def are_finite(values: Iterable[Any]) -> bool:
+    """Whether all are numbers (no truth values) that float32 can hold."""
+    return all(
+        isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _MAX_FLOAT32
+        for value in values
+    )

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import IO, Protocol
 
-from styleloom.errors import UserError
+from styleloom.data.paths import kind_of
+from styleloom.errors import UserError, quoted, shown
 from styleloom.names import embedded_name
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-"""File name endings, in lower case, that are taken for images."""
+"""File name endings, in lower case, that promise an image; other files are looked into."""
 
 EMBEDDED = {"emoji": Path(__file__).parent / "embedded" / "emoji-64.zip"}
 """Data sets inside the package, by name: archives in the project's own format."""
 
 INDEX_NAME = "dataset.json"
 """The index inside an archive: never taken for an image nor counted as a foreign file."""
+
+MAX_FILE_BYTES = 2**30
+"""Largest file that is read as an image: 1 GiB, e.g. 130 megapixels of 16-bit RGBA, uncompressed."""
+
+MAX_INDEX_BYTES = 2**30
+"""Largest `dataset.json` that is read."""
+
+_LARGE_BYTES = 2**26  # beyond it a file must begin as an image does, and not be packed as none is
+_MOST_PACKED = 200  # bytes from one byte of a zip: images are compressed already
+_HEAD_BYTES = 32
 
 
 class Source(Protocol):
@@ -33,7 +45,10 @@ class Source(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the images (`/` between folders) in the source's own order."""
+        """Names of the images (`/` between folders) in the source's own order.
+
+        A name that ends in `/` is a folder that cannot be listed; `read` says why.
+        """
         ...
 
     @property
@@ -42,12 +57,24 @@ class Source(Protocol):
         ...
 
     @property
-    def archive(self) -> Path | None:
-        """The file itself when the source is a zip (it may carry an index with labels)."""
+    def path(self) -> Path:
+        """The folder or file itself."""
+        ...
+
+    def size(self, name: str) -> int:
+        """Bytes of one file, known without reading it. Raises OSError."""
         ...
 
     def read(self, name: str) -> bytes:
-        """The bytes of one file; safe to call from several threads. Raises OSError or zipfile.BadZipFile."""
+        """The bytes of one file; safe to call from several threads. Raises OSError with the reason."""
+        ...
+
+    def index(self) -> bytes | None:
+        """The bytes of `dataset.json` beside the images; None when there is none. Raises OSError."""
+        ...
+
+    def holds(self, path: Path) -> bool:
+        """Whether writing to `path` would change the source."""
         ...
 
     def close(self) -> None:
@@ -58,8 +85,9 @@ class Source(Protocol):
 def open_source(path_or_name: str | Path) -> Source:
     """The source called `path_or_name`: an embedded name (``emoji``), a folder, or a zip of images.
 
-    A path has a separator in it: see `names.embedded_name`. Hidden files and ``__MACOSX`` are passed over
-    silently; other files that are not images are counted in `ignored`.
+    A path has a separator in it: see `names.embedded_name`. Images are told by their content, whatever they
+    are called; what is called an image and is none counts as a bad one. Hidden files and ``__MACOSX`` are
+    passed over silently; other files that are not images are counted in `ignored`.
     Raises UserError when nothing is there, it is neither folder nor zip, or it holds no images.
     """
     embedded = embedded_name(path_or_name, EMBEDDED)
@@ -67,22 +95,37 @@ def open_source(path_or_name: str | Path) -> Source:
         source: Source = ZipSource(EMBEDDED[embedded], name=embedded)
     else:
         path = Path(path_or_name)
-        if path.is_dir():
-            source = FolderSource(path)
-        elif path.is_file():
-            source = ZipSource(path)
-        else:
-            raise UserError(
-                f"no such source: {path}; give a folder of images, a zip of images, "
-                f"or one of the embedded sets ({', '.join(sorted(EMBEDDED))})"
-            )
+        sets = ", ".join(sorted(EMBEDDED))
+        valid = f"a folder of images, a zip of images, or one of the embedded sets ({sets})"
+        source = FolderSource(path) if kind_of(path, "no such source", valid) == "folder" else ZipSource(path)
     if not source.names:
         source.close()
         others = f" ({sum(source.ignored.values())} other files)" if source.ignored else ""
         raise UserError(
-            f"{path_or_name}: no images in it{others}; looked for {', '.join(sorted(IMAGE_SUFFIXES))}"
+            f"{shown(path_or_name)}: no images in it{others}; looked for PNG, JPEG, WebP, BMP and TIFF files"
         )
     return source
+
+
+def looks_like_image(head: bytes, tiff: bool = True) -> bool:
+    """Whether a file that begins with `head` (32 bytes) is PNG, JPEG, WebP, BMP or, where asked, TIFF."""
+    if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
+        return True
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return True
+    if head.startswith(
+        b"BM"
+    ):  # two letters prove little: the reserved fields are 0, the header's size is known
+        return head[6:10] == bytes(4) and int.from_bytes(head[14:18], "little") in (
+            12,
+            40,
+            52,
+            56,
+            64,
+            108,
+            124,
+        )
+    return tiff and head.startswith((b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0"))
 
 
 class FolderSource:
@@ -92,87 +135,214 @@ class FolderSource:
     first name in walking order.
     """
 
-    archive: Path | None = None
-
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.path = root
         self.name = root.resolve().name
-        found = _walk(root)
-        self.names, self.ignored = _images_among(found)
-        self.names = tuple(sorted(self.names))
+        self._unlisted: dict[str, str] = {}
+        self._folders: set[tuple[int, int]] = set()
+        found = self._walk()
+        names, self.ignored = _images_among(found, self._head)
+        self.names = tuple(sorted([*names, *self._unlisted]))
+
+    def size(self, name: str) -> int:
+        """Bytes of one file. Raises OSError."""
+        if name in self._unlisted:
+            raise OSError(self._unlisted[name])
+        status = os.stat(self.path / name)
+        # A named pipe or a device called x.png would block for ever.
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("not a regular file")
+        return status.st_size
 
     def read(self, name: str) -> bytes:
         """The bytes of one file. Raises OSError."""
-        path = self._root / name
-        # A named pipe or a device called x.png would block for ever.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise OSError("not a regular file")
-        return path.read_bytes()
+        size = self.size(name)
+        if size > _LARGE_BYTES:
+            _refuse_large(size, self._head(name))
+        return (self.path / name).read_bytes()
+
+    def index(self) -> bytes | None:
+        """The bytes of `dataset.json` at the top. Raises OSError."""
+        try:
+            size = self.size(INDEX_NAME)
+        except FileNotFoundError:
+            return None
+        _refuse_large_index(size, len(self.names))
+        return (self.path / INDEX_NAME).read_bytes()
+
+    def holds(self, path: Path) -> bool:
+        """Whether `path` lies in a folder that is searched."""
+        resolved = path.resolve()
+        return any(_identity(folder) in self._folders for folder in resolved.parents)
 
     def close(self) -> None:
         """Nothing to release."""
 
+    def _head(self, name: str) -> bytes:
+        self.size(name)
+        with open(self.path / name, "rb") as file:
+            return file.read(_HEAD_BYTES)
+
+    def _walk(self) -> list[str]:
+        """Names of all files, relative to the folder, each folder visited once."""
+        found: list[str] = []
+        for folder, subfolders, files in os.walk(self.path, followlinks=True, onerror=self._unlistable):
+            identity = _identity(Path(folder))
+            if identity in self._folders:
+                subfolders.clear()
+                continue
+            self._folders.add(identity)
+            subfolders.sort()
+            found.extend((Path(folder) / file).relative_to(self.path).as_posix() for file in files)
+        return found
+
+    def _unlistable(self, error: OSError) -> None:
+        folder = Path(str(error.filename))
+        if folder == self.path:
+            raise UserError(f"cannot list {shown(folder)}: {error.strerror}") from error
+        name = folder.relative_to(self.path).as_posix() + "/"
+        self._unlisted[name] = f"the folder cannot be listed: {error.strerror}"
+
 
 class ZipSource:
-    """All images in a zip, in stored order."""
+    """All images in a zip, in stored order.
+
+    Names are as other systems meant them: `\\` becomes `/`, and bytes without the zip's mark of UTF-8 that
+    are UTF-8 are taken for that.
+    """
 
     def __init__(self, path: Path, name: str | None = None) -> None:
         self.name = name or path.name
-        self.archive: Path | None = path
+        self.path = path
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except Exception as error:  # damaged directories raise nearly anything
             raise UserError(
-                f"{path}: not a readable zip ({error}); valid: a folder or a zip of images"
+                f"{shown(path)}: not a readable zip ({_reason(error)}); valid: a folder or a zip of images"
             ) from error
-        entries = [entry.filename for entry in self._zip.infolist() if not entry.is_dir()]
-        twice = sorted(entry for entry, count in Counter(entries).items() if count > 1)
+        listed = [(_entry_name(entry), entry) for entry in self._zip.infolist()]
+        files = [(name, entry) for name, entry in listed if not name.endswith("/")]
+        self._entries = dict(files)
+        counts = Counter(name for name, _ in files)
+        twice = sorted(name for name, count in counts.items() if count > 1)
         if twice:
             self._zip.close()
-            raise UserError(f"{path}: holds {twice[0]!r} more than once ({len(twice)} such names)")
-        self.names, self.ignored = _images_among(entries)
+            raise UserError(
+                f"{shown(path)}: holds {quoted(twice[0])} more than once ({len(twice)} such names)"
+            )
+        self.names, self.ignored = _images_among(self._entries, self._head)
+
+    def size(self, name: str) -> int:
+        """Bytes of one file, as the zip claims. Raises OSError."""
+        return self._entries[name].file_size
 
     def read(self, name: str) -> bytes:
-        """The bytes of one file. Raises OSError or zipfile.BadZipFile."""
-        try:
-            return self._zip.read(name)
-        except (RuntimeError, NotImplementedError) as error:  # encrypted, or an unknown compression method
-            raise zipfile.BadZipFile(str(error)) from error
+        """The bytes of one file. Raises OSError."""
+        entry = self._entries[name]
+        if entry.file_size > _LARGE_BYTES:
+            _refuse_large(entry.file_size, self._head(name))
+            _refuse_packed(entry)
+        return self._open(entry, lambda file: file.read())
+
+    def index(self) -> bytes | None:
+        """The bytes of `dataset.json` at the top. Raises OSError."""
+        entry = self._entries.get(INDEX_NAME)
+        if entry is None:
+            return None
+        _refuse_large_index(entry.file_size, len(self._entries))
+        if entry.file_size > _LARGE_BYTES:
+            _refuse_packed(entry)
+        return self._open(entry, lambda file: file.read())
+
+    def holds(self, path: Path) -> bool:
+        """Whether `path` is the zip itself, under whatever name."""
+        return _identity(path) == _identity(self.path)
 
     def close(self) -> None:
         """Close the zip."""
         self._zip.close()
 
+    def _head(self, name: str) -> bytes:
+        return self._open(self._entries[name], lambda file: file.read(_HEAD_BYTES))
 
-def _walk(root: Path) -> list[str]:
-    """Names of all files below `root`, relative to it, each folder visited once."""
-
-    def refuse(error: OSError) -> None:
-        raise UserError(f"cannot list {error.filename}: {error.strerror}") from error
-
-    found: list[str] = []
-    visited: set[tuple[int, int]] = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=refuse):
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in visited:
-            subfolders.clear()
-            continue
-        visited.add((status.st_dev, status.st_ino))
-        subfolders.sort()
-        found.extend((Path(folder) / file).relative_to(root).as_posix() for file in files)
-    return found
+    def _open(self, entry: zipfile.ZipInfo, read: Callable[[IO[bytes]], bytes]) -> bytes:
+        if entry.flag_bits & 0x1:
+            raise OSError("encrypted in the zip; unpack it and pack it again without a password")
+        # Python inflates with a bound; the other methods make gigabytes of a few bytes in one step.
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise OSError(f"compressed in the zip by method {entry.compress_type}; valid: stored or deflate")
+        try:
+            with self._zip.open(entry) as file:
+                return read(file)
+        except Exception as error:  # what damaged entries raise is not enumerable
+            raise OSError(f"damaged in the zip: {_reason(error)}") from error
 
 
-def _images_among(names: Iterable[str]) -> tuple[tuple[str, ...], Counter[str]]:
-    """Split visible names into images, in the order given, and a count of the others by ending."""
+def _entry_name(entry: zipfile.ZipInfo) -> str:
+    name = entry.filename
+    if not entry.flag_bits & 0x800 and not name.isascii():
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode()
+    return name.replace("\\", "/")
+
+
+def _reason(error: Exception) -> str:
+    words = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return quoted(words)[1:-1]
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and number of what stands at `path`; None for nothing."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _refuse_large(size: int, head: bytes) -> None:
+    if size > MAX_FILE_BYTES:
+        raise OSError(f"{size:,} bytes, at most {MAX_FILE_BYTES:,} are read")
+    if not looks_like_image(head):
+        raise OSError(f"{size:,} bytes that do not begin as an image does")
+
+
+def _refuse_packed(entry: zipfile.ZipInfo) -> None:
+    if entry.file_size > _MOST_PACKED * entry.compress_size:
+        raise OSError(
+            f"claims {entry.file_size:,} bytes, packed into {entry.compress_size:,} (decompression bomb?)"
+        )
+
+
+def _refuse_large_index(size: int, number: int) -> None:
+    limit = min(MAX_INDEX_BYTES, 2**20 + 2**16 * number)
+    if size > limit:
+        raise OSError(f"{INDEX_NAME} has {size:,} bytes, at most {limit:,} are read with {number:,} images")
+
+
+def _images_among(names: Iterable[str], head: Callable[[str], bytes]) -> tuple[tuple[str, ...], Counter[str]]:
+    """Split visible names into images, in the order given, and a count of the others by ending.
+
+    `head` gives the first bytes of a file. Raw photos of cameras are TIFF files by content, and what a reader
+    of TIFF finds in them is a thumbnail: a TIFF must be called so, or have no ending.
+    """
     images: list[str] = []
     ignored: Counter[str] = Counter()
     for name in names:
         path = PurePosixPath(name)
-        if name == INDEX_NAME or any(part.startswith(".") or part == "__MACOSX" for part in path.parts):
+        hidden = any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in path.parts)
+        if name == INDEX_NAME or hidden:
             continue
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        suffix = path.suffix.lower()
+        if suffix in IMAGE_SUFFIXES or (path.name and _is_image(name, head, tiff=not suffix)):
             images.append(name)
         else:
-            ignored[path.suffix.lower() or "(no ending)"] += 1
+            ignored[suffix or "(no ending)"] += 1
     return tuple(images), ignored
+
+
+def _is_image(name: str, head: Callable[[str], bytes], tiff: bool) -> bool:
+    try:
+        return looks_like_image(head(name), tiff)
+    except OSError:
+        return False

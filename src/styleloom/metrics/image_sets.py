@@ -25,7 +25,7 @@ from styleloom.data import reals
 from styleloom.data.conversion import BadImageError, pixels_as_they_are
 from styleloom.data.dataset import ImageDataset
 from styleloom.data.index import source_hash
-from styleloom.data.labels import MAX_LISTED
+from styleloom.data.label_files import MAX_LISTED
 from styleloom.data.loader import mirror_coins, permutation
 from styleloom.data.sources import Source
 from styleloom.errors import UserError

@@ -1,0 +1,210 @@
+"""An image file to pixels. What is read is read right; what cannot be is refused with the reason.
+
+Broken metadata (EXIF, animation, previews, colour profiles) is no reason to refuse good pixels: the file is
+read once more without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
+
+from styleloom.data import jpeg, png, tiff
+from styleloom.errors import quoted
+
+MAX_PIXELS = 2**26
+"""Largest image accepted unless asked: 67,108,864 px, e.g. 8192x8192. A larger one may be a bomb."""
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What each EXIF orientation asks for; any other number is none."""
+
+
+class BadImageError(Exception):
+    """One image cannot be used; the message is the reason, in words for the person who owns the file."""
+
+
+class Budget:
+    """Bounds what all threads of the process hold at a time; one that asks for more than all waits for all.
+
+    Args:
+        total: in whatever unit callers count.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._held = 0
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def hold(self, amount: int) -> Iterator[None]:
+        """Wait until `amount` more fits, or nothing else is held, and hold it in the block."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._held == 0 or self._held + amount <= self._total)
+            self._held += amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= amount
+                self._changed.notify_all()
+
+
+_PIXELS = Budget(MAX_PIXELS)  # in flight: decoding and converting take up to 20 bytes for each
+
+
+@contextlib.contextmanager
+def decoded(data: bytes, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """The first frame of an encoded image, fully read and turned upright, with its memory accounted for.
+
+    While the block runs, no more than `MAX_PIXELS` pixels (or one image) are in flight in the process.
+    Raises BadImageError; so does the block for errors of its own.
+    """
+    image = _opened(data, max_pixels)
+    with _PIXELS.hold(image.width * image.height):
+        yield _loaded(image, data, max_pixels)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Pillow neither warns of metadata nor refuses large images, in the whole process, while the block runs.
+
+    `decoded` has a bound of its own. To be used around threads, not in them: filters are process-wide.
+    """
+    limit = Image.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def words(error: BaseException) -> str:
+    """What an error says, cut and on one line."""
+    return quoted(str(error) or type(error).__name__)[1:-1]
+
+
+def _opened(data: bytes, max_pixels: int) -> Image.Image:
+    """The image with its header read. Raises BadImageError."""
+    if not data:
+        raise BadImageError("empty file (0 bytes)")
+    first: Exception | None = None
+    for candidate in _candidates(data):
+        try:
+            image = Image.open(io.BytesIO(candidate), formats=FORMATS)
+        except Exception as error:  # what decoders raise on hostile bytes is not enumerable
+            first = first or error
+            continue
+        _check_opened(image, data, max_pixels)
+        return image
+    assert first is not None
+    if isinstance(first, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+        raise BadImageError(_bomb(words(first), max_pixels)) from first
+    if not isinstance(first, UnidentifiedImageError):
+        raise BadImageError(f"truncated or damaged: {words(first)}") from first
+    known = {png.SIGNATURE: "PNG", jpeg.SIGNATURE: "JPEG", b"II": "TIFF", b"MM": "TIFF", b"RIFF": "WebP"}
+    kind = next((name for head, name in known.items() if data.startswith(head)), None)
+    if kind is None:
+        raise BadImageError(f"not an image ({', '.join(FORMATS)})") from first
+    raise BadImageError(
+        f"not an image: a {kind} file that is damaged or of a kind that is not read"
+    ) from first
+
+
+def _check_opened(image: Image.Image, data: bytes, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise BadImageError(_bomb(f"{image.width}x{image.height} px", max_pixels))
+    reason = None
+    if isinstance(image, TiffImageFile):
+        reason = tiff.problem(image, data, max_pixels)
+    elif image.format in ("JPEG", "MPO"):
+        reason = jpeg.problem(image)
+    if reason is not None:
+        raise BadImageError(reason)
+
+
+def _bomb(size: str, max_pixels: int) -> str:
+    return (
+        f"too many pixels (decompression bomb?): {size}, at most {max_pixels} px are accepted; "
+        "--max-megapixels allows more"
+    )
+
+
+def _loaded(image: Image.Image, data: bytes, max_pixels: int) -> Image.Image:
+    """The image with its pixels. Raises BadImageError."""
+    try:
+        image.load()
+    except Exception as error:
+        for candidate in _candidates(data)[1:]:
+            with contextlib.suppress(Exception):
+                again = Image.open(io.BytesIO(candidate), formats=FORMATS)
+                _check_opened(again, data, max_pixels)
+                again.load()
+                image = again
+                break
+        else:
+            raise BadImageError(f"truncated or damaged: {words(error)}") from error
+    if image.format == "PNG":
+        reason = png.problem(data, image)
+        if reason is not None:
+            raise BadImageError(reason)
+        key = image.info.get("transparency")
+        if image.mode == "L" and isinstance(key, int):
+            image.info["transparency"] = png.grey_key(data, key)
+    eight_bits = _wide_grey_to_eight_bits(image) if image.mode.startswith("I") else image
+    turn = _turn(image)
+    return eight_bits if turn is None else eight_bits.transpose(turn)
+
+
+def _candidates(data: bytes) -> list[bytes]:
+    """The file, then what is left of it without metadata, then without orientation too."""
+    for module in (png, jpeg):
+        if data.startswith(module.SIGNATURE):
+            return [data, module.bare(data, keep_exif=True), module.bare(data, keep_exif=False)]
+    return [data]
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    try:
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # whatever broken EXIF raises: it turns nothing
+        return None
+
+
+def _wide_grey_to_eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of more than 8 bits to L: v of 0..m becomes round(255 v / m); to LA if a value is transparent.
+
+    m is 65535 but for TIFF files of fewer bits; where a TIFF counts from white to black, v is turned round.
+    Raises BadImageError for values outside.
+    """
+    values = np.asarray(image)
+    greatest, inverted = tiff.wide_grey(image)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > greatest:
+        raise BadImageError(f"grey values {low}..{high} are outside 0..{greatest}")
+    steps = np.arange(greatest + 1, dtype=np.int64)
+    table = ((510 * steps + greatest) // (2 * greatest)).astype(np.uint8)
+    grey = Image.fromarray((table[::-1] if inverted else table)[values])
+    key = image.info.get("transparency")
+    if key is None:
+        return grey
+    alpha = Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))
+    return Image.merge("LA", (grey, alpha))

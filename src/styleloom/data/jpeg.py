@@ -1,0 +1,34 @@
+"""What Pillow does not notice in JPEG files."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+SIGNATURE = b"\xff\xd8\xff"
+
+_APP0, _APP1, _ADOBE, _APP15, _COMMENT, _SCAN = 0xE0, 0xE1, 0xEE, 0xEF, 0xFE, 0xDA
+
+
+def bare(data: bytes, keep_exif: bool) -> bytes:
+    """The file without comments, previews and notes of programs, and with its EXIF where asked."""
+    parts, place = [data[:2]], 2
+    while place + 4 <= len(data) and data[place] == 0xFF and data[place + 1] != _SCAN:
+        marker = data[place + 1]
+        if marker == 0xFF:  # fill
+            place += 1
+            continue
+        end = place + 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+        content = data[place + 4 : end]
+        exif = keep_exif and marker == _APP1 and content.startswith(b"Exif\0\0")
+        adobe = marker == _ADOBE and content.startswith(b"Adobe") and len(content) >= 12
+        if not (_APP0 <= marker <= _APP15 or marker == _COMMENT) or exif or adobe:
+            parts.append(data[place:end])
+        place = end
+    return b"".join([*parts, data[place:]])
+
+
+def problem(image: Image.Image) -> str | None:
+    """Why the opened `image` would not be read right; None when it will be."""
+    if image.mode == "CMYK" and "adobe" not in image.info:
+        return "a CMYK JPEG that does not say whether its inks are inverted; convert it to RGB"
+    return None
