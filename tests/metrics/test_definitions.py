@@ -37,8 +37,16 @@ from styleloom.metrics.definitions import KINDS, Definition, parse, parse_all
         ("ppl_images", Definition("ppl_images", "ppl_images", 1000, "lpips-vgg")),
         ("separability", Definition("separability", "separability", 200_000)),
         ("separability_w1k", Definition("separability_w1k", "separability", 1000, space="w")),
+        (
+            "separability_primal_z2k",
+            Definition("separability_primal_z2k", "separability_primal", 2000, space="z"),
+        ),
         ("swd", Definition("swd", "swd", 16_384)),
         ("ms_ssim2k", Definition("ms_ssim2k", "ms_ssim", 2000, choice="random")),
+        (
+            "ms_ssim_per_channel2k",
+            Definition("ms_ssim_per_channel2k", "ms_ssim_per_channel", 2000, choice="random"),
+        ),
         ("resolution_usage", Definition("resolution_usage", "resolution_usage", 1024)),
         ("jacobian4", Definition("jacobian4", "jacobian", 4)),
         ("stability", Definition("stability", "stability", 36)),
@@ -99,8 +107,9 @@ def test_no_more_than_a_repeat_has_seeds() -> None:
     assert parse("fid1000k").num == 1_000_000
     with pytest.raises(UserError, match=r"fid1001k.*1,001,000; valid: at most 1,000,000"):
         parse("fid1001k")
-    with pytest.raises(UserError, match="ms_ssim600k asks"):  # two images each
-        parse("ms_ssim600k")
+    for name in ("ms_ssim600k", "ms_ssim_per_channel600k"):  # two images each
+        with pytest.raises(UserError, match=f"{name} asks"):
+            parse(name)
 
 
 def test_every_example_is_valid() -> None:

@@ -1,4 +1,4 @@
-"""MS-SSIM against pytorch_msssim where that works, SciPy where it does not, and closed forms."""
+"""MS-SSIM against SciPy, the form by channels against pytorch_msssim too, and closed forms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.signal import windows
 from torch import Tensor
 
 from styleloom.errors import UserError
-from styleloom.metrics.ms_ssim import WEIGHTS, ms_ssim
+from styleloom.metrics.ms_ssim import WEIGHTS, ms_ssim, ms_ssim_per_channel
 
 
 def images(num: int, height: int, width: int | None = None, channels: int = 3, seed: int = 0) -> Tensor:
@@ -39,13 +39,29 @@ def test_equal_to_pytorch_msssim(height: int, width: int, channels: int, deviati
     expected = pytorch_msssim.ms_ssim(
         a.double(), b.double(), data_range=255, size_average=False, weights=list(WEIGHTS)
     )
-    torch.testing.assert_close(ms_ssim(a, b).double(), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(ms_ssim_per_channel(a, b).double(), expected, rtol=0, atol=1e-5)
+    if channels == 1:
+        torch.testing.assert_close(ms_ssim(a, b).double(), expected, rtol=0, atol=1e-5)
 
 
 def ms_ssim_reference(a: np.ndarray, b: np.ndarray) -> float:
-    """One channel [H, W] in float64, each step as the paper writes it."""
+    """Images [C, H, W] in float64, each step as the papers write it, at each scale the mean over all axes."""
     result = 1.0
-    for scale, weight in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
+    for weight, maps in zip((0.0448, 0.2856, 0.3001, 0.2363, 0.1333), similarity_maps(a, b), strict=True):
+        result *= max(np.mean(maps), 0.0) ** weight
+    return float(result)
+
+
+def similarity_maps(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
+    """[C, h, w] of each scale."""
+    channels = [channel_maps(*pair) for pair in zip(a, b, strict=True)]
+    return [np.stack(maps) for maps in zip(*channels, strict=True)]
+
+
+def channel_maps(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
+    """Of one channel [H, W]."""
+    result = []
+    for scale in range(5):
         if scale:
             a, b = (x[::2, ::2] / 4 + x[1::2, ::2] / 4 + x[::2, 1::2] / 4 + x[1::2, 1::2] / 4 for x in (a, b))
         size = min(11, *a.shape)
@@ -61,8 +77,8 @@ def ms_ssim_reference(a: np.ndarray, b: np.ndarray) -> float:
         term = (2 * cov + c2) / (var_a + var_b + c2)
         if scale == 4:
             term = term * (2 * mu_a * mu_b + c1) / (mu_a**2 + mu_b**2 + c1)
-        result *= max(term.mean(), 0.0) ** weight
-    return float(result)
+        result.append(term)
+    return result
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (32, 32), (64, 64), (128, 128), (48, 64), (16, 128)])
@@ -70,11 +86,29 @@ def ms_ssim_reference(a: np.ndarray, b: np.ndarray) -> float:
 def test_equal_to_scipy_at_sizes_with_smaller_windows(height: int, width: int, deviation: float) -> None:
     a = images(3, height, width)
     b = noisy(a, deviation)
-    expected = [
-        np.mean([ms_ssim_reference(*channel) for channel in zip(*pair, strict=True)])
-        for pair in zip(a.double().numpy(), b.double().numpy(), strict=True)
+    pairs = list(zip(a.double().numpy(), b.double().numpy(), strict=True))
+    np.testing.assert_allclose(ms_ssim(a, b), [ms_ssim_reference(*pair) for pair in pairs], atol=2e-5)
+    alone = [
+        np.mean([ms_ssim_reference(x[None], y[None]) for x, y in zip(*pair, strict=True)]) for pair in pairs
     ]
-    np.testing.assert_allclose(ms_ssim(a, b), expected, atol=2e-5)
+    np.testing.assert_allclose(ms_ssim_per_channel(a, b), alone, atol=2e-5)
+
+
+def test_channels_are_averaged_before_the_product_over_scales() -> None:
+    """Flat images: only luminance at the last scale differs, by channel, and its mean is raised to the power.
+    By channels each is raised to the power first. Equal where there is one channel, or all are alike."""
+    low, high = torch.tensor([10, 100, 250]), torch.tensor([240, 101, 20])
+    a, b = (v.to(torch.uint8)[None, :, None, None].expand(1, 3, 32, 32).contiguous() for v in (low, high))
+    c1 = (0.01 * 255) ** 2
+    luminance = ((2 * low * high + c1) / (low**2 + high**2 + c1)).double()
+    assert ms_ssim(a, b).item() == pytest.approx(luminance.mean().item() ** WEIGHTS[-1], rel=1e-4)
+    powers = luminance.pow(WEIGHTS[-1])
+    assert ms_ssim_per_channel(a, b).item() == pytest.approx(powers.mean().item(), rel=1e-4)
+    assert ms_ssim(a, b) > ms_ssim_per_channel(a, b) + 0.01
+    grey, other = images(2, 64, channels=1), images(2, 64, channels=1, seed=1)
+    torch.testing.assert_close(ms_ssim(grey, other), ms_ssim_per_channel(grey, other))
+    three = [x.expand(-1, 3, -1, -1) for x in (grey, other)]
+    torch.testing.assert_close(ms_ssim(*three), ms_ssim(grey, other), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("side", [16, 32, 128, 256])

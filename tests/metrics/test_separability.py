@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import sys
 from dataclasses import replace
@@ -24,9 +23,13 @@ from styleloom.errors import UserError
 from styleloom.metrics import separability as module
 from styleloom.metrics.classifiers import Classifier, ClassifierRecord
 from styleloom.metrics.separability import (
+    PRIMAL,
+    PUBLISHED,
+    Method,
     Separability,
     conditional_entropy,
     predict,
+    probability,
     samples,
     separability,
     surest,
@@ -83,7 +86,7 @@ def test_an_attribute_that_latents_do_not_know_has_all_its_entropy() -> None:
     assert result.score == pytest.approx(2, abs=3e-3)
     # A common label: the machine gives it to all, H(Y|X) = H(Y).
     uneven = logits.abs() * torch.where(normal(20_000, 1, seed=2) > 1.2, -1.0, 1.0)
-    share = float((uneven[surest(uneven[:, 0], 10_000)] > 0).double().mean())
+    share = float((uneven[surest(uneven[:, 0].abs(), 10_000)] > 0).double().mean())
     assert separability(normal(20_000, 4), uneven).entropies[0] == pytest.approx(
         binary_entropy(share), abs=2e-3
     )
@@ -114,16 +117,34 @@ def test_flipped_labels_far_from_the_plane_cost_their_entropy(q: float) -> None:
     assert expected == pytest.approx(binary_entropy(q), abs=0.03)
 
 
-def test_the_machine_is_scikit_learns_on_the_kept_samples() -> None:
+@pytest.mark.parametrize(("method", "dual"), [(PUBLISHED, True), (PRIMAL, "auto")])
+def test_the_machine_is_scikit_learns_on_the_kept_samples(method: Method, dual: Any) -> None:
     latents, noise = normal(600, 6), normal(600, 1, seed=1)
     logits = latents[:, :1] + noise
     order = np.argsort(-logits[:, 0].abs().numpy(), kind="stable")[:300]
     x, y = latents.double().numpy()[order], logits[:, 0].numpy()[order] > 0
-    machine = svm.LinearSVC(dual="auto").fit(x, y)
+    machine = svm.LinearSVC(dual=dual, random_state=0).fit(x, y)
     joint = confusion_matrix(machine.predict(x), y)
     expected = sum(row.sum() / 300 * stats.entropy(row, base=2) for row in joint)
     assert 0.1 < expected < 0.9
-    assert separability(latents, logits).entropies == (pytest.approx(expected, abs=1e-12),)
+    assert separability(latents, logits, method=method).entropies == (pytest.approx(expected, abs=1e-12),)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_published_machine_stops_before_its_optimum() -> None:
+    """Where labels are noisy the dual solver needs more than 1000 iterations, and predicts worse than the
+    optimum, which the primal solver finds."""
+    latents = normal(2000, 128)
+    logits = latents[:, :1] + 3 * normal(2000, 1, seed=1)
+    published, primal = (separability(latents, logits, method=m) for m in (PUBLISHED, PRIMAL))
+    assert (published.unconverged, primal.unconverged) == ((0,), ())
+    for method, iterations, found in ((PUBLISHED, 1000, published), (PRIMAL, 10_000, primal)):
+        kept = surest(method.certainty(logits[:, 0]), 1000)
+        x, y = latents[kept].double().numpy(), logits[kept, 0].numpy() > 0
+        machine = svm.LinearSVC(dual=True, random_state=0, max_iter=iterations).fit(x, y)
+        expected = conditional_entropy(y, machine.predict(x))
+        assert found.entropies == (pytest.approx(expected, abs=1e-3 if method is PRIMAL else 1e-12),)
+    assert published.score > primal.score
 
 
 def test_more_dimensions_than_samples() -> None:
@@ -162,10 +183,26 @@ def test_each_attribute_keeps_its_own_half() -> None:
     assert separability(latents, logits).entropies == (0.0, 0.0)
 
 
-def test_the_surest_are_told_apart_where_probabilities_round_to_one() -> None:
-    logits = torch.tensor([30.0, -50.0, 0.1, 40.0, -0.2, 40.0])
-    assert torch.sigmoid(2 * logits[0]) == torch.sigmoid(2 * logits[3]) == 1
-    assert surest(logits, 4).tolist() == [1, 3, 5, 0]
+def test_saturated_samples_tie_and_keep_their_order() -> None:
+    """From |logit| = 8.32 = 12 ln 2 on, 1 + exp(-2 |logit|) rounds to 1 in float32."""
+    logits = torch.tensor([8.4, -50.0, 0.1, 40.0, -0.2, 8.2, -9.0, 40.0])
+    expected = 1 / (1 + np.exp(-2 * np.abs(logits.numpy())))  # float32
+    np.testing.assert_allclose(probability(logits), expected, rtol=1.2e-7)
+    assert (probability(logits) == 1).tolist() == [True, True, False, True, False, False, True, True]
+    assert surest(PUBLISHED.certainty(logits), 6).tolist() == [0, 1, 3, 6, 7, 5]
+    assert surest(PRIMAL.certainty(logits), 6).tolist() == [1, 3, 7, 6, 0, 5]
+
+
+def test_saturated_samples_make_the_published_half_harder() -> None:
+    """With large logits the half that is kept is the first, not the easiest."""
+    latents = normal(8000, 3)
+    logits = 20 * (latents[:, :1] + normal(8000, 1, seed=1))
+    published, primal = (separability(latents, logits, method=m).entropies[0] for m in (PUBLISHED, PRIMAL))
+    order = (logits[:, 0].abs() < 8.32).int().argsort(stable=True)[:4000]  # saturated ones first
+    assert separability(latents[order], logits[order], 1, PRIMAL).entropies[0] == pytest.approx(
+        published, abs=0.01
+    )
+    assert published > primal + 0.1
 
 
 @settings(deadline=None)
@@ -177,7 +214,8 @@ def test_the_surest_have_the_largest_probability_of_either_class(
     number = data.draw(st.integers(1, len(values)))
     certainty = torch.softmax(torch.stack([logits, -logits]).double(), 0).amax(0)
     expected = certainty.sort(descending=True).values[:number]
-    torch.testing.assert_close(certainty[surest(logits, number)], expected)
+    for method in (PUBLISHED, PRIMAL):
+        torch.testing.assert_close(certainty[surest(method.certainty(logits), number)], expected)
 
 
 # ---- where no machine can be had
@@ -195,14 +233,15 @@ def test_one_label_counts_as_perfect_and_is_listed() -> None:
 def test_unconverged_machines_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     latents, logits = normal(200, 5), normal(200, 2, seed=1)
     assert separability(latents, logits).unconverged == ()
-    monkeypatch.setattr("sklearn.svm.LinearSVC", functools.partial(svm.LinearSVC, max_iter=1))
+    machine = svm.LinearSVC
+    monkeypatch.setattr("sklearn.svm.LinearSVC", lambda **given: machine(**given | {"max_iter": 1}))
     assert separability(latents, logits).unconverged == (0, 1)
 
 
 def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.svm", None)
     with pytest.raises(UserError, match=r"needs scikit-learn.*pip install 'styleloom\[metrics\]'"):
-        predict(np.zeros((2, 1)), np.array([True, False]))
+        predict(np.zeros((2, 1)), np.array([True, False]), True)
 
 
 @pytest.mark.parametrize(

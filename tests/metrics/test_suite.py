@@ -35,7 +35,10 @@ from styleloom.tensor_file import read_tensors, write_tensors
 from styleloom.types import GrowthState
 from tiny import make_archive, tiny
 
-SETS = "fd24_proj,fd24_full_proj,fd24_random_proj,kid24_proj,is24_proj,pr24_proj,swd24,ms_ssim12"
+SETS = (
+    "fd24_proj,fd24_full_proj,fd24_random_proj,kid24_proj,is24_proj,pr24_proj,swd24,ms_ssim12,"
+    "ms_ssim_per_channel12"
+)
 PROBES = "ppl_zfull16_proj,ppl2_wend16_proj,ppl_images8_proj,resolution_usage8,jacobian2"
 TWO_LEVELS = ("resolution=16",)
 
@@ -339,6 +342,7 @@ def test_refusals_come_before_any_work(projection: Projection, subject: Subject,
         (subject, "pr3_proj", "pr3_proj: 3 images are too few; valid: at least 4"),
         (subject, "is5_proj", "is5_proj: 5 images are too few; valid: at least 10"),
         (subject, "separability", "separability: needs classifiers.*train-classifiers.*--classifiers"),
+        (subject, "separability_primal", "separability_primal: needs classifiers.*--classifiers"),
         (subject, "stability", "stability: compares snapshots; give a run directory"),
     ]
     for case, names, message in cases:

@@ -249,6 +249,7 @@ def test_levels_too_small_for_a_metric_are_passed_over(tmp_path: Path, capsys: A
     [
         ("kid16_prog", "metric: 'kid16_prog' names no feature network"),
         ("separability", "run.metrics: separability cannot be measured in training"),
+        ("separability_primal_w", "run.metrics: separability_primal_w cannot be measured in training"),
         ("stability", "run.metrics: stability cannot be measured in training"),
         ("pr16_proj", "run.metrics: pr16_proj does not say which values are better"),
         ("fid16", "features fetch inception-2015"),

@@ -320,6 +320,7 @@ class Metrics:
                         "better": kind.better,
                         "needs_reals": kind.needs_reals,
                         "needs_generator": kind.needs_generator,
+                        "needs_classifiers": kind.needs_classifiers,
                     }
                     for name, kind in KINDS.items()
                 }
@@ -327,15 +328,17 @@ class Metrics:
             return 0
         rows = Table("examples", "default", "network", "better", "needs", "what it is")
         for kind in KINDS.values():
-            needs = [
-                word for word, yes in (("data", kind.needs_reals), ("generator", kind.needs_generator)) if yes
-            ]
+            needs = {
+                "data": kind.needs_reals,
+                "generator": kind.needs_generator,
+                "classifiers": kind.needs_classifiers,
+            }
             rows.add_row(
                 kind.example,
                 f"{kind.num:,}",
                 kind.network or "",
                 kind.better or "",
-                ", ".join(needs),
+                ", ".join(word for word, needed in needs.items() if needed),
                 kind.text,
             )
         console().print(rows)

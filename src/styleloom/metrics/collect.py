@@ -15,7 +15,7 @@ from styleloom.errors import UserError
 from styleloom.metrics.features import as_rgb, load_distance, load_network
 from styleloom.metrics.image_sets import ImageSet
 from styleloom.metrics.moments import Moments, Rows
-from styleloom.metrics.ms_ssim import ms_ssim
+from styleloom.metrics.ms_ssim import scale_terms
 from styleloom.metrics.processes import Processes, blocks
 from styleloom.metrics.swd import Descriptors
 from styleloom.sampling import PIXELS_PER_BATCH
@@ -25,7 +25,8 @@ MAX_BATCH = 64
 """Images at once where none are asked for; fewer where they are large."""
 
 Keep: TypeAlias = Literal["moments", "rows", "descriptors", "similarities"]
-"""Mean and covariance of features; the features; patches of the images; MS-SSIM of pairs of neighbours."""
+"""Mean and covariance of features; the features; patches of the images; the terms of MS-SSIM of pairs of
+neighbours."""
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and of how much."""
@@ -56,11 +57,11 @@ class Statistic(Protocol):
 
 
 class Similarities:
-    """MS-SSIM of images 0 and 1, 2 and 3, ..."""
+    """What MS-SSIM of images 0 and 1, 2 and 3, ... is made of; its forms share it."""
 
     def __init__(self) -> None:
         self._odd: Tensor | None = None
-        self._values: list[Tensor] = []
+        self._terms: list[Tensor] = []
 
     def add(self, batch: Tensor) -> None:
         """uint8 [N, C, H, W]."""
@@ -68,12 +69,12 @@ class Similarities:
         pairs = len(images) // 2 * 2
         self._odd = images[pairs:] if pairs < len(images) else None
         if pairs:
-            self._values.append(ms_ssim(images[0:pairs:2], images[1:pairs:2]).cpu())
+            self._terms.append(scale_terms(images[0:pairs:2], images[1:pairs:2]).cpu())
 
     @property
-    def values(self) -> Tensor:
-        """One for each pair [N]."""
-        return torch.cat(self._values)
+    def terms(self) -> Tensor:
+        """Of each pair, float32 [N, scales, C]."""
+        return torch.cat(self._terms)
 
 
 @dataclass

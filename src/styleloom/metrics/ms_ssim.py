@@ -21,20 +21,12 @@ MIN_SIDE = 1 << (len(WEIGHTS) - 1)
 _MIDDLE = 128  # of the range; taken off before squares, which are then smaller and round less
 
 
-@torch.no_grad()
 def ms_ssim(a_u8: Tensor, b_u8: Tensor) -> Tensor:
     """Similarity of pairs of images at five scales: 1 for equal images, towards 0 for unrelated ones.
 
-    Wang et al. 2003, eq. 7. ProGAN (section 5, appendix B) takes the mean over random pairs of generated
-    images: the higher, the less the images vary.
-
-    What the papers leave open:
-
-    - the product over the scales is taken for each colour channel by itself, then the mean over channels;
-    - a mean over the image that is negative counts as 0, since it has no power with a fraction;
-    - the window, 11 px with a deviation of 1.5 px, stays inside the image; where a scale is smaller than
-      that, the window is as large as the shorter side and its deviation as much smaller;
-    - from scale to scale, means of 2x2 pixels; an odd last row or column is left out.
+    Wang et al. 2003, eq. 7, as ProGAN has it (section 5, appendix B), which takes the mean over random pairs
+    of generated images: the higher, the less the images vary. At each scale the mean goes over height, width
+    and channels; the product over the scales follows. `scale_terms` says what else the papers leave open.
 
     Args:
         a_u8, b_u8: uint8 [N, C, H, W], H and W at least 16.
@@ -45,6 +37,50 @@ def ms_ssim(a_u8: Tensor, b_u8: Tensor) -> Tensor:
     Raises:
         UserError: another type, different shapes, or images too small for five scales.
     """
+    return joined(scale_terms(a_u8, b_u8))
+
+
+def ms_ssim_per_channel(a_u8: Tensor, b_u8: Tensor) -> Tensor:
+    """As `ms_ssim`, but the product over the scales is taken for each channel by itself, then the mean over
+    channels. Equal to it for a single channel; where no mean is negative, no higher (Hölder's inequality)."""
+    return per_channel(scale_terms(a_u8, b_u8))
+
+
+def joined(terms: Tensor) -> Tensor:
+    """ProGAN's similarity [N] from `scale_terms`."""
+    return _product(terms.mean(2, keepdim=True))[:, 0]
+
+
+def per_channel(terms: Tensor) -> Tensor:
+    """The similarity of channels by themselves, [N], from `scale_terms`."""
+    return _product(terms).mean(1)
+
+
+def _product(terms: Tensor) -> Tensor:
+    """[N, C] of [N, scales, C]. A negative mean has no power with a fraction: it counts as 0."""
+    weights = torch.tensor(WEIGHTS, device=terms.device)[:, None]
+    return terms.clamp_min(0).pow(weights).prod(1)
+
+
+@torch.no_grad()
+def scale_terms(a_u8: Tensor, b_u8: Tensor) -> Tensor:
+    """Mean over each channel's image of contrast and structure, at the last scale of luminance too.
+
+    What the papers leave open:
+
+    - the window, 11 px with a deviation of 1.5 px, stays inside the image; where a scale is smaller than
+      that, the window is as large as the shorter side and its deviation as much smaller;
+    - from scale to scale, means of 2x2 pixels; an odd last row or column is left out.
+
+    Args:
+        a_u8, b_u8: as in `ms_ssim`.
+
+    Returns:
+        float32 [N, scales, C] in [-1, 1].
+
+    Raises:
+        UserError: as `ms_ssim` does.
+    """
     for name, images in (("a_u8", a_u8), ("b_u8", b_u8)):
         if images.dtype != torch.uint8 or images.ndim != 4:
             raise UserError(f"{name}: {images.dtype} {list(images.shape)}; valid: torch.uint8 [N, C, H, W]")
@@ -53,14 +89,14 @@ def ms_ssim(a_u8: Tensor, b_u8: Tensor) -> Tensor:
     if min(a_u8.shape[2:]) < MIN_SIDE:
         raise UserError(f"images are {list(a_u8.shape[2:])} px; valid: {MIN_SIDE} px or more for MS-SSIM")
     a, b = a_u8.float() - _MIDDLE, b_u8.float() - _MIDDLE
-    result = torch.ones(a.shape[:2], device=a.device)
-    for scale, weight in enumerate(WEIGHTS):
+    terms: list[Tensor] = []
+    for scale in range(len(WEIGHTS)):
         if scale:
             a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
         luminance, contrast = _similarity(a, b)
         term = luminance * contrast if scale == len(WEIGHTS) - 1 else contrast
-        result *= term.mean(dim=(2, 3)).clamp_min(0).pow(weight)
-    return result.mean(dim=1)
+        terms.append(term.mean(dim=(2, 3)))
+    return torch.stack(terms, 1)
 
 
 def _similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

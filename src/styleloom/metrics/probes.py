@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -31,7 +32,7 @@ from styleloom.metrics.ppl import (
 )
 from styleloom.metrics.processes import blocks
 from styleloom.metrics.resolution_usage import resolution_usage, rgb_layers, rgb_moments
-from styleloom.metrics.separability import samples, separability
+from styleloom.metrics.separability import PRIMAL, PUBLISHED, Method, samples, separability
 
 R = TypeVar("R")
 
@@ -70,7 +71,7 @@ class Probe:
         return found
 
     def latents_and_logits(self, d: Definition) -> dict[str, Tensor]:
-        """Samples of separability, made once for Z and W."""
+        """Samples of separability, made once for Z, W and all methods."""
         if d.num not in self._separability:
             sampler, classifiers = self.images.sampler, self.classifiers
             parts = self.results(
@@ -131,15 +132,15 @@ def _path_length_of_images(probe: Probe, d: Definition) -> Measure | None:
     )
 
 
-def _separability(probe: Probe, d: Definition) -> Measure | None:
+def _separability(probe: Probe, d: Definition, method: Method) -> Measure | None:
     found = probe.latents_and_logits(d)
     if not found:
         return None
     names = [classifier.record.attribute for classifier in probe.classifiers]
     values, details = {}, {}
     for space in (d.space,) if d.space else ("z", "w"):
-        probe.collector.progress(f"{d.name}: support vector machines", 0, 1)
-        result = separability(found[space], found["logits"])
+        told = partial(probe.collector.progress, f"{d.name}: support vector machines, {space}")
+        result = separability(found[space], found["logits"], method=method, progress=told)
         values[d.name if d.space else f"{d.name} {space}"] = result.score
         details[space] = {
             "entropies": [
@@ -178,7 +179,7 @@ def check(
     """Raise UserError, before anything is computed, for a metric that this generator does not have, or whose
     network does not take images of this size: it is shown an empty one."""
     sampler = images.sampler
-    if d.num < 2 and d.kind != "separability":
+    if d.num < 2 and not d.of.needs_classifiers:
         raise UserError(f"{d.name}: {d.num} is too few; valid: at least 2")
     if d.kind == "resolution_usage":
         rgb_layers(sampler)
@@ -191,7 +192,7 @@ def check(
         except RuntimeError as error:  # what a network raises when nothing is left of an image
             height, width = seen.shape[2:]
             raise UserError(f"{d.name}: {d.network} cannot compare images of {width}x{height} px") from error
-    if d.kind == "separability":
+    if d.of.needs_classifiers:
         for classifier in classifiers:
             classifier.logits(box_downsample(blank, max(sampler.resolution // MAX_RESOLUTION, 1)))
 
@@ -200,7 +201,8 @@ PROBES: dict[str, Callable[[Probe, Definition], Measure | None]] = {
     "ppl": _path_length,
     "ppl2": _path_length,
     "ppl_images": _path_length_of_images,
-    "separability": _separability,
+    "separability": partial(_separability, method=PUBLISHED),
+    "separability_primal": partial(_separability, method=PRIMAL),
     "resolution_usage": _resolution_usage,
     "jacobian": _jacobian,
 }

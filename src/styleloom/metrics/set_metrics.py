@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -19,7 +20,7 @@ from styleloom.metrics.inception_score import SPLITS, inception_score
 from styleloom.metrics.kid import kernel_distance
 from styleloom.metrics.measure import Measure
 from styleloom.metrics.moments import Moments, Rows
-from styleloom.metrics.ms_ssim import MIN_SIDE
+from styleloom.metrics.ms_ssim import MIN_SIDE, joined, per_channel
 from styleloom.metrics.precision_recall import precision_recall
 from styleloom.metrics.swd import Descriptors, distance
 
@@ -69,8 +70,16 @@ def _sliced_wasserstein(d: Definition, reals: Descriptors, fakes: Descriptors, s
     return Measure({d.name: found.average} | levels)
 
 
-def _similarity(d: Definition, reals: Similarities | None, fakes: Similarities, seed: int) -> Measure:
-    sets = {d.name: fakes.values} | ({} if reals is None else {f"{d.name} of reals": reals.values})
+def _similarity(
+    d: Definition,
+    reals: Similarities | None,
+    fakes: Similarities,
+    seed: int,
+    combine: Callable[[Tensor], Tensor],
+) -> Measure:
+    sets = {d.name: combine(fakes.terms)}
+    if reals is not None:
+        sets[f"{d.name} of reals"] = combine(reals.terms)
     return Measure(
         {name: values.mean().item() for name, values in sets.items()},
         {
@@ -88,7 +97,10 @@ SET_METRICS: dict[str, SetMetric] = {
     "is": SetMetric("rows", "logits", SPLITS, _inception_score),
     "pr": SetMetric("rows", "features", 2, _precision_recall),
     "swd": SetMetric("descriptors", None, 2, _sliced_wasserstein, least_side=8),
-    "ms_ssim": SetMetric("similarities", None, 2, _similarity, least_side=MIN_SIDE),
+    "ms_ssim": SetMetric("similarities", None, 2, partial(_similarity, combine=joined), least_side=MIN_SIDE),
+    "ms_ssim_per_channel": SetMetric(
+        "similarities", None, 2, partial(_similarity, combine=per_channel), least_side=MIN_SIDE
+    ),
 }
 """By kind."""
 
@@ -122,12 +134,12 @@ def plan(d: Definition, images: ImageSet, reals: ImageSet | None) -> Plan:
         name, layer = d.network, found or ""
         if not layer:
             raise UserError(f"{d.name}: {d.network} has no {metric.layer} that this metric could take")
-    fakes = 2 * d.num if metric.keep == "similarities" else d.num
+    fakes = 2 * d.num if d.of.pairs else d.num
     least = d.neighbours + 1 if d.kind == "pr" else metric.least
     if fakes < least:
         raise UserError(f"{d.name}: {d.num} images are too few; valid: at least {least}")
     _check_size(d, images)
-    looks = d.of.needs_reals or metric.keep == "similarities"
+    looks = d.of.needs_reals or d.of.pairs
     if reals is None or not looks:
         return Plan(Wanted(metric.keep, fakes, name, layer), None)
     count = _num_reals(d, reals, fakes, may_repeat=metric.keep == "moments")

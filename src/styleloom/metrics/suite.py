@@ -153,7 +153,7 @@ class Evaluation:
     def _check(self, d: Definition, subject: Subject) -> None:
         if d.of.needs_generator and not subject.is_generator:
             raise UserError(f"{d.name}: needs a generator; {subject.name} holds images")
-        if d.kind == "separability" and not self.classifiers:
+        if d.of.needs_classifiers and not self.classifiers:
             raise UserError(
                 f"{d.name}: needs classifiers of attributes; train them with `styleloom train-classifiers "
                 "--data LABELLED.zip --out FOLDER`, give them with --classifiers FOLDER"

@@ -30,9 +30,6 @@ SWD_PX = 8
 
 T = TypeVar("T")
 
-UNFIT = ("separability", "stability")
-"""Kinds that need more than one snapshot and its data."""
-
 
 class StopMeasuringError(Exception):
     """Somebody wants the run to end; what is being measured is dropped."""
@@ -178,7 +175,7 @@ def check_metrics(names: Sequence[str]) -> tuple[Definition, ...]:
     """The metrics of a run. Raises UserError for one that does not exist or that training cannot measure."""
     definitions = parse_all(",".join(names)) if names else ()
     for d in definitions:
-        if d.kind in UNFIT:
+        if d.of.needs_classifiers or d.kind == "stability":
             raise UserError(
                 f"run.metrics: {d.name} cannot be measured in training; measure it afterwards with "
                 "`styleloom evaluate`"
