@@ -141,8 +141,9 @@ def test_the_published_machine_stops_before_its_optimum() -> None:
     for method, iterations, found in ((PUBLISHED, 1000, published), (PRIMAL, 10_000, primal)):
         kept = surest(method.certainty(logits[:, 0]), 1000)
         x, y = latents[kept].double().numpy(), logits[kept, 0].numpy() > 0
-        machine = svm.LinearSVC(dual=True, random_state=0, max_iter=iterations).fit(x, y)
-        expected = conditional_entropy(y, machine.predict(x))
+        dual: Any = True
+        machine = svm.LinearSVC(dual=dual, random_state=0, max_iter=iterations).fit(x, y)
+        expected = conditional_entropy(y, np.asarray(machine.predict(x)))
         assert found.entropies == (pytest.approx(expected, abs=1e-3 if method is PRIMAL else 1e-12),)
     assert published.score > primal.score
 
@@ -233,7 +234,7 @@ def test_one_label_counts_as_perfect_and_is_listed() -> None:
 def test_unconverged_machines_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     latents, logits = normal(200, 5), normal(200, 2, seed=1)
     assert separability(latents, logits).unconverged == ()
-    machine = svm.LinearSVC
+    machine: Any = svm.LinearSVC
     monkeypatch.setattr("sklearn.svm.LinearSVC", lambda **given: machine(**given | {"max_iter": 1}))
     assert separability(latents, logits).unconverged == (0, 1)
 

@@ -193,7 +193,8 @@ def predict(
         raise UserError(
             "linear separability needs scikit-learn, which is not installed: pip install 'styleloom[metrics]'"
         ) from error
-    machine = LinearSVC(C=1.0, dual=dual, max_iter=1000, random_state=0)
+    solver: Any = dual  # which the type hints of scikit-learn take for a word alone
+    machine = LinearSVC(C=1.0, dual=solver, max_iter=1000, random_state=0)
     with warnings.catch_warnings():
         # Expected: the published numbers rest on a solver that stops early. The result says where it did.
         warnings.simplefilter("ignore", ConvergenceWarning)
