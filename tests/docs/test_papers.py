@@ -32,3 +32,40 @@ def test_every_equation_of_stylegan2_is_mapped(equation: int) -> None:
     cells = " ".join(line.split("|")[1] for line in part.splitlines() if line.startswith("| §"))
     numbers = re.findall(r"eq\. ([\d, ]+)", cells)
     assert str(equation) in " ".join(numbers)
+
+
+COUNTS = {"StyleGAN2": (18, 3), "StyleGAN": (12, 4), "MSG-GAN": (14, 7), "ProGAN": (17, 4)}
+"""Numbered figures and tables of each paper."""
+
+
+def numbers(kind: str, cell: str) -> set[int]:
+    """2, 10, 11, 12 in "Figs. 2, 10-12"; letters of parts do not count."""
+    found: set[int] = set()
+    for listed in re.findall(rf"\b{kind}s?\.? (\d[\d–, a-d]*)", cell):
+        for first, last in re.findall(r"(\d+)[a-d]?(?:–(\d+))?", listed):
+            found |= set(range(int(first), int(last or first) + 1))
+    return found
+
+
+@pytest.mark.parametrize("paper", COUNTS)
+def test_every_figure_and_table_is_mapped_or_declared_absent(paper: str) -> None:
+    part = re.split(r"^## ", TEXT.split(f"\n## {paper}\n")[1], flags=re.MULTILINE)[0]
+    cells = [line.split("|")[1] for line in part.splitlines() if line.startswith("|")]
+    for kind, count in zip(("Fig", "Table"), COUNTS[paper], strict=True):
+        found = set().union(*(numbers(kind, cell) for cell in cells))
+        assert found == set(range(1, count + 1)), f"{paper}, {kind}: {sorted(found)}"
+
+
+def test_numbers_in_a_cell() -> None:
+    assert numbers("Fig", "§2.1, Fig. 2c, d") == {2}
+    assert numbers("Fig", "Figs. 2, 10–12") == {2, 10, 11, 12}
+    assert numbers("Table", "§2, Tables 1–3, Fig. 5") == {1, 2, 3}
+    assert numbers("Fig", "§2, eq. 8, 9, Fig. 2") == {2}
+
+
+def test_tables_are_whole() -> None:
+    """A blank line or a missing head would end a table: what follows it would be shown as text."""
+    for block in re.findall(r"(?:^\|.*\n)+", TEXT, re.MULTILINE):
+        lines = block.splitlines()
+        assert re.fullmatch(r"\|(?:-+\|)+", lines[1]), lines[0]
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1, lines[0]
