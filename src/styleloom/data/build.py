@@ -184,13 +184,14 @@ def _converted(
 def _convert_one(
     source: Source, name: str, options: ConversionOptions, encode: Callable[[PixelArray], bytes]
 ) -> _Converted:
+    digest = bytes(32)
     try:
         with _FILES.hold(min(source.size(name), MAX_FILE_BYTES)):
             data = source.read(name)
             digest = hashlib.sha256(data).digest()
             pixels = convert(data, options)
     except OSError as error:
-        return _Converted(name, bytes(32), BadFile(name, f"cannot be read: {error.strerror or error}"))
+        return _Converted(name, digest, BadFile(name, f"cannot be read: {error.strerror or error}"))
     except BadImageError as error:
         return _Converted(name, digest, BadFile(name, str(error)))
     return _Converted(name, digest, (encode(pixels), pixels))

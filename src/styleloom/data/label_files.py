@@ -22,7 +22,8 @@ MAX_LABEL_BYTES = 2**30
 """Largest label file that is read."""
 
 _HEADINGS = ("name", "file", "filename")
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_SEPARATORS = (",", ";", "\t")
+_EXPECTED = 'expected {name: label} or {"labels": [[name, label], ...]}'
 _LONGEST_INDEX = 18  # digits; Python refuses to read numbers of thousands of digits
 
 
@@ -63,22 +64,26 @@ def _text(content: bytes) -> str:
 
 
 def json_pairs(origin: str, text: str) -> Pairs:
-    """Of ``{name: label}`` or ``{"labels": [[name, label], ...]}``. Raises UserError naming `origin`."""
+    """Of ``{name: label}`` or ``{"labels": [[name, label], ...]}``; none for null. Raises UserError."""
     # Pairs, not a dictionary: a name that stands twice must not lose one of its labels unseen.
     try:
         content = json.loads(text, object_pairs_hook=_Object)
     except (ValueError, RecursionError) as error:
         raise UserError(f"labels {origin}: not JSON ({error})") from error
-    if isinstance(content, _Object) and len(content) == 1 and content[0][0] == "labels":
-        rows = content[0][1]
-        well_formed = isinstance(rows, list) and all(
-            isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) for row in rows
-        )
-        if well_formed:
-            return [(row[0], row[1]) for row in rows]
-    elif isinstance(content, _Object):
+    if not isinstance(content, _Object):
+        raise UserError(f"labels {origin}: {_EXPECTED}")
+    rows = next((value for key, value in content if key == "labels"), content)
+    if rows is None:
+        return []
+    if rows is content:
         return list(content)
-    raise UserError(f'labels {origin}: expected {{name: label}} or {{"labels": [[name, label], ...]}}')
+    if isinstance(rows, list) and all(map(_is_row, rows)):
+        return [(row[0], row[1]) for row in rows]
+    raise UserError(f"labels {origin}: {_EXPECTED}")
+
+
+def _is_row(row: Any) -> bool:
+    return isinstance(row, list) and len(row) == 2 and isinstance(row[0], str)
 
 
 class _Object(list[tuple[str, Any]]):

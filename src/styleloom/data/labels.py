@@ -80,9 +80,7 @@ def labels_from_index(origin: str, content: bytes, names: Sequence[str]) -> Labe
     ``{"labels": [[name, class or vector], ...]}``, or null in place of the list. Raises UserError.
     """
     pairs = json_pairs(origin, content.decode("utf-8-sig", "surrogateescape").strip())
-    if pairs == [("labels", None)]:
-        return None
-    return match_labels(origin, pairs, names)
+    return match_labels(origin, pairs, names) if pairs else None
 
 
 def same_name(name: str) -> str:

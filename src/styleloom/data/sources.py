@@ -139,7 +139,7 @@ class FolderSource:
         self.path = root
         self.name = root.resolve().name
         self._unlisted: dict[str, str] = {}
-        self._folders: set[tuple[int, int]] = set()
+        self._folders: set[tuple[int, int] | None] = set()
         found = self._walk()
         names, self.ignored = _images_among(found, self._head)
         self.names = tuple(sorted([*names, *self._unlisted]))
@@ -173,7 +173,7 @@ class FolderSource:
     def holds(self, path: Path) -> bool:
         """Whether `path` lies in a folder that is searched."""
         resolved = path.resolve()
-        return any(_identity(folder) in self._folders for folder in resolved.parents)
+        return any(_identity(folder) in self._folders - {None} for folder in resolved.parents)
 
     def close(self) -> None:
         """Nothing to release."""
