@@ -5,20 +5,24 @@ Only the module of the verb in use is imported, so that `styleloom --help` does 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from styleloom.errors import UserError, nearest, printable, quoted
+from styleloom.cli import hints
+from styleloom.cli.signals import INTERRUPTED, Interruption, orderly_end
+from styleloom.cli.streams import discard, safe_streams
+from styleloom.errors import UserError, nearest, printable, quoted, shown
 
 USAGE_ERROR = 2
 """Exit status when the user can put it right: a flag, a field, a file."""
 
 FAILURE = 1
-INTERRUPTED = 130
 
 
 class Verb(NamedTuple):
@@ -53,27 +57,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: words after `styleloom`; those of the process by default.
     """
-    try:
-        status = _dispatch(list(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()  # so that a closed pipe shows here, not at exit
-        return status
-    except UserError as error:
-        return _failed(str(error), USAGE_ERROR)
-    except KeyboardInterrupt:
-        return _failed("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush at exit
-        return FAILURE
-    except Exception as error:
+    with safe_streams(), orderly_end() as interruption:
+        try:
+            status = _dispatch(list(sys.argv[1:] if argv is None else argv))
+            sys.stdout.flush()  # so that a closed pipe or a full disk shows here, not at exit
+            return status
+        except BaseException as error:
+            return _failed(error, interruption)
+
+
+def _failed(error: BaseException, interruption: Interruption) -> int:
+    """Report `error`, which is being handled, in one message; the exit status."""
+    if isinstance(error, KeyboardInterrupt) or interruption.name is not None:
+        by = "" if interruption.name in (None, "SIGINT") else f" by {interruption.name}"
+        message, status = f"interrupted{by}", INTERRUPTED
+    elif isinstance(error, UserError):
+        message, status = str(error), USAGE_ERROR
+    elif isinstance(error, BrokenPipeError):  # the reader has seen enough
+        message, status = "", FAILURE
+    elif isinstance(error, OSError) and error.strerror:
+        where = "" if error.filename is None else f"{shown(error.filename)}: "
+        message, status = f"{where}{error.strerror}", FAILURE
+    elif isinstance(error, Exception):
         hint = "" if _debugging() else "\n(set STYLELOOM_DEBUG=1 for the traceback)"
-        return _failed(f"{type(error).__name__}: {error}{hint}", FAILURE)
-
-
-def _failed(message: str, status: int) -> int:
-    """Report the error being handled, in one message."""
-    if _debugging():
-        traceback.print_exc()
-    print(f"styleloom: error: {printable(message)}", file=sys.stderr)
+        message, status = f"{type(error).__name__}: {error}{hint}", FAILURE
+    else:
+        raise error
+    with contextlib.suppress(OSError):
+        if _debugging():
+            traceback.print_exc()
+        if message:
+            print(f"styleloom: error: {printable(message)}", file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            discard(stream)  # nothing is left to flush at exit
     return status
 
 
@@ -95,21 +114,35 @@ def _dispatch(argv: list[str]) -> int:
     name = " ".join(argv[: 2 if group else 1])
     if name not in VERBS:
         valid = group or VERBS
-        hint = nearest(name, valid)
+        hint = hints.for_verb(name) or nearest(name, valid)
         raise UserError(f"verb: {quoted(name)} does not exist, {hint}choose from {', '.join(valid)}")
     return _run(name, argv[len(name.split()) :])
 
 
 def _run(name: str, argv: list[str]) -> int:
     """Fill in the verb's dataclass from `argv` and run it."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError("the working directory is gone: change to one that exists") from None
     import tyro
 
     verb = VERBS[name]
     command = getattr(importlib.import_module(verb.module), verb.command)
+    wrong = io.StringIO()  # tyro repeats the user's words, and styles them where stdout is a terminal
     try:
-        filled = tyro.cli(command, prog=f"styleloom {name}", args=argv)
+        with contextlib.ExitStack() as kept:
+            kept.enter_context(contextlib.redirect_stderr(wrong))
+            if not {"--help", "-h"} & set(argv):
+                kept.enter_context(contextlib.redirect_stdout(wrong))
+            filled = tyro.cli(command, prog=f"styleloom {name}", args=argv)
     except SystemExit as done:  # tyro has printed help (0) or what is wrong with the flags (2)
-        return done.code if isinstance(done.code, int) else FAILURE
+        status = done.code if isinstance(done.code, int) else FAILURE
+        print(printable(wrong.getvalue()), end="", file=sys.stderr if status else sys.stdout)
+        if status:
+            for hint in hints.for_flags(name, command, argv):
+                print(printable(f"hint: {hint}"), file=sys.stderr)
+        return status
     return filled.run()
 
 

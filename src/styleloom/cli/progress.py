@@ -143,7 +143,8 @@ def counting(what: str, amount: ProgressColumn) -> Iterator[Callable[[int, int],
         amount: the column of rich that shows how much: pieces or bytes.
     """
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn())
-    with Progress(*columns, console=progress_console(), transient=True) as bar:
+    screen = progress_console()
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         task = bar.add_task(printable(what), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -104,7 +104,7 @@ class Train:
 
     def _preset(self) -> Experiment:
         """The preset, by its authors' table where one is asked for."""
-        experiment = presets.get(self.preset or "stylegan2-f")
+        experiment = presets.get(self.preset or presets.DEFAULT)
         return experiment if self.device_table is None else presets.for_devices(experiment, self.device_table)
 
     def _changed(self, experiment: Experiment) -> Experiment:

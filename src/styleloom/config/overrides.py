@@ -19,12 +19,81 @@ from styleloom.config.serialize import (
     resolution_key,
     to_json,
 )
-from styleloom.errors import UserError, nearest
+from styleloom.errors import QUOTE_CHARACTERS, UserError, nearest, quoted, shown
 
 SHARED = ("resolution", "channels", "label_dim", "grid")
 """Fields of both networks, which the top level sets together."""
 
 ROLES = ("generator", "discriminator")
+
+OTHER_NAMES = {
+    "lr": "learning_rate",
+    "glr": "learning_rate",
+    "dlr": "learning_rate",
+    "g_lr": "learning_rate",
+    "d_lr": "learning_rate",
+    "r1": "d_regularizer.gamma",
+    "r1_gamma": "d_regularizer.gamma",
+    "gp": "d_regularizer.gamma",
+    "gp_weight": "d_regularizer.gamma",
+    "lambda_gp": "d_regularizer.gamma",
+    "d_reg_every": "d_regularizer.every",
+    "d_reg_interval": "d_regularizer.every",
+    "g_reg_every": "g_regularizer.every",
+    "g_reg_interval": "g_regularizer.every",
+    "pl_weight": "g_regularizer.weight",
+    "path_regularize": "g_regularizer.weight",
+    "pl_batch_shrink": "g_regularizer.batch_shrink",
+    "pl_decay": "g_regularizer.decay",
+    "mirrors": "data.mirror",
+    "flip": "data.mirror",
+    "hflip": "data.mirror",
+    "xflip": "data.mirror",
+    "cond": "label_dim",
+    "conditional": "label_dim",
+    "num_classes": "label_dim",
+    "n_classes": "label_dim",
+    "label_size": "label_dim",
+    "c_dim": "label_dim",
+    "res": "resolution",
+    "size": "resolution",
+    "img_size": "resolution",
+    "image_size": "resolution",
+    "img_resolution": "resolution",
+    "img_channels": "channels",
+    "num_channels": "channels",
+    "latent": "generator.z_dim",
+    "latent_dim": "generator.z_dim",
+    "latent_size": "generator.z_dim",
+    "dlatent_size": "generator.w_dim",
+    "style_dim": "generator.w_dim",
+    "n_mlp": "generator.mapping.layers",
+    "map_depth": "generator.mapping.layers",
+    "num_layers": "generator.mapping.layers",
+    "lr_mlp": "generator.mapping.lr_multiplier",
+    "lrmul": "generator.mapping.lr_multiplier",
+    "fmap_base": "generator.features.base",
+    "fmap_max": "generator.features.max",
+    "channel_base": "generator.features.base",
+    "cbase": "generator.features.base",
+    "channel_max": "generator.features.max",
+    "cmax": "generator.features.max",
+    "mbstd_group_size": "discriminator.minibatch_std.group_size",
+    "mbstd_group": "discriminator.minibatch_std.group_size",
+    "mixing": "style_mixing",
+    "mixing_prob": "style_mixing",
+    "style_mixing_prob": "style_mixing",
+    "ema": "ema_half_life_kimg",
+    "ema_kimg": "ema_half_life_kimg",
+    "snap": "run.snapshot_every",
+    "snapshot_ticks": "run.snapshot_every",
+    "save_every": "run.snapshot_every",
+    "tick": "run.tick_kimg",
+    "kimg_per_tick": "run.tick_kimg",
+    "eps": "adam.epsilon",
+    "opt": "optimizer",
+}
+"""Names that other codes have for a field."""
 
 
 def apply_overrides(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
@@ -45,7 +114,7 @@ def apply_overrides(experiment: Experiment, overrides: Sequence[str]) -> Experim
         path, equals, text = override.partition("=")
         path = path.strip()
         if not equals or not path:
-            raise UserError(f"override {override!r}: write FIELD=VALUE, for example batch=64")
+            raise UserError(f"override {quoted(override)}: write FIELD=VALUE, for example batch=64")
         for target in [f"{role}.{path}" for role in ROLES] if path in SHARED else [path]:
             _set(tree, experiment, target, text.strip(), given=path)
     return from_json(tree)
@@ -151,9 +220,13 @@ def _unknown(experiment: Experiment, path: str, level: Any, parents: Sequence[st
     names = field_names(experiment)
     last = path.rpartition(".")[2]
     same_last = [name for name in names if name.rpartition(".")[2] == last]
+    if path in OTHER_NAMES and OTHER_NAMES[path] in names:
+        same_last = [OTHER_NAMES[path]]
     hint = f"did you mean {same_last[0]!r}? " if len(same_last) == 1 else nearest(path, same_last or names)
     if not hint and same_last:
         hint = f"did you mean {' or '.join(map(repr, same_last))}? "
     fields = [*field_types(type(level)), *(() if parents else SHARED)]
     where = ".".join(parents) or "experiment"
-    return UserError(f"{path}: no such field, {hint}fields of {where}: {', '.join(fields)}")
+    return UserError(
+        f"{shown(path, QUOTE_CHARACTERS)}: no such field, {hint}fields of {where}: {', '.join(fields)}"
+    )

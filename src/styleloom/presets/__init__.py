@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 
 from styleloom.config.experiment import Experiment
-from styleloom.errors import UserError, nearest
+from styleloom.errors import UserError, cut, nearest, quoted
 from styleloom.presets import demo, msg, progan, stylegan, stylegan2
 from styleloom.presets.schedules import DEVICES, for_devices
 
 OWN = "styleloom"
+
+DEFAULT = "stylegan2-f"
+"""The preset of a training that names none."""
 
 PAPERS: dict[str, dict[str, Experiment]] = {
     progan.PAPER: progan.PRESETS,
@@ -25,7 +28,7 @@ PRESETS: dict[str, Experiment] = {
 }
 """Experiments by name, in the same order."""
 
-__all__ = ["DEVICES", "OWN", "PAPERS", "PRESETS", "find", "for_devices", "get", "names", "place"]
+__all__ = ["DEFAULT", "DEVICES", "OWN", "PAPERS", "PRESETS", "find", "for_devices", "get", "names", "place"]
 
 CLOSE = 5
 """Names that the error for an unknown one gives."""
@@ -43,10 +46,10 @@ def get(name: str) -> Experiment:
         UserError: there is none of that name; the message gives the nearest ones.
     """
     if name not in PRESETS:
-        close = difflib.get_close_matches(name, PRESETS, CLOSE, cutoff=0.5)
+        close = difflib.get_close_matches(cut(name), PRESETS, CLOSE, cutoff=0.5)
         some = f"choose for example from {', '.join(close)}; " if close else ""
         raise UserError(
-            f"preset: {name!r} does not exist, {nearest(name, PRESETS)}{some}"
+            f"preset: {quoted(name)} does not exist, {nearest(name, PRESETS)}{some}"
             f"`styleloom presets` lists all {len(PRESETS)}"
         )
     return PRESETS[name]

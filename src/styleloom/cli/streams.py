@@ -1,0 +1,53 @@
+"""stdout and stderr that no text, encoding or closed descriptor can break."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator
+
+from styleloom.errors import note
+
+STANDARD = ("stdin", "stdout", "stderr")
+"""By their descriptors."""
+
+
+@contextlib.contextmanager
+def safe_streams() -> Iterator[None]:
+    """Until the end, what a stream's encoding cannot show is written as escapes, and closed streams take all.
+
+    The encodings stay, and so does what the caller had put into `sys.stdout` and `sys.stderr`.
+    """
+    closed = []
+    with contextlib.ExitStack() as stack:
+        for descriptor, name in enumerate(STANDARD):
+            if getattr(sys, name) is None:  # closed before Python began
+                setattr(sys, name, _nowhere(descriptor))
+                stack.callback(setattr, sys, name, None)
+                closed.append(name)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stack.callback(stream.reconfigure, errors=stream.errors)
+                stream.reconfigure(errors="backslashreplace")
+        if "stdout" in closed:
+            note("stdout is closed: what this command prints is lost")
+        yield
+
+
+def discard(stream: object) -> None:
+    """Let what `stream` still holds go nowhere: its reader is gone, or its disk is full."""
+    with contextlib.suppress(OSError, ValueError, AttributeError), open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())  # type: ignore[attr-defined]
+
+
+def _nowhere(descriptor: int) -> io.TextIOWrapper:
+    """The null device, at `descriptor` if that is free, so that no file opened later takes its place."""
+    null = os.open(os.devnull, os.O_RDWR)
+    with contextlib.suppress(OSError):
+        os.fstat(descriptor)
+        return os.fdopen(null, "w")
+    os.dup2(null, descriptor)
+    os.close(null)
+    return os.fdopen(descriptor, "w", closefd=False)
