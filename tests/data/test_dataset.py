@@ -346,3 +346,53 @@ def test_rectangular_images(tmp_path: Path) -> None:
     assert (square.grid, square.size) == ((4, 4), (16, 16))
     with pytest.raises(UserError, match=r"--resolution 16 --grid 3,4 --labels keep"):
         open_dataset(archive, 16)
+
+
+def test_an_image_exchanged_after_the_build_is_noticed_before_training(archive: Path, tmp_path: Path) -> None:
+    path = rewritten(archive, tmp_path / "x.zip", {"00000004.png": encoded(noise(16, 16, seed=0))})
+    with pytest.raises(UserError, match=r"x.zip: the pixels are not those of the index"):
+        open_dataset(path).preload()
+    assert open_dataset(archive).preload()
+    for content in (encoded(noise(8, 8)), encoded(noise(16, 16, 1)), encoded(noise(16, 16, 4)), b"junk"):
+        path = rewritten(archive, tmp_path / "x.zip", {"00000011.png": content})
+        with pytest.raises(UserError, match=r"x.zip: 00000011.png"):
+            open_dataset(path).check_headers()
+    open_dataset(archive).check_headers()
+
+
+def test_what_a_zip_says_of_its_entries_is_checked_on_opening(archive: Path, tmp_path: Path) -> None:
+    twice = rewritten(archive, tmp_path / "x.zip", {})
+    with zipfile.ZipFile(twice, "a") as added, pytest.warns(UserWarning, match="Duplicate name"):
+        added.writestr("00000004.png", encoded(noise(16, 16)))
+    with pytest.raises(UserError, match=r"00000004.png is in it more than once"):
+        open_dataset(twice)
+    packed = rewritten(build(make_folder(tmp_path / "p", 3), tmp_path / "p.zip"), tmp_path / "q.zip", {})
+    content = bytearray(packed.read_bytes())
+    place = content.index(b"PK\1\2")  # of the first image
+    for offset, value in [(24, 2**31), (20, 2**31), (42, 2**31)]:
+        lie = bytearray(content)
+        lie[place + offset : place + offset + 4] = value.to_bytes(4, "little")
+        packed.write_bytes(lie)
+        with pytest.raises(UserError, match=r"q.zip: (00000000.png is damaged|not a readable zip)"):
+            open_dataset(packed)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"labels": [[float("nan")]] * 12, "label_dim": 1, "classes": None}, "finite numbers"),
+        ({"labels": [["1"]] * 12, "label_dim": 1, "classes": None}, "finite numbers"),
+        ({"labels": [[10**400]] * 12, "label_dim": 1, "classes": None}, "finite numbers"),
+        ({"labels": [True] * 12}, "neither a class"),
+        ({"labels": 3}, "not a list"),
+        ({"label_dim": 1.5}, "no whole number"),
+        ({"label_dim": 10**9, "classes": None}, "label_dim 1000000000"),
+        ({"recipe": 3}, "recipe is 3"),
+        ({"recipe__grid": 7}, "grid = 7"),
+        ({"recipe__resolution": 2**40}, "px are read"),
+        ({"recipe__num_images": 13}, "12 files.*num_images 13"),
+    ],
+)
+def test_an_index_that_lies(archive: Path, tmp_path: Path, fields: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        open_dataset(changed_index(archive, tmp_path / "x.zip", **fields))

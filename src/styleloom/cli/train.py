@@ -131,7 +131,9 @@ class Train:
 
     def _dataset(self, experiment: Experiment) -> ImageDataset:
         asked = self._asked("resolution")
-        return open_dataset(self.data or "", experiment.resolution if asked else None)
+        dataset = open_dataset(self.data or "", experiment.resolution if asked else None)
+        dataset.check_headers()
+        return dataset
 
     def _asked(self, name: str) -> bool:
         """Whether the command line fixes a field, rather than the preset or the data."""

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,9 @@ PixelArray: TypeAlias = NDArray[np.uint8]
 # Local header of a zip entry; its last two fields are the lengths of name and extra field.
 _LOCAL_HEADER = struct.Struct("<26x2H")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_PNG_COLOURS = {1: 0, 3: 2, 4: 6}
+_LARGEST_REST = 2**20  # bytes of a PNG file besides twice its pixels
 
 
 def encode_png(pixels: PixelArray) -> bytes:
@@ -116,6 +119,7 @@ class ArchiveReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._num_bytes = 0
         self._offsets: list[tuple[int, int, int]] = []  # per image: header offset, size, CRC
         content = self._read_directory()
         self.index = parse_index(shown(path), content)
@@ -136,6 +140,7 @@ class ArchiveReader:
         if kind_of(self.path, "no such data set", "an archive made by styleloom dataset build") == "folder":
             raise UserError(f"{shown(self.path)} is a folder; make an archive first: {command}")
         try:
+            self._num_bytes = self.path.stat().st_size
             with zipfile.ZipFile(self.path) as archive:
                 listed = archive.infolist()
                 self._entries = {entry.filename: entry for entry in listed}
@@ -144,27 +149,26 @@ class ArchiveReader:
                         f"{shown(self.path)}: no {INDEX_NAME} in it, so not a styleloom archive; make one "
                         f"with: {command}"
                     )
-                self._check_entries(listed)
+                twice = next((name for name, n in Counter(e.filename for e in listed).items() if n > 1), None)
+                if twice is not None:
+                    self._refuse(twice, "is in it more than once; build the archive again")
+                self._check_entry(self._entries[INDEX_NAME], MAX_INDEX_BYTES)
                 return archive.read(INDEX_NAME)
         except UserError:
             raise
         except Exception as error:  # damaged directories raise nearly anything
             raise UserError(f"{shown(self.path)}: not a readable zip ({words(error)})") from error
 
-    def _check_entries(self, listed: list[zipfile.ZipInfo]) -> None:
-        """Everything is stored plainly, once, and where the file has bytes: then no size is a lie."""
-        counts = Counter(entry.filename for entry in listed)
-        end = self.path.stat().st_size
-        for entry in listed:
-            name = f"{shown(self.path)}: {shown(entry.filename)}"
-            if counts[entry.filename] > 1:
-                raise UserError(f"{name} is in it {counts[entry.filename]} times; build the archive again")
-            if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 0x1:
-                raise UserError(f"{name} is compressed or encrypted; archives store it plainly")
-            if entry.file_size != entry.compress_size or entry.header_offset + entry.file_size > end:
-                raise UserError(f"{name} is damaged: the zip says {entry.file_size:,} bytes of it")
-        if self._entries[INDEX_NAME].file_size > MAX_INDEX_BYTES:
-            raise UserError(f"{shown(self.path)}: an index of more than {MAX_INDEX_BYTES:,} bytes")
+    def _check_entry(self, entry: zipfile.ZipInfo, limit: int) -> None:
+        """It is stored plainly, and where the file has bytes: then no size is a lie."""
+        if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 0x1:
+            self._refuse(entry.filename, "is compressed or encrypted; archives store it plainly")
+        end = entry.header_offset + entry.file_size
+        if entry.file_size != entry.compress_size or end > self._num_bytes or entry.file_size > limit:
+            self._refuse(entry.filename, f"is damaged: the zip says that it has {entry.file_size:,} bytes")
+
+    def _refuse(self, file: str, reason: str) -> NoReturn:
+        raise UserError(f"{shown(self.path)}: {shown(file)} {reason}")
 
     def _list_images(self) -> None:
         missing = [file for file in self.index.files if file not in self._entries]
@@ -173,26 +177,46 @@ class ArchiveReader:
                 f"{shown(self.path)}: {len(missing)} images of the index are not in the zip, first "
                 f"{shown(missing[0])}"
             )
+        height, width = self.index.recipe.size
+        limit = 2 * self.index.recipe.channels * height * width + _LARGEST_REST
         for file in self.index.files:
             entry = self._entries[file]
+            self._check_entry(entry, limit)
             self._offsets.append((entry.header_offset, entry.file_size, entry.CRC))
         del self._entries
 
+    def check_headers(self, most: int = 1000) -> None:
+        """Compare the header of every image, or of `most` of them, with the index; nothing is decoded.
+
+        Raises UserError naming archive and file.
+        """
+        recipe, number = self.index.recipe, len(self._offsets)
+        height, width = recipe.size
+        expected = _PNG_START + struct.pack(">2I2B", width, height, 8, _PNG_COLOURS[recipe.channels])
+        for position in range(0, number, -(-number // most)):
+            if self._start(position, len(expected)) != expected:
+                self.image(position)  # says what is wrong
+                self._refuse(self.index.files[position], "is a PNG of another kind than archives hold")
+
     def read(self, position: int) -> bytes:
         """The PNG file of the image at `position`. Raises UserError naming archive and file."""
-        offset, size, crc = self._offsets[position]
-        file = f"{shown(self.path)}: {shown(self.index.files[position])}"
+        _, size, crc = self._offsets[position]
+        data = self._start(position, size)
+        if len(data) != size or zlib.crc32(data) != crc:
+            self._refuse(self.index.files[position], "is damaged (checksum)")
+        return data
+
+    def _start(self, position: int, length: int) -> bytes:
+        """The first bytes of the PNG file of the image at `position`."""
+        offset, size, _ = self._offsets[position]
         try:
             opened = self._handle().file
             opened.seek(offset)
             name_length, extra_length = _LOCAL_HEADER.unpack(opened.read(_LOCAL_HEADER.size))
             opened.seek(name_length + extra_length, os.SEEK_CUR)
-            data = opened.read(size)
+            return opened.read(min(length, size))
         except (OSError, struct.error) as error:
-            raise UserError(f"{file} cannot be read: {error}") from error
-        if len(data) != size or zlib.crc32(data) != crc:
-            raise UserError(f"{file} is damaged (checksum)")
-        return data
+            self._refuse(self.index.files[position], f"cannot be read: {error}")
 
     def image(self, position: int) -> PixelArray:
         """uint8 [C, H, W]. Raises UserError naming archive and file."""

@@ -212,9 +212,8 @@ def _to_channels(image: Image.Image, options: ConversionOptions) -> Image.Image:
         return image.convert("RGBA")
     if image.mode in ("LA", "RGBA"):
         background = (*ImageColor.getrgb(options.background)[:3], 255)
-        canvas = Image.new("RGBA", image.size, background)
-        canvas.alpha_composite(image.convert("RGBA"))
-        image = canvas.convert("RGB")
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, background), rgba).convert("RGB")
     return image.convert("L" if options.channels == 1 else "RGB")
 
 

@@ -16,7 +16,7 @@ from styleloom.data.conversion import MIN_RESOLUTION, SQUARE, image_size, valida
 from styleloom.data.index import Recipe
 from styleloom.data.memory import ImageMemory, box_reduce
 from styleloom.data.sources import EMBEDDED
-from styleloom.errors import UserError
+from styleloom.errors import UserError, shown
 from styleloom.names import embedded_name
 
 PRELOAD_BUDGET_BYTES = 2 * 2**30
@@ -255,7 +255,8 @@ class ImageDataset:
         """Decode all images into one uint8 array when that takes at most `budget_bytes`.
 
         Returns whether they are now in memory; when False, images are decoded on the fly as before. Views
-        made by `split` afterwards share the array. Raises as `image` does.
+        made by `split` afterwards share the array. Raises as `image` does, and where the pixels are not those
+        that the index was made for.
         """
         memory = self._memory
         if memory is None and self._num_bytes <= budget_bytes:
@@ -263,8 +264,25 @@ class ImageDataset:
         if memory is None:
             return False
         self._fill(memory)
+        if self._is_all and memory.sha256() != self._reader.index.pixels_sha256:
+            raise UserError(
+                f"{shown(self._reader.path)}: the pixels are not those of the index (pixels_sha256): an "
+                "image was changed after the archive was made; make it again with: styleloom dataset build"
+            )
         self._memory = memory
         return True
+
+    def check_headers(self) -> None:
+        """Compare the headers of images (of 1,000 of them, spread evenly) with the index, without decoding.
+
+        Raises UserError naming archive and file.
+        """
+        self._reader.check_headers()
+
+    @property
+    def _is_all(self) -> bool:
+        """Whether these are the images of the archive, all of them and as they are stored."""
+        return self._factor == 1 and self._full is None and len(self) == len(self._reader.index.files)
 
     @property
     def preloaded(self) -> bool:

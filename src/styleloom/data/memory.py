@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -60,6 +61,13 @@ class ImageMemory:
             # Not under the lock: it may decode. That two threads make one image twice harms nothing.
             image = make(int(index))
             self.store(slice(index, index + 1), image[None])
+
+    def sha256(self) -> str:
+        """Over the images in order, all of which must be there (hex)."""
+        total = hashlib.sha256()
+        for image in self._pixels:
+            total.update(image)
+        return total.hexdigest()
 
     def store(self, where: slice, images: PixelArray) -> None:
         """Put images where they belong."""
