@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from styleloom import presets
+from styleloom.config import from_json, to_json
 from styleloom.errors import UserError
 
 
@@ -56,3 +59,20 @@ def test_find() -> None:
     assert presets.find("CIFAR") == tuple(n for n in presets.names() if "cifar10" in n)
     assert presets.find("LSUN Horse") == ("stylegan2-a-horse", "stylegan2-f-horse")
     assert presets.find("nothing of the kind") == ()
+
+
+ABSENT = object()
+
+LATER = {"weights": "equalized", "normalization": "demodulation"}
+"""Fields of networks that files of older versions lack, and what they did then."""
+
+
+def test_files_written_before_a_field_existed_load() -> None:
+    for preset in presets.PRESETS.values():
+        document = to_json(preset)
+        for role in ("generator", "discriminator"):
+            document[role] = {k: v for k, v in document[role].items() if LATER.get(k, ABSENT) != v}
+        assert from_json(document) == preset
+    old = presets.get("msg-stylegan-paper")
+    old = replace(old, discriminator=presets.get("msg-stylegan").discriminator)  # as the preset was
+    assert from_json(to_json(old)) == old
