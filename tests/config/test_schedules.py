@@ -87,6 +87,8 @@ def test_every_field_takes_a_constant_or_knots() -> None:
     ("override", "message"),
     [
         ("learning_rate_factor=0:0", "learning_rate_factor: .* two knots at least; write a constant"),
+        ("learning_rate_factor=0", "learning_rate_factor: 0 is not valid, nothing would be learned"),
+        ("learning_rate_factor=0:0,4:0", "learning_rate_factor: 0:0,4:0 is not valid, nothing would be"),
         ("learning_rate_factor=x", "learning_rate_factor: 'x' is not valid, .* or by images seen KIMG:VALUE"),
         ("learning_rate_factor=0:0,4", "learning_rate_factor: '4' is not valid; write KIMG:VALUE"),
         ("learning_rate_factor=0:0,4:1:cosine:2", "'4:1:cosine:2' is not valid; write KIMG:VALUE"),

@@ -121,6 +121,31 @@ def test_optimizers_start_anew_where_a_fade_begins_or_ends(name: str, archive: P
     trainer.close()
 
 
+@pytest.mark.parametrize("name", ["stylegan-f", "stylegan2-d"])
+def test_all_parameters_of_a_level_have_taken_as_many_steps(name: str, archive: Path) -> None:
+    """In the authors' graph one count of steps serves the whole optimizer, and begins anew with it.
+
+    Lazy steps count for what they do not reach; a level that becomes active is corrected like the others.
+    Those that are not active have no moments: zeros would not move them.
+    """
+    experiment = shrink(presets.get(name))
+    lazy = replace(experiment.d_regularizer, every=2 if experiment.d_regularizer.every > 1 else 1)
+    trainer = Trainer(replace(experiment, d_regularizer=lazy), opened(archive), "cpu")
+    phase, seen = None, set()
+    for _ in range(5 * STEPS_PER_PHASE):
+        if phase != (now := phase_at(trainer.images_seen, experiment.growth, RESOLUTION)):
+            phase, expected = now, {"g": 0, "d": 0}
+        stats = trainer.step()
+        for key in expected:
+            expected[key] += sum(stat.startswith(f"grad_norm_{key}") for stat in stats)
+        for network, optimizer, key in ((trainer.g, trainer.opt_g, "g"), (trainer.d, trainer.opt_d, "d")):
+            states = [optimizer.state[p] for p in network.parameters() if p in optimizer.state]
+            assert {int(state["step"]) for state in states} == {expected[key]}
+            seen.add((phase, len(states)))
+    assert len(seen) > 5
+    trainer.close()
+
+
 def test_batch_and_rate_follow_the_level(archive: Path) -> None:
     """The new level's values hold from the beginning of its fade; samples continue in their order."""
     small = shrink(presets.get("stylegan-f"))

@@ -315,6 +315,11 @@ class Experiment:
         for name in ("learning_rate_factor", "ema_half_life_kimg"):
             for value in values(getattr(self, name)):
                 at_least(name, value, 0)
+        if max(values(self.learning_rate_factor)) == 0:
+            raise UserError(
+                f"learning_rate_factor: {self.learning_rate_factor} is not valid, nothing would be learned; "
+                "valid: a number above 0, or knots of which one is above 0"
+            )
         if self.ema_beta is not None:
             within("ema_beta", self.ema_beta, 0, 1)
             if isinstance(self.ema_half_life_kimg, ByImages):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from bisect import bisect_right
@@ -119,7 +120,10 @@ Config = TypeVar("Config")
 
 
 def at(config: Config, images_seen: float) -> Config:
-    """`config`, a configuration dataclass, with the value of every number by images seen as a constant."""
+    """`config`, a configuration dataclass, with the value of every number by images seen as a constant.
+
+    It is not checked again: the zero at which a ramp begins need not be a valid constant.
+    """
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(config):  # type: ignore[arg-type]
         value = getattr(config, field.name)
@@ -127,7 +131,12 @@ def at(config: Config, images_seen: float) -> Config:
             changes[field.name] = value(images_seen)
         elif dataclasses.is_dataclass(value) and (settled := at(value, images_seen)) is not value:
             changes[field.name] = settled
-    return dataclasses.replace(config, **changes) if changes else config  # type: ignore[type-var]
+    if not changes:
+        return config
+    settled = copy.copy(config)
+    for name, value in changes.items():
+        object.__setattr__(settled, name, value)
+    return settled
 
 
 def by_images(config: Any, path: str = "") -> dict[str, ByImages]:

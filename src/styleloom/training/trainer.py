@@ -166,10 +166,8 @@ class Trainer:
 
     def _moment(self) -> Moment:
         """What the next step works with."""
-        experiment, resolution = (
-            at(self.experiment, self.images_seen),
-            self.current_resolution(self.images_seen),
-        )
+        experiment = at(self.experiment, self.images_seen)
+        resolution = self.current_resolution(self.images_seen)
         batch = int(experiment.batch(resolution))
         scale = resolution / experiment.resolution
         bound = Bound(self.g, self.d, self.growth, self._synthesis, self._logits, scale)
