@@ -346,6 +346,19 @@ def test_main_and_regularization_share_moments(make: Any) -> None:
     assert trainer.opt_d.state[next(trainer.d.parameters())]["step"] == 3 + 1
 
 
+@pytest.mark.parametrize("order", ["g-first", "d-first", "average-last"])
+def test_a_regularizer_of_every_step_takes_no_update_of_its_own(order: str, make: Any) -> None:
+    """With interval 1 it is a term of the main loss, in micro-batches too."""
+    for kind in ("zero-centred", "two-sided", "one-sided"):
+        trainer = make(*ALWAYS, f"step_order={order}", f"d_regularizer.kind={kind}", "micro_batch=4")
+        for count in (1, 2):
+            stats = trainer.step()
+            assert {"path_penalty", "d_penalty"} <= stats.keys()
+            assert {name for name in stats if name.startswith("grad_norm")} == {"grad_norm_g", "grad_norm_d"}
+            for optimizer in (trainer.opt_g, trainer.opt_d):
+                assert {int(state["step"]) for state in optimizer.state.values()} == {count}
+
+
 # ---- averages
 
 
