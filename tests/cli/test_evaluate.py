@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from data.images import make_folder
-from metrics.plugged import Projection, plugged
+from metrics.plugged import DIM, Projection, plugged
 from styleloom import snapshot
 from styleloom.cli import main
 from styleloom.data import open_dataset
@@ -408,3 +409,156 @@ def test_an_image_that_cannot_be_read_is_named(
     damaged.write_bytes(damaged.read_bytes()[:-30])
     assert run(folder, "--data", archive, "--metrics", "fd16_proj") == 2
     assert damaged.name in capsys.readouterr().err
+
+
+# ---- two sets of images
+
+
+def test_reals_of_files_are_mirrored_on_request(
+    made: Path, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Against a folder and an archive, measured images as well, and for a snapshot and files."""
+    folder = make_folder(tmp_path / "images", 20, 8)
+    cases = [
+        (folder, folder, "auto", False, False),
+        (folder, folder, "on", True, False),
+        (folder, folder, "both", True, True),
+        (folder, archive, "on", True, False),
+        (archive, folder, "both", True, True),
+        (folder, archive, "both", True, True),
+        (made, folder, "on", True, None),
+        (made, folder, "off", False, None),
+    ]
+    for subject, data, flag, reals, images in cases:
+        words = (subject, "--data", data, "--metrics", "fd20_proj", "--mirror", flag)
+        assert run(*words, "--json") == 0
+        document = json.loads(capsys.readouterr().out)
+        assert document["metrics"]["fd20_proj"]["reals"]["mirror"] is reals, flag
+        assert document["subject"]["images"].get("mirror") is images, flag
+        value = document["metrics"]["fd20_proj"]["values"]["fd20_proj"]["mean"]
+        if subject == data:  # flipped alike, or one of the two alone
+            assert (abs(value) < 1e-6) == (reals == images), flag
+    assert run(folder, "--data", archive, "--metrics", "fd20_proj", "--mirror", "both") == 0
+    printed = capsys.readouterr().out
+    assert printed.count("mirrored at random") == 2
+    assert run(made, "--data", archive, "--metrics", "fd20_proj", "--mirror", "both") == 2
+    assert (
+        "--mirror both: a generator's images are not flipped; valid: auto, on, off" in capsys.readouterr().err
+    )
+
+
+def test_all_of_both_sets(
+    made: Path, archive: Path, tmp_path: Path, projection: Projection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The number of a metric of all images is that of a metric which counts them."""
+    folder = make_folder(tmp_path / "images", 26, 8)
+    names = "fdall_proj,kidall_proj,prall3_proj,isall_proj,swdall"
+    assert run(folder, "--data", archive, "--metrics", names, "--json", "--cache", "none") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert projection.calls == 26 + 20
+    used = {
+        name: (entry["num"], entry.get("reals", {}).get("used"))
+        for name, entry in document["metrics"].items()
+    }
+    assert used == {
+        "fdall_proj": (26, 20),
+        "kidall_proj": (26, 20),
+        "prall3_proj": (26, 20),
+        "isall_proj": (26, None),
+        "swdall": (20, 20),
+    }
+    names = "fd26_full_proj,kid26_proj,is26_proj,swd26"
+    assert run(folder, "--data", archive, "--metrics", names, "--json") == 0
+    counted = json.loads(capsys.readouterr().out)["metrics"]
+    for a, b in zip(("fdall_proj", "kidall_proj", "isall_proj", "swdall"), names.split(","), strict=True):
+        pair = (document["metrics"][a], counted[b])
+        ours, theirs = (next(iter(entry["values"].values()))["mean"] for entry in pair)
+        assert ours == pytest.approx(theirs, rel=1e-9), a
+    assert run(made, "--data", archive, "--metrics", "fdall_proj") == 2
+    assert (
+        "fdall_proj: a generator makes as many images as one likes; valid: a number"
+        in capsys.readouterr().err
+    )
+
+
+def test_fewer_images_than_features_are_mentioned(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As many as features are too few, one more is not."""
+    folder = make_folder(tmp_path / "images", 20, 8)
+    for count, too_few in ((DIM, True), (DIM + 1, False)):
+        assert run(folder, "--data", archive, "--metrics", f"fd{count}_proj,kid{count}_proj") == 0
+        printed = capsys.readouterr().out
+        assert (f"{count} images are no more than the {DIM} features" in printed) == too_few
+        assert printed.count("covariances are singular") == too_few
+
+
+def test_images_of_other_sizes_are_resized_on_request(
+    made: Path, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Refused without a filter; with one the record and the table say how many were resized."""
+    large, mixed = make_folder(tmp_path / "large", 20, 16), make_folder(tmp_path / "mixed", 20, 8)
+    for file in sorted(file for file in mixed.rglob("*") if file.is_file())[:3]:
+        Image.open(file).resize((24, 24), Image.Resampling.BICUBIC).save(file)
+    stored = make_archive(tmp_path, 20, side=16)
+    pairs = [
+        (made, large, 20),
+        (made, mixed, 3),
+        (made, stored, 20),
+        (archive, large, 0),
+        (archive, mixed, 3),
+    ]
+    for subject, data, resized in pairs:
+        words = (subject, "--data", data, "--metrics", "fd20_proj")
+        assert run(*words) == 2, (subject, data)
+        assert "px" in capsys.readouterr().err
+        assert run(*words, "--resize", "box") == 0
+        printed = capsys.readouterr().out
+        assert f"{resized or 20} of 20 resized by box" in printed
+        assert run(*words, "--resize", "box", "--json") == 0
+        document = json.loads(capsys.readouterr().out)
+        found = document["metrics"]["fd20_proj"]["reals"].get("resize", {"count": 0})["count"]
+        assert found == resized
+        side = 16 if data == large and subject == archive else 8  # data decide where there is no snapshot
+        assert document["subject"]["images"]["shape"] == [3, side, side]
+    assert run(mixed, "--data", archive, "--metrics", "fd20_proj", "--resize", "lanczos", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["subject"]["images"]["resize"] == {"filter": "lanczos", "count": 3}
+    wide = tmp_path / "wide"
+    wide.mkdir()
+    Image.new("RGB", (24, 8)).save(wide / "a.png")
+    assert run(archive, "--data", wide, "--metrics", "fd20_proj", "--resize", "box") == 2
+    assert "cannot be resized to 24x8 px; valid: the same proportions" in capsys.readouterr().err
+
+
+def test_the_best_snapshot_of_a_run_and_files_that_cannot_be_read(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The best one is measured where no numbered one is the same; a damaged one costs no other."""
+    experiment = tiny()
+    folder = RunDirectory.create(tmp_path / "run")
+    folder.write_experiment(experiment, {})
+    for kimg in (1, 2, 3):
+        info = {"images_seen": kimg * 1000}
+        generator = build_generator(experiment.generator)
+        folder.save_snapshot(generator, experiment, info, keep=0)
+        if kimg == 1:
+            folder.save_best(generator, experiment, info)
+    words = (folder.path, "--data", archive, "--metrics", "fd16_proj", "--json")
+
+    def measured() -> list[str]:
+        assert run(*words) == 0
+        document = json.loads(capsys.readouterr().out)
+        return [Path(d["subject"]["path"]).stem.partition("-")[2] for d in document["snapshots"]]
+
+    assert measured() == ["000001", "000002", "000003"]
+    folder.snapshots()[0].unlink()
+    assert measured() == ["000002", "000003", "best"]
+    damaged = folder.snapshots()[0]
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    assert run(*words) == 0
+    printed = capsys.readouterr()
+    assert f"note: {damaged} is left out: " in printed.err
+    assert len(json.loads(printed.out)["snapshots"]) == 2
+    assert run(folder.path, "--data", "nowhere.zip", "--metrics", "fd16_proj") == 2
+    assert capsys.readouterr().err.count("nowhere.zip") == 1

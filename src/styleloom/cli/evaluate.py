@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,18 +16,15 @@ from styleloom.cli import FAILURE, USAGE_ERROR
 from styleloom.cli.evaluation_tables import changes_table, evaluations, notes, table
 from styleloom.cli.progress import EvaluationProgress
 from styleloom.cli.report import console, print_json, say, tell
-from styleloom.data.dataset import ImageDataset, open_dataset
-from styleloom.data.sources import EMBEDDED as EMBEDDED_DATA
-from styleloom.data.sources import INDEX_NAME, open_source
+from styleloom.data.dataset import ImageDataset
 from styleloom.errors import UserError, shown
 from styleloom.metrics.measure import errors
 from styleloom.metrics.weights import sha256_of
 from styleloom.models import EMBEDDED as EMBEDDED_MODELS
-from styleloom.names import embedded_name
 
 if TYPE_CHECKING:
     from styleloom.metrics.definitions import Definition
-    from styleloom.metrics.image_sets import FileImages
+    from styleloom.metrics.image_size import Resize
     from styleloom.metrics.processes import Processes
     from styleloom.metrics.suite import Evaluation, Subject
 
@@ -55,8 +50,12 @@ class Evaluate:
     """Measure so many times with new latents: mean, standard deviation and 95 % interval."""
     seed: int = 0
     """Of latents, subsets and mirroring. With 0, image i of repeat 0 is that of `generate --seeds i`."""
-    mirror: Literal["auto", "on", "off"] = "auto"
-    """Whether reals are flipped at random, as the authors do where training did; auto asks the snapshot."""
+    mirror: Literal["auto", "on", "off", "both"] = "auto"
+    """Whether reals are flipped at random, as the authors do where training did; auto asks the snapshot, and
+    leaves images as they are where there is none. both flips the images that are measured as well."""
+    resize: Literal["none", "lanczos", "box", "bilinear", "bicubic"] = "none"
+    """Filter that brings images of other sizes to that of the snapshot, else of the archive of --data, else
+    of most of its files. The record says how many were resized."""
     measure_at: Literal["auto", "full", "level"] = "auto"
     """A snapshot from the middle of growing: full repeats its pixels and compares with full-size reals, as
     the authors do; level compares with reals reduced to its level; auto does as its run."""
@@ -204,28 +203,34 @@ class Evaluate:
     # ---- what is measured, and with what it is compared
 
     def _subject(self, evaluation: Evaluation) -> Subject:
-        from styleloom.metrics.image_sets import DatasetImages
+        from styleloom.cli.evaluation_images import open_pair
         from styleloom.metrics.real_statistics import Reals
         from styleloom.metrics.suite import Subject
 
         path = Path(self.subject)
         if self.subject in EMBEDDED_MODELS or path.suffix == ".safetensors":
             return self._snapshot(path, evaluation)
-        if self.mirror == "on":
-            raise UserError("--mirror on: the training of images that are given as files is not known")
-        source = _images(self.subject, None, _data_channels(self.data))
-        images = DatasetImages(source) if isinstance(source, ImageDataset) else source
-        channels, height, _ = images.shape
-        reals = None if self.data is None else Reals(_images(self.data, height, channels), seed=self.seed)
-        return Subject(self.subject, {"kind": "images", "path": self.subject}, images, reals)
+        source, data, resize = open_pair(self.subject, self.data, self._resize())
+        measured = Reals(source, self.mirror == "both", self.seed, resize)
+        reals = None if data is None else Reals(data, self.mirror in ("on", "both"), self.seed, resize)
+        record = {"kind": "images", "path": self.subject}
+        return Subject(self.subject, record, measured.images("first"), reals)
+
+    def _resize(self, size: tuple[int, int] | None = None) -> Resize | None:
+        from styleloom.metrics.image_size import Resize
+
+        return None if self.resize == "none" else Resize(self.resize, size)
 
     def _snapshot(self, path: Path, evaluation: Evaluation) -> Subject:
         from styleloom import sampling
+        from styleloom.cli.evaluation_images import open_images
         from styleloom.metrics.full_size import measured_at
         from styleloom.metrics.real_statistics import Reals
         from styleloom.metrics.suite import Subject
         from styleloom.snapshot import load as load_snapshot
 
+        if self.mirror == "both":
+            raise UserError("--mirror both: a generator's images are not flipped; valid: auto, on, off")
         snapshot = load_snapshot(path)
         experiment = snapshot.experiment
         size = experiment.run.measure_at if self.measure_at == "auto" else self.measure_at
@@ -233,12 +238,13 @@ class Evaluate:
         sampler = measured_at(sampler, size)
         reals = None
         if self.data is not None:
-            source = _images(self.data, experiment.resolution, experiment.generator.channels)
+            resize = self._resize(sampler.size)
+            source = open_images(self.data, experiment.resolution, experiment.generator.channels, resize)
             if isinstance(source, ImageDataset) and sampler.resolution < experiment.resolution:
                 source = source.at(sampler.resolution)
             trained = experiment.data.mirror == "horizontal"
             mirror = {"auto": trained, "on": True, "off": False}[self.mirror]
-            reals = Reals(source, mirror, self.seed)
+            reals = Reals(source, mirror, self.seed, resize)
         record = {
             "kind": "snapshot",
             "path": str(path),
@@ -264,38 +270,6 @@ class Evaluate:
             out.print(changes_table(name, history), soft_wrap=True)
         for line in notes(document, written):
             say(line)
-
-
-def _data_channels(data: str | None) -> int:
-    """Channels that files are read with: those of the archive they are compared with, else 3."""
-    if data is None or not _is_archive(data):
-        return 3
-    dataset = open_dataset(data)
-    with contextlib.closing(dataset):
-        return dataset.channels
-
-
-def _images(name: str, resolution: int | None, channels: int) -> ImageDataset | FileImages:
-    """An archive or embedded set, or files as they are; an embedded set at `resolution` px."""
-    from styleloom.metrics.image_sets import FileImages
-
-    if embedded_name(name, EMBEDDED_DATA) is not None:
-        return open_dataset(name, resolution)
-    is_run = (Path(name) / "experiment.json").exists()
-    if is_run or embedded_name(name, EMBEDDED_MODELS) is not None or name.endswith(".safetensors"):
-        what = "a run directory" if is_run else "a snapshot"
-        raise UserError(f"--data: {name} is {what}; valid: an archive, a folder or zip of images, emoji")
-    return open_dataset(name) if _is_archive(name) else FileImages(open_source(name), channels)
-
-
-def _is_archive(name: str) -> bool:
-    if embedded_name(name, EMBEDDED_DATA) is not None:
-        return True
-    try:
-        with zipfile.ZipFile(name) as archive:
-            return INDEX_NAME in archive.namelist()
-    except (OSError, zipfile.BadZipFile):
-        return False
 
 
 @dataclass

@@ -47,6 +47,13 @@ def evaluations(document: dict[str, Any]) -> list[dict[str, Any]]:
     return document.get("snapshots", [document])
 
 
+def _changed(images: dict[str, Any]) -> str:
+    """What was done to images, for a sentence."""
+    how = images.get("resize")
+    resized = f", {how['count']:,} of {images['count']:,} resized by {how['filter']}" if how else ""
+    return resized + (", mirrored at random" if images.get("mirror") else "")
+
+
 def notes(document: dict[str, Any], out: Path | None) -> list[str]:
     """What a reader of the table should know besides."""
     first = evaluations(document)[0]
@@ -56,15 +63,19 @@ def notes(document: dict[str, Any], out: Path | None) -> list[str]:
         for name, reason in errors(part).items()
     ]
     for name, entry in first["metrics"].items():
+        if "note" in entry:
+            lines.append(f"{name}: {entry['note']}")
         if "reals" in entry:
             reals = entry["reals"]
             count = reals["count"]
             again = f" ({count:,} images, some of them several times)" if reals["used"] > count else ""
-            mirrored = ", mirrored at random" if reals.get("mirror") else ""
             lines.append(
-                f"{name}: {reals['used']:,} real images of {shown(reals['name'])}{again}{mirrored}, "
+                f"{name}: {reals['used']:,} real images of {shown(reals['name'])}{again}{_changed(reals)}, "
                 f"{reals['statistics']}"
             )
+    for part in evaluations(document):
+        if changed := _changed(part["subject"]["images"]):
+            lines.append(f"images of {shown(part['subject']['path'])}{changed}")
     if "best" in document:
         best = document["best"]
         lines.append(f"best by {best['metric']}: {shown(best['snapshot'])} ({best['value']:.5g})")

@@ -21,7 +21,11 @@ Better: TypeAlias = Literal["lower", "higher"]
 MAX_NUM = 1_000_000
 """Images that an evaluation makes at most: a repeat has 2^20 seeds."""
 
+ALL = "all"
+"""In place of a number: every image of both sets."""
+
 _NUM = r"(?P<num>[1-9]\d*k?)?"
+_IMAGES = rf"(?P<num>[1-9]\d*k?|{ALL})?"
 _CHOICE = r"(?:_(?P<choice>full|random))?"
 _NETWORK = r"(?:_(?P<network>[a-z][\w.-]*))?"
 
@@ -59,16 +63,16 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "fid": Kind(
-        rf"fid{_NUM}{_CHOICE}(?:_mix(?P<latents>[1-4]))?",
+        rf"fid{_IMAGES}{_CHOICE}(?:_mix(?P<latents>[1-4]))?",
         50_000,
         "Fréchet inception distance (Heusel et al. 2017) of so many generated images to the reals; mixN: "
         "images of N latents at random crossover points (StyleGAN Table 2)",
         network="inception-2015",
         needs_reals=True,
-        example="fid50k, fid50k_full, fid50k_mix2",
+        example="fid50k, fid50k_full, fid50k_mix2, fidall",
     ),
     "fd": Kind(
-        rf"fd{_NUM}{_CHOICE}(?:_mix(?P<latents>[1-4]))?{_NETWORK[:-1]}",
+        rf"fd{_IMAGES}{_CHOICE}(?:_mix(?P<latents>[1-4]))?{_NETWORK[:-1]}",
         50_000,
         "Fréchet distance as in FID, in the features of another network",
         network="efficientnet-lite0",
@@ -76,7 +80,7 @@ KINDS: dict[str, Kind] = {
         example="fd10k_lite0",
     ),
     "kid": Kind(
-        rf"kid{_NUM}{_CHOICE}{_NETWORK}",
+        rf"kid{_IMAGES}{_CHOICE}{_NETWORK}",
         50_000,
         "kernel inception distance (Bińkowski et al. 2018), unbiased, mean over 100 subsets of 1000 or all",
         network="inception-2015",
@@ -84,7 +88,7 @@ KINDS: dict[str, Kind] = {
         example="kid50k, kid10k_lite0",
     ),
     "is": Kind(
-        rf"is{_NUM}{_NETWORK}",
+        rf"is{_IMAGES}{_NETWORK}",
         50_000,
         "inception score (Salimans et al. 2016), mean and deviation over 10 splits; in inception-2015 the "
         "logits have no bias",
@@ -93,7 +97,8 @@ KINDS: dict[str, Kind] = {
         example="is50k",
     ),
     "pr": Kind(
-        rf"pr(?P<num>[1-9]\d*k(?=[1-9]?(?:_|$))|[1-9]\d*)?(?P<neighbours>(?<=k)[1-9])?{_CHOICE}{_NETWORK}",
+        rf"pr(?P<num>[1-9]\d*k(?=[1-9]?(?:_|$))|[1-9]\d*|{ALL})?(?P<neighbours>(?<=[kl])[1-9])?"
+        rf"{_CHOICE}{_NETWORK}",
         50_000,
         "precision and recall (Kynkäänniemi et al. 2019) by the k-th nearest neighbour, 3 unless said; "
         "higher is better, but one is had at the cost of the other",
@@ -145,14 +150,14 @@ KINDS: dict[str, Kind] = {
         example="separability_primal, separability_primal_w",
     ),
     "swd": Kind(
-        rf"swd{_NUM}",
+        rf"swd{_IMAGES}",
         16_384,
         "sliced Wasserstein distance x 1000 (ProGAN section 5), by level and mean",
         needs_reals=True,
         example="swd, swd2k",
     ),
     "ms_ssim": Kind(
-        rf"ms_ssim{_NUM}",
+        rf"ms_ssim{_IMAGES}",
         10_000,
         "multi-scale structural similarity of so many pairs (ProGAN section 5), the mean over channels at "
         "each scale: lower is more varied; to be compared with that of reals",
@@ -162,7 +167,7 @@ KINDS: dict[str, Kind] = {
         example="ms_ssim",
     ),
     "ms_ssim_per_channel": Kind(
-        rf"ms_ssim_per_channel{_NUM}",
+        rf"ms_ssim_per_channel{_IMAGES}",
         10_000,
         "the same, each channel's product over the scales first, then the mean over channels",
         better=None,
@@ -203,7 +208,7 @@ class Definition:
     Args:
         name: as given.
         kind: in `KINDS`.
-        num: images, pairs or samples.
+        num: images, pairs or samples; 0 for every image of both sets.
         network: name of the feature network; None where there is none.
         choice: which reals; see `image_sets.Rule`.
         latents: mixed in a generated image.
@@ -236,7 +241,8 @@ def parse(name: str) -> Definition:
     examples = [part for known in KINDS.values() for part in known.example.split(", ")]
     raise UserError(
         f"metric: {name!r} does not exist, {nearest(name, examples)}examples: {', '.join(examples)}; a "
-        "number counts generated images, a last word names the feature network"
+        "number counts generated images, all takes every image of two sets, a last word names the feature "
+        "network"
     )
 
 
@@ -266,7 +272,9 @@ def _definition(name: str, kind: str, groups: Mapping[str, str | None]) -> Defin
 
 
 def _count(text: str) -> int:
-    """ "10k" to 10000."""
+    """ "10k" to 10000, "all" to 0."""
+    if text == ALL:
+        return 0
     return int(text[:-1]) * 1000 if text.endswith("k") else int(text)
 
 

@@ -25,10 +25,10 @@ from styleloom.data import reals
 from styleloom.data.conversion import BadImageError, pixels_as_they_are
 from styleloom.data.dataset import ImageDataset
 from styleloom.data.index import source_hash
-from styleloom.data.label_files import MAX_LISTED
 from styleloom.data.loader import mirror_coins, permutation
 from styleloom.data.sources import Source
-from styleloom.errors import UserError
+from styleloom.errors import UserError, shown
+from styleloom.metrics.image_size import Resize, common_size, px, resized
 from styleloom.metrics.measure import UnmeasurableError
 from styleloom.metrics.style_mixing import check_latents, mixed_images
 from styleloom.sampling import MAX_SEED, Sampler
@@ -98,9 +98,20 @@ class DatasetImages:
         dataset: at the resolution to compare at.
         rule: which of them.
         seed: of the coins of mirroring and of the random order.
+        resize: brings them to another size; None leaves them as they are.
+
+    Raises UserError for images of other proportions than that size has.
     """
 
-    def __init__(self, dataset: ImageDataset, rule: Rule | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, dataset: ImageDataset, rule: Rule | None = None, seed: int = 0, resize: Resize | None = None
+    ) -> None:
+        self.resize = None if resize is None or resize.size in (None, dataset.size) else resize
+        if self.resize is not None and not self.resize.fits(dataset.size):
+            raise UserError(
+                f"{shown(dataset.name)}: images of {px(dataset.size)} cannot be resized to "
+                f"{px(self.resize.size)}; valid: the same proportions"
+            )
         self.dataset = dataset
         self.rule = Rule() if rule is None else rule
         self.seed = seed
@@ -109,7 +120,9 @@ class DatasetImages:
     @property
     def shape(self) -> Shape:
         """Of every image."""
-        return (self.dataset.channels, *self.dataset.size)
+        size = self.dataset.size if self.resize is None else self.resize.size
+        assert size is not None
+        return (self.dataset.channels, *size)
 
     @property
     def available(self) -> int:
@@ -119,7 +132,10 @@ class DatasetImages:
     def images(self, positions: range) -> Tensor:
         """uint8 [N, C, H, W]; positions past the end begin again, with coins of their own."""
         at = np.arange(positions.start, positions.stop, dtype=np.int64)
-        images = torch.from_numpy(self.dataset.images(self._indices(at)))
+        stored = self.dataset.images(self._indices(at))
+        if self.resize is not None:
+            stored = np.stack([self.resize(image) for image in stored])
+        images = torch.from_numpy(stored)
         if self.rule.mirror:
             images = reals.mirror(images, torch.from_numpy(mirror_coins(self.seed, at)))
         return images
@@ -148,6 +164,7 @@ class DatasetImages:
             "count": len(self.dataset),
             "choice": self.rule.choice,
             "mirror": self.rule.mirror,
+            **resized(self.resize, len(self.dataset)),
             **({"seed": self.seed} if drawn else {}),
         }
 
@@ -158,11 +175,13 @@ class FileImages:
     Args:
         source: the files.
         channels: 1 or 3; other files are converted. Transparency is composited on white.
+        resize: brings them to one size; None takes them as they are.
 
-    Raises UserError naming every file that is no image or differs in size from most.
+    Raises UserError naming every file that is no image, or differs in size from most, or with `resize` in
+    proportions.
     """
 
-    def __init__(self, source: Source, channels: int = 3) -> None:
+    def __init__(self, source: Source, channels: int = 3, resize: Resize | None = None) -> None:
         self.source = source
         self.name = source.name
         self.names = sorted(source.names)
@@ -173,7 +192,8 @@ class FileImages:
             {name: digest for name, (digest, _) in zip(self.names, found, strict=True)}
         )
         sizes = {name: size for name, (_, size) in zip(self.names, found, strict=True)}
-        self._size = _common_size(self.name, sizes)
+        self._size, self.resize = common_size(self.name, sizes, resize)
+        self._num_resized = sum(size != self._size for size in sizes.values())
         self._coins: int | None = None
 
     def mirrored(self, seed: int) -> FileImages:
@@ -218,7 +238,8 @@ class FileImages:
 
     def _pixels(self, name: str) -> NDArray[np.uint8]:
         try:
-            return pixels_as_they_are(self.source.read(name), self.channels)
+            image = pixels_as_they_are(self.source.read(name), self.channels)
+            return image if self.resize is None else self.resize(image)
         except (BadImageError, OSError, zipfile.BadZipFile) as error:
             raise UserError(f"{self.name}: {name}: {error}") from error
 
@@ -231,28 +252,9 @@ class FileImages:
             "shape": list(self.shape),
             "count": len(self.names),
             "mirror": self._coins is not None,
+            **resized(self.resize, self._num_resized),
             **({} if self._coins is None else {"seed": self._coins}),
         }
-
-
-def _common_size(origin: str, found: dict[str, tuple[int, int] | str]) -> tuple[int, int]:
-    """The size of most files. Raises UserError listing those that differ or are no images."""
-    sizes = [size for size in found.values() if not isinstance(size, str)]
-    common = max(set(sizes), key=sizes.count, default=(0, 0))
-    wrong = [
-        f"{name}: {size if isinstance(size, str) else f'{size[1]}x{size[0]} px'}"
-        for name, size in found.items()
-        if size != common
-    ]
-    if wrong:
-        most = f"most are {common[1]}x{common[0]} px; " if sizes else ""
-        more = f"\n  ... and {len(wrong) - MAX_LISTED} more" if len(wrong) > MAX_LISTED else ""
-        listing = "\n  ".join(wrong[:MAX_LISTED])
-        raise UserError(
-            f"{origin}: {len(wrong)} of {len(found)} images cannot be compared; {most}all must be of one "
-            f"size:\n  {listing}{more}"
-        )
-    return common
 
 
 # ---- generated images

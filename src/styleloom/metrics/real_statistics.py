@@ -12,6 +12,7 @@ from styleloom.errors import UserError, note
 from styleloom.metrics.cache import StatisticsCache
 from styleloom.metrics.collect import Collector, Failed, Statistic, Wanted
 from styleloom.metrics.image_sets import Choice, DatasetImages, FileImages, ImageSet, Rule, labels_of
+from styleloom.metrics.image_size import Resize
 from styleloom.metrics.set_metrics import restore, tensors
 from styleloom.sampling import Tensor
 
@@ -24,17 +25,20 @@ class Reals:
         source: a data set at the resolution to compare at, or files.
         mirror: whether training mirrored them, which the rules "first" and "random" repeat.
         seed: of mirroring and of random order.
+        resize: brings a data set to another size; files come resized.
     """
 
     source: ImageDataset | FileImages
     mirror: bool = False
     seed: int = 0
+    resize: Resize | None = None
 
     def images(self, choice: Choice) -> ImageSet:
         """By the rule that a metric asks for. Files are taken in the order of their names."""
         if isinstance(self.source, FileImages):
             return self.source.mirrored(self.seed) if self.mirror and choice != "full" else self.source
-        return DatasetImages(self.source, Rule(choice, self.mirror and choice != "full"), self.seed)
+        rule = Rule(choice, self.mirror and choice != "full")
+        return DatasetImages(self.source, rule, self.seed, self.resize)
 
     @property
     def labels(self) -> Tensor | None:

@@ -12,13 +12,13 @@ from styleloom.metrics.definitions import Definition
 from styleloom.metrics.measure import errors
 from styleloom.metrics.stability import changes, images_at
 from styleloom.metrics.suite import Evaluation, Subject, primary_value
-from styleloom.training.run_dir import RunDirectory
+from styleloom.training.run_dir import BEST, RunDirectory
 
 
 def evaluate_run(
     evaluation: Evaluation, run: RunDirectory, open_snapshot: Callable[[Path], Subject], repeats: int
 ) -> dict[str, Any]:
-    """Measure every numbered snapshot of a run.
+    """Measure every snapshot of a run: the numbered ones, and the best one where it is none of those.
 
     Args:
         evaluation: the metrics; stability (MSG-GAN Fig. 6) compares each snapshot with the one before.
@@ -31,6 +31,8 @@ def evaluate_run(
     the changes by nominal side in px.
     """
     paths = run.snapshots()
+    if (best_so_far := run.path / BEST).exists():
+        paths.append(best_so_far)
     if not paths:
         raise UserError(f"{run.path}: has no snapshots (snapshot-*.safetensors) to measure")
     history = [d for d in evaluation.definitions if d.kind == "stability"]
@@ -39,8 +41,9 @@ def evaluate_run(
     paths = _measurable(one, paths, open_snapshot)
     if not paths:
         raise UserError(f"{run.path}: none of its snapshots can be measured so")
-    if history and len(paths) < 2:
-        raise UserError(f"{history[0].name}: needs two snapshots, {run.path} has {len(paths)}")
+    numbered = [path for path in paths if path.name != BEST]
+    if history and len(numbered) < 2:
+        raise UserError(f"{history[0].name}: needs two snapshots, {run.path} has {len(numbered)}")
     documents = [one.run(open_snapshot(path), repeats) for path in paths]
     if not evaluation.processes.collects:
         return {}
@@ -49,7 +52,7 @@ def evaluate_run(
     if best is not None:
         document["best"] = best
     if history:
-        document["stability"] = {d.name: _stability(d, paths, open_snapshot, evaluation) for d in history}
+        document["stability"] = {d.name: _stability(d, numbered, open_snapshot, evaluation) for d in history}
     return document
 
 
@@ -77,12 +80,23 @@ def _measurable(
 ) -> list[Path]:
     """Snapshots on which all metrics can be measured.
 
-    Levels of a growing run that are too small are left out, and named. Anything else that cannot be measured
-    is an error, before anything is.
+    Levels of a growing run that are too small and files that cannot be read are left out, and named; so is,
+    unnamed, a best snapshot that is one of the others. Anything else that cannot be measured is an error,
+    before anything is.
     """
     found: list[Path] = []
+    unread: dict[Path, UserError] = {}
+    seen: set[Any] = set()
     for path in paths:
-        subject = open_snapshot(path)
+        try:
+            subject = open_snapshot(path)
+        except UserError as error:
+            unread[path] = error
+            continue
+        images_seen = subject.record["info"].get("images_seen")
+        if path.name == BEST and images_seen in seen:
+            continue
+        seen.add(images_seen)
         try:
             evaluation.check(subject)
         except UserError as error:
@@ -91,6 +105,10 @@ def _measurable(
             note(f"{shown(path)} is left out: {error}")
             continue
         found.append(path)
+    if len(unread) == len(paths):  # the data, most likely
+        raise list(unread.values())[-1]
+    for path, error in unread.items():
+        note(f"{shown(path)} is left out: {error}")
     return found
 
 

@@ -134,10 +134,10 @@ def plan(d: Definition, images: ImageSet, reals: ImageSet | None) -> Plan:
         name, layer = d.network, found or ""
         if not layer:
             raise UserError(f"{d.name}: {d.network} has no {metric.layer} that this metric could take")
-    fakes = 2 * d.num if d.of.pairs else d.num
+    fakes = _num_images(d, images)
     least = d.neighbours + 1 if d.kind == "pr" else metric.least
     if fakes < least:
-        raise UserError(f"{d.name}: {d.num} images are too few; valid: at least {least}")
+        raise UserError(f"{d.name}: {d.num or fakes} images are too few; valid: at least {least}")
     _check_size(d, images)
     looks = d.of.needs_reals or d.of.pairs
     if reals is None or not looks:
@@ -146,8 +146,19 @@ def plan(d: Definition, images: ImageSet, reals: ImageSet | None) -> Plan:
     if count < least:
         raise UserError(f"{d.name}: needs {least} real images or more, {reals.name} has {reals.available}")
     if metric.keep == "descriptors":
-        fakes = count  # as many of each
+        fakes = count = min(fakes, count)  # as many of each
     return Plan(Wanted(metric.keep, fakes, name, layer), Wanted(metric.keep, count, name, layer))
+
+
+def _num_images(d: Definition, images: ImageSet) -> int:
+    """How many to look at: as many as the name says, or all."""
+    if d.num:
+        return 2 * d.num if d.of.pairs else d.num
+    if images.available is None:
+        raise UserError(
+            f"{d.name}: a generator makes as many images as one likes; valid: a number in place of all"
+        )
+    return images.available
 
 
 def _check_size(d: Definition, images: ImageSet) -> None:
@@ -172,7 +183,7 @@ def _check_size(d: Definition, images: ImageSet) -> None:
 def _num_reals(d: Definition, reals: ImageSet, fakes: int, may_repeat: bool) -> int:
     available = reals.available
     assert available is not None
-    if d.choice == "full":
+    if d.choice == "full" or not d.num:
         return available
     if not isinstance(reals, DatasetImages):
         if d.choice == "random" and d.of.needs_reals:

@@ -113,9 +113,8 @@ class Evaluation:
         document = self._document(subject, len(measures), time.monotonic() - began)
         for d in self.definitions:
             entry = self._entry(d, [m[d.name] for m in measures])
-            wanted = plans[d.name].reals if d.name in plans else None
-            if wanted is not None and reals is not None:
-                entry["reals"] = reals.record(d.choice, wanted)
+            if d.name in plans:
+                entry |= self._images_record(d, plans[d.name], reals)
             document["metrics"][d.name] = entry
         return document
 
@@ -146,7 +145,7 @@ class Evaluation:
         if images.available is not None and images.available < found.fakes.count:
             raise UserError(
                 f"{d.name}: needs {found.fakes.count:,} images, {subject.name} has {images.available:,}; a "
-                "number in the metric's name asks for fewer"
+                "number in the metric's name asks for fewer, all in its place for every image"
             )
         return found
 
@@ -245,6 +244,22 @@ class Evaluation:
             "seconds": round(seconds, 1),
             "metrics": {},
         }
+
+    def _images_record(self, d: Definition, plan: Plan, reals: RealStatistics | None) -> dict[str, Any]:
+        """What a metric looked at, and what its number suffers from."""
+        used = plan.fakes.count // 2 if d.of.pairs else plan.fakes.count
+        record: dict[str, Any] = {} if d.num else {"num": used}
+        if plan.reals is not None and reals is not None:
+            record["reals"] = reals.record(d.choice, plan.reals)
+        if plan.fakes.keep == "moments" and plan.reals is not None:
+            count = min(plan.fakes.count, plan.reals.count)
+            dim = self.networks.features(plan.fakes.network).layers[plan.fakes.layer]
+            if count <= dim:
+                record["note"] = (
+                    f"{count:,} images are no more than the {dim:,} features: covariances are singular and "
+                    "the number is far too large; compare it with numbers of as many images alone"
+                )
+        return record
 
     def _entry(self, d: Definition, measures: Sequence[Measure]) -> dict[str, Any]:
         """One metric: what it is, and its values over the repeats; "error" says why there are none."""

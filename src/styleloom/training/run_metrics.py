@@ -74,6 +74,7 @@ class RunMetrics:
             self.definitions, Networks(trainer.device), cache=StatisticsCache(cache_folder())
         )
         self.evaluation.check(self._subject(None))
+        self._noted: set[str] = set()
         self.measured_at = max((line["images_seen"] for line in lines if has_metrics(line)), default=0)
 
     @property
@@ -117,6 +118,10 @@ class RunMetrics:
             return {}
         for name, reason in errors(document).items():
             note(f"no {name} {when}: {reason}")
+        for name, entry in document["metrics"].items():
+            if "note" in entry and name not in self._noted:
+                self._noted.add(name)
+                note(f"{name}: {entry['note']}")
         return {
             PREFIX + label: value["mean"]
             for entry in document["metrics"].values()

@@ -1,0 +1,70 @@
+"""The images that `styleloom evaluate` compares: archives, embedded sets, and files of any origin."""
+
+from __future__ import annotations
+
+import contextlib
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+from styleloom.data.dataset import ImageDataset, open_dataset
+from styleloom.data.sources import EMBEDDED, INDEX_NAME, open_source
+from styleloom.errors import UserError
+from styleloom.metrics.image_sets import FileImages
+from styleloom.metrics.image_size import Resize
+from styleloom.models import EMBEDDED as EMBEDDED_MODELS
+from styleloom.names import embedded_name
+
+Images: TypeAlias = ImageDataset | FileImages
+
+
+def open_pair(
+    subject: str, data: str | None, resize: Resize | None
+) -> tuple[Images, Images | None, Resize | None]:
+    """The images that are measured, those that they are compared with, and what brings data sets to one size.
+
+    Without `resize` an embedded set of --data comes at the size of the images that are measured.
+    """
+    if resize is None or data is None:
+        source = open_images(subject, None, _channels(data), resize)
+        channels, height, _ = _shape(source)
+        return source, None if data is None else open_images(data, height, channels), resize
+    theirs = open_images(data, None, _channels(subject), resize)
+    channels, *size = _shape(theirs)
+    resize = replace(resize, size=tuple(size))
+    return open_images(subject, None, channels, resize), theirs, resize
+
+
+def open_images(name: str, resolution: int | None, channels: int, resize: Resize | None = None) -> Images:
+    """An archive or embedded set, or files; an embedded set at `resolution` px."""
+    if embedded_name(name, EMBEDDED) is not None:
+        return open_dataset(name, resolution)
+    is_run = (Path(name) / "experiment.json").exists()
+    if is_run or embedded_name(name, EMBEDDED_MODELS) is not None or name.endswith(".safetensors"):
+        what = "a run directory" if is_run else "a snapshot"
+        raise UserError(f"--data: {name} is {what}; valid: an archive, a folder or zip of images, emoji")
+    return open_dataset(name) if _is_archive(name) else FileImages(open_source(name), channels, resize)
+
+
+def _shape(images: Images) -> tuple[int, int, int]:
+    return (images.channels, *images.size) if isinstance(images, ImageDataset) else images.shape
+
+
+def _channels(name: str | None) -> int:
+    """Channels that files are read with: those of the archive they are compared with, else 3."""
+    if name is None or not _is_archive(name):
+        return 3
+    dataset = open_dataset(name)
+    with contextlib.closing(dataset):
+        return dataset.channels
+
+
+def _is_archive(name: str) -> bool:
+    if embedded_name(name, EMBEDDED) is not None:
+        return True
+    try:
+        with zipfile.ZipFile(name) as archive:
+            return INDEX_NAME in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
