@@ -308,7 +308,7 @@ def test_the_number_of_processes_changes_no_result(tmp_path: Path) -> None:
         command = [sys.executable, "-m", *(launcher if count > 1 else []), *words, "--out", str(out)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.count("fd40_lite0") == 2  # one table with its note, from the first process
+        assert done.stdout.count("fd40_lite0") == 3  # one table with two notes, from the first process
         documents.append(json.loads(out.read_text()))
     assert [d["processes"] for d in documents] == [1, 2]
     for name, entry in documents[0]["metrics"].items():

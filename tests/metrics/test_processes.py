@@ -74,7 +74,7 @@ def test_alone_without_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"WORLD_SIZE": "2"}, "WORLD_SIZE is '2', RANK is not set; valid: both, as torchrun sets them"),
         ({"WORLD_SIZE": "2", "RANK": "0"}, "MASTER_ADDR is not set"),
-        ({"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost"}, "MASTER_PORT is not set"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1"}, "MASTER_PORT is not set"),
         ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK: 2 is not valid with WORLD_SIZE 2; valid: 0 to 1"),
         ({"WORLD_SIZE": "two"}, "the variable WORLD_SIZE is 'two'; valid: a number"),
         ({"WORLD_SIZE": "2", "RANK": "-1"}, "the variable RANK is '-1'; valid: a number"),
