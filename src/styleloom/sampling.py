@@ -1,21 +1,23 @@
-"""Images from a trained generator: one random generator per seed, so that batch size changes no image."""
+"""Images from a trained generator: each depends on its seed alone, never on the batch or its neighbours."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from styleloom.allocator import keep_large_blocks
+from styleloom import arguments
 from styleloom.atomic import atomic_path
 from styleloom.config.experiment import Experiment, Precision
-from styleloom.config.parts import MAX_LATENT_SEED as MAX_SEED
 from styleloom.data.reals import to_uint8
-from styleloom.errors import UserError
+from styleloom.errors import UserError, quoted
 from styleloom.networks.assembly import StyleGenerator, Truncation, finest
 from styleloom.precision import resolve_device, resolve_precision, set_precision
 from styleloom.snapshot import Snapshot
@@ -23,11 +25,20 @@ from styleloom.snapshot import load as load_snapshot
 from styleloom.types import GrowthState, NoiseMode
 
 PIXELS_PER_BATCH = 8 * 256 * 256
-"""Default batch: as many images as make this many pixels."""
+"""Images of so many pixels are handed on at once by default."""
+
+PASS_PIXELS, PASS_IMAGES = 4 * 256 * 256, 16
+"""A pass through the generator has as many images as make so many pixels, and at most so many images."""
+
+SampleNoise: TypeAlias = NoiseMode | int | Sequence[int]
+"""A mode; or the seed that noise is drawn from, one for all images or one for each."""
+
+LabelLike: TypeAlias = "Tensor | np.ndarray | Sequence[float] | Sequence[Sequence[float]]"
+"""One label [K] for all images, or one for each [N, K]."""
 
 
 def load(path: Path | str, device: str = "auto", precision: Precision = "auto") -> Sampler:
-    """A snapshot file, ready to generate."""
+    """A snapshot, ready to generate: a file, a run directory, or the name of an embedded model."""
     return Sampler.of(load_snapshot(path), device, precision)
 
 
@@ -50,7 +61,6 @@ class Sampler:
     @classmethod
     def of(cls, snapshot: Snapshot, device: str = "auto", precision: Precision = "auto") -> Sampler:
         """Move a snapshot to a device ("auto", "cpu", "cuda", "mps") and set its precision."""
-        keep_large_blocks()
         where = resolve_device(device)
         generator = snapshot.generator.to(where)
         set_precision(resolve_precision(precision, where), where, generator)
@@ -60,6 +70,16 @@ class Sampler:
     def resolution(self) -> int:
         """Nominal side of the images, px: that of the active level in a growing run."""
         return self.generator.resolution if self.growth is None else 4 << self.growth.level
+
+    @property
+    def images_per_pass(self) -> int:
+        """Images that go through the generator together.
+
+        Always so many, whatever is asked for: a convolution or product of another shape may be rounded
+        otherwise, and an image would depend on its company.
+        """
+        height, width = self.size
+        return min(max(PASS_PIXELS // (height * width), 1), PASS_IMAGES)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -84,10 +104,8 @@ class Sampler:
         streams: list[torch.Generator] = []
         maps: list[list[Tensor]] = [[] for _ in sizes]
         zs: list[Tensor] = []
-        for seed in seeds:
-            if not 0 <= seed <= MAX_SEED:
-                raise UserError(f"seed: {seed} is not valid, 0 to {MAX_SEED}")
-            rng = torch.Generator().manual_seed(int(seed))
+        for seed in arguments.seeds("seed", seeds):
+            rng = torch.Generator().manual_seed(seed)
             streams.append(rng)
             zs.append(torch.randn(self.generator.z_dim, generator=rng))
             for layer, size in zip(maps, sizes, strict=True):
@@ -100,21 +118,31 @@ class Sampler:
         zs = [torch.randn(self.generator.z_dim, generator=rng) for rng in streams]
         return torch.stack(zs).to(self.generator.w_avg.device)
 
-    def labels(self, count: int, classes: int | Sequence[int] | None) -> Tensor | None:
-        """One-hot labels [N, K] of a class for all images, or one for each; None without labels."""
-        dim = self.generator.label_dim
+    def labels(
+        self, count: int, classes: int | Sequence[int] | None = None, label: LabelLike | None = None
+    ) -> Tensor | None:
+        """Labels [N, K] of `count` images; None without labels.
+
+        Args:
+            count: N.
+            classes: one-hot, of a class for all images, or one for each.
+            label: the vectors themselves, [K] for all images or [N, K].
+        """
+        dim, device = self.generator.label_dim, self.generator.w_avg.device
         if not dim:
-            if classes is not None:
-                raise UserError("class: this generator was trained without labels")
+            for name, value in (("class", classes), ("label", label)):
+                if value is not None:
+                    raise UserError(f"{name}: this generator was trained without labels; valid: none")
             return None
+        if classes is not None and label is not None:
+            raise UserError(f"class: {quoted(classes)} is not valid together with a label; give one of them")
+        if label is not None:
+            return _vectors(label, count, dim).to(device)
         if classes is None:
-            raise UserError(f"class: this generator needs one, 0 to {dim - 1}")
-        indices = [classes] * count if isinstance(classes, int) else list(classes)
-        if len(indices) != count or not all(0 <= i < dim for i in indices):
-            raise UserError(
-                f"class: {classes!r} is not valid; one for each of {count} images, 0 to {dim - 1}"
-            )
-        return torch.eye(dim, device=self.generator.w_avg.device)[torch.tensor(indices)]
+            raise UserError(f"class: this generator needs one, 0 to {dim - 1}, or a label of {dim} numbers")
+        several = isinstance(classes, Iterable)
+        indices = list(arguments.wholes("class", classes if several else [classes], 0, dim - 1))
+        return torch.eye(dim, device=device)[torch.tensor(one_or_each("class", indices, count, several))]
 
     def generate(
         self,
@@ -122,76 +150,191 @@ class Sampler:
         truncation: Truncation = 1.0,
         truncation_layers: int | None = None,
         classes: int | Sequence[int] | None = None,
-        noise: NoiseMode = "random",
+        noise: SampleNoise = "random",
         batch: int | None = None,
+        label: LabelLike | None = None,
     ) -> Tensor:
         """Images [N, C, H, W], about [-1, 1] (not clipped), float32 on the generator's device.
+
+        On one device and number of threads an image depends, bit for bit, on its own seed, label and noise
+        alone: see `images_per_pass`.
 
         Args:
             seeds: one image each; z and random noise depend on the seed alone.
             truncation: psi, or one psi per layer (StyleGAN appendix B).
             truncation_layers: only the first so many layers; None for all.
-            classes: label, for generators that were trained with labels.
-            noise: "random" draws from the seed, "fixed" takes the stored maps, "none" leaves it out.
-            batch: images at once; by default as many as have the pixels of 8 images of 256 x 256.
-        """
-        parts = list(self.batches(seeds, truncation, truncation_layers, classes, noise, batch))
-        empty = (0, self.experiment.generator.channels, *self.size)
-        return torch.cat(parts) if parts else torch.empty(empty)
+            classes: for generators that were trained with labels: a class, or one for each image.
+            noise: "random" draws from the image's seed, "fixed" takes the stored maps, "none" leaves it out;
+                a number, or one for each image, draws from that seed instead.
+            batch: here it has no effect; see `batches`.
+            label: instead of classes: one vector [K], or one for each image [N, K].
 
-    @torch.inference_mode()
+        Raises UserError for an argument that is not valid.
+        """
+        parts = list(self.batches(seeds, truncation, truncation_layers, classes, noise, batch, label))
+        empty = (0, self.experiment.generator.channels, *self.size)
+        return torch.cat(parts) if parts else torch.empty(empty, device=self.generator.w_avg.device)
+
     def batches(
         self,
         seeds: Sequence[int],
         truncation: Truncation = 1.0,
         truncation_layers: int | None = None,
         classes: int | Sequence[int] | None = None,
-        noise: NoiseMode = "random",
+        noise: SampleNoise = "random",
         batch: int | None = None,
+        label: LabelLike | None = None,
     ) -> Iterator[Tensor]:
-        """As `generate`, one batch after the other: for more images than fit in memory."""
-        seeds = list(seeds)
-        labels = self.labels(len(seeds), classes)
-        if batch is None:
-            batch = max(1, PIXELS_PER_BATCH // self.resolution**2)
-        elif batch < 1:
-            raise UserError(f"batch: {batch} is not valid, it must be at least 1")
-        for start in range(0, len(seeds), batch):
-            z, maps = self.draw(seeds[start : start + batch])
-            images = self.generator(
-                z,
-                None if labels is None else labels[start : start + batch],
-                truncation,
-                truncation_layers,
-                maps if noise == "random" else noise,
-                self.growth,
-            )
-            yield finest(images)
+        """As `generate`, `batch` images after the other: for more images than fit in memory.
+
+        By default as many as have the pixels of 8 images of 256 x 256. All arguments are checked before this
+        returns.
+        """
+        seeds = arguments.seeds("seeds", seeds)
+        labels = self.labels(len(seeds), classes, label)
+        psi = arguments.truncation(truncation, self.generator.num_ws)
+        if truncation_layers is not None:
+            arguments.whole("truncation layers", truncation_layers, 0, self.generator.num_ws)
+        noise_seeds: Sequence[int] | None = None
+        if isinstance(noise, str):
+            arguments.noise_mode(noise)
+        else:
+            several = isinstance(noise, Iterable)
+            values = arguments.seeds("noise", noise if several else [noise])
+            noise_seeds = one_or_each("noise", values, len(seeds), several)
+        height, width = self.size
+        batch = max(1, PIXELS_PER_BATCH // (height * width)) if batch is None else batch
+        batch = arguments.whole("batch", batch, 1)
+
+        def images(at: Sequence[int]) -> Tensor:
+            z, maps = self.draw([seeds[i] for i in at])
+            if noise_seeds is not None:
+                _, maps = self.draw([noise_seeds[i] for i in at])
+            mode = noise if isinstance(noise, str) and noise != "random" else maps
+            own = None if labels is None else labels[list(at)]
+            return finest(self.generator(z, own, psi, truncation_layers, mode, self.growth))
+
+        return _regrouped(self.passes(len(seeds), images), batch)
+
+    @torch.no_grad()
+    def passes(self, count: int, images: Callable[[Sequence[int]], Tensor]) -> Iterator[Tensor]:
+        """Images 0 to `count` - 1, one pass of `images_per_pass` after the other.
+
+        Args:
+            count: images in all.
+            images: makes the images at given positions. The last pass repeats the last one to full size.
+        """
+        size = self.images_per_pass
+        for start in range(0, count, size):
+            at = range(start, min(start + size, count))
+            yield images([*at, *[at[-1]] * (size - len(at))])[: len(at)]
+
+
+def one_or_each(name: str, values: Sequence[int], count: int, several: bool = True) -> Sequence[int]:
+    """`values` for `count` images: one for all where it was no list, else one for each."""
+    if not several:
+        return list(values) * count
+    if len(values) != count:
+        raise UserError(
+            f"{name}: {quoted(list(values))} is not valid; one, or one for each of {count} images"
+        )
+    return values
+
+
+def _vectors(label: LabelLike, count: int, dim: int) -> Tensor:
+    """Label vectors [N, K]. Raises UserError unless they are finite numbers of this shape."""
+    try:
+        vectors = torch.as_tensor(label, dtype=torch.float32)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise UserError(
+            f"label: {quoted(label)} is not valid; {dim} numbers, for each image or all"
+        ) from error
+    if vectors.ndim == 1:
+        arguments.shape("label", vectors.shape, (dim,), "one label for all images")
+        vectors = vectors.expand(count, -1)
+    arguments.shape("label", vectors.shape, (count, dim), "a label for each image")
+    if not vectors.isfinite().all():
+        raise UserError("label: NaN or infinite numbers are not valid; finite numbers")
+    return vectors
+
+
+def _regrouped(parts: Iterator[Tensor], size: int) -> Iterator[Tensor]:
+    """The same images, so many at a time."""
+    held: list[Tensor] = []
+    for image in itertools.chain.from_iterable(part.split(1) for part in parts):
+        held.append(image)
+        if len(held) == size:
+            yield torch.cat(held)
+            held.clear()
+    if held:
+        yield torch.cat(held)
 
 
 def to_pil(image_u8: Tensor | np.ndarray) -> Image.Image:
     """uint8 [C, H, W] with 1, 3 or 4 channels to a Pillow image."""
-    array = np.asarray(image_u8.cpu() if isinstance(image_u8, Tensor) else image_u8)
+    array = np.asarray(image_u8.detach().cpu() if isinstance(image_u8, Tensor) else image_u8)
+    if array.dtype != np.uint8 or array.ndim != 3:
+        raise UserError(f"image: {array.dtype} of shape {list(array.shape)}; valid: uint8 [C, H, W]")
     if array.shape[0] not in (1, 3, 4):
         raise UserError(f"images of {array.shape[0]} channels cannot be saved as PNG; valid: 1, 3, 4")
     return Image.fromarray(array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0).copy())
 
 
-def save_png(path: Path | str, image_u8: Tensor | np.ndarray) -> None:
-    """Write uint8 [C, H, W] as PNG, atomically."""
+def save_png(path: Path | str, image_u8: Tensor | np.ndarray, text: Mapping[str, str] | None = None) -> None:
+    """Write uint8 [C, H, W] as PNG, atomically, with `text` by keyword in chunks of their own.
+
+    Raises UserError for another ending than .png, and for what is no image of bytes.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise UserError(f"{path}: images are written as PNG; valid: a name that ends with .png")
+    chunks = PngInfo()
+    for keyword, value in (text or {}).items():
+        chunks.add_text(keyword, value)
+    image = to_pil(image_u8)
     with atomic_path(path) as partial:
-        to_pil(image_u8).save(partial, format="PNG")
+        image.save(partial, format="PNG", pnginfo=chunks)
 
 
-def grid(images: Tensor, columns: int) -> Tensor:
-    """Images [N, C, H, W] in [-1, 1] or uint8, side by side: uint8 [C, rows H, columns W]; gaps are white."""
-    tiles = images if images.dtype == torch.uint8 else to_uint8(images)
-    n, c, height, width = tiles.shape
-    rows = -(-n // columns)
-    sheet = torch.full((rows * columns, c, height, width), 255, dtype=torch.uint8)
-    sheet[:n] = tiles.cpu()
-    return (
-        sheet.reshape(rows, columns, c, height, width)
-        .permute(2, 0, 3, 1, 4)
-        .reshape(c, rows * height, columns * width)
-    )
+def grid(images: Tensor, columns: int, rows: int | None = None) -> Tensor:
+    """Images [N, C, H, W] in [-1, 1] or uint8, side by side: uint8 [C, rows H, columns W]; gaps are white.
+
+    Rows are as many as are needed, unless given.
+    """
+    rows = -(-len(images) // columns) if rows is None else rows
+    sheet = Sheet(columns, rows)
+    sheet.add(images)
+    return sheet.pixels
+
+
+class Sheet:
+    """Images side by side, as they come; gaps are white.
+
+    Args:
+        columns, rows: of images.
+    """
+
+    def __init__(self, columns: int, rows: int) -> None:
+        self.columns, self.rows = arguments.whole("columns", columns, 1), arguments.whole("rows", rows, 0)
+        self.count = 0
+        self._tiles: Tensor | None = None
+
+    def add(self, images: Tensor) -> None:
+        """[N, C, H, W], in [-1, 1] or uint8, to the next free places."""
+        tiles = images if images.dtype == torch.uint8 else to_uint8(images)
+        if self._tiles is None:
+            size = (self.rows * self.columns, *tiles.shape[1:])
+            self._tiles = torch.full(size, 255, dtype=torch.uint8)
+        if self.count + len(tiles) > len(self._tiles):
+            raise UserError(
+                f"grid: {self.columns} x {self.rows} has no room for {self.count + len(tiles)} images"
+            )
+        self._tiles[self.count : self.count + len(tiles)] = tiles.cpu()
+        self.count += len(tiles)
+
+    @property
+    def pixels(self) -> Tensor:
+        """The sheet: uint8 [C, rows H, columns W]."""
+        assert self._tiles is not None, "no images were added"
+        tiles = self._tiles.unflatten(0, (self.rows, self.columns))  # [rows, columns, C, H, W]
+        return tiles.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)

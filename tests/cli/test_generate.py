@@ -11,11 +11,12 @@ import torch
 from PIL import Image
 
 import styleloom
+from styleloom.arguments import MAX_SEED
 from styleloom.cli import main
 from styleloom.cli.generate import MAX_IMAGES, parse_seeds, parse_truncation
 from styleloom.errors import UserError
 from styleloom.networks.build import build_generator
-from styleloom.sampling import MAX_SEED, grid
+from styleloom.sampling import grid
 from styleloom.snapshot import save
 from tiny import tiny
 

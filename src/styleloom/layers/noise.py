@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from styleloom.errors import UserError, quoted
 from styleloom.types import NoiseMode
 
 
@@ -25,13 +26,16 @@ class NoiseInput(nn.Module):
 
     def forward(self, batch: int, noise: NoiseMode | Tensor) -> Tensor | None:
         """The scaled map [N or 1, 1 or C, H, W], float32; None for "none"."""
-        if isinstance(noise, str):
-            if noise == "none":
-                return None
-            if noise == "fixed":
-                noise = self.fixed
-            else:
-                shape = (batch, 1, *self.fixed.shape[2:])
-                noise = torch.randn(shape, device=self.fixed.device)
+        size = self.fixed.shape[1:]
+        if not isinstance(noise, str):
+            if not isinstance(noise, Tensor) or noise.shape[0] not in (1, batch) or noise.shape[1:] != size:
+                found = list(noise.shape) if isinstance(noise, Tensor) else quoted(noise)
+                raise UserError(f"noise: {found} is not valid; maps [N or 1, {', '.join(map(str, size))}]")
+        elif noise == "none":
+            return None
+        elif noise == "fixed":
+            noise = self.fixed
+        else:
+            noise = torch.randn((batch, *size), device=self.fixed.device)
         strength = self.strength if self.strength.ndim == 0 else self.strength[:, None, None]
         return noise * strength

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from styleloom.arguments import MAX_SEED
 from styleloom.data import reals
 from styleloom.data.conversion import BadImageError, pixels_as_they_are
 from styleloom.data.dataset import ImageDataset
@@ -31,7 +32,7 @@ from styleloom.errors import UserError, shown
 from styleloom.metrics.image_size import Resize, common_size, px, resized
 from styleloom.metrics.measure import UnmeasurableError
 from styleloom.metrics.style_mixing import check_latents, mixed_images
-from styleloom.sampling import MAX_SEED, Sampler
+from styleloom.sampling import Sampler
 
 Shape: TypeAlias = tuple[int, int, int]
 """Channels, height and width of an image, px."""

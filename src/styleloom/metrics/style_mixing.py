@@ -37,11 +37,16 @@ def mixed_images(
     Raises UserError where layers cannot take the styles of different latents, or there are too few of them.
     """
     generator, active = sampler.generator, check_latents(sampler, num_latents)
-    z, maps, streams = sampler.draw_streams(seeds)
-    latents = [z, *(sampler.further_latents(streams) for _ in range(num_latents - 1))]
-    ws = torch.stack([generator.mapping(z, labels) for z in latents], 1)  # [N, num_latents, L, W]
-    cuts = torch.stack([crossover_points(active, num_latents - 1, rng) for rng in streams])
-    return finest(generator.synthesis(mix(ws, cuts), sampler.growth, maps))
+
+    def images(at: Sequence[int]) -> Tensor:
+        z, maps, streams = sampler.draw_streams([seeds[i] for i in at])
+        latents = [z, *(sampler.further_latents(streams) for _ in range(num_latents - 1))]
+        own = None if labels is None else labels[list(at)]
+        ws = torch.stack([generator.mapping(z, own) for z in latents], 1)  # [N, num_latents, L, W]
+        cuts = torch.stack([crossover_points(active, num_latents - 1, rng) for rng in streams])
+        return finest(generator.synthesis(mix(ws, cuts), sampler.growth, maps))
+
+    return torch.cat(list(sampler.passes(len(seeds), images)))
 
 
 def check_latents(sampler: Sampler, num_latents: int) -> int:

@@ -8,8 +8,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from styleloom import arguments
 from styleloom.config.networks import ImageShape
-from styleloom.errors import UserError
+from styleloom.errors import UserError, quoted
 from styleloom.layers.mapping import MappingNetwork
 from styleloom.types import GrowthState, Images, Noise
 
@@ -107,14 +108,30 @@ class StyleGenerator(nn.Module):
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def mapping(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """z [N, Z] ~ N(0, 1), label [N, K] -> ws [N, L, W], one w for all layers, not truncated."""
-        if self.label_dim and (label is None or label.shape[1] != self.label_dim):
-            raise UserError(f"label: this generator needs labels of {self.label_dim} classes")
+        """z [N, Z] ~ N(0, 1), label [N, K] -> ws [N, L, W], one w for all layers, not truncated.
+
+        Raises UserError for other shapes, for a missing label, and for a label that has no meaning here.
+        """
+        arguments.tensor("z", z, (None, self.z_dim), "latents")
+        if label is not None and not self.label_dim:
+            raise UserError("label: this generator was trained without labels; valid: none")
+        if self.label_dim:
+            if label is None or label.shape[1:] != (self.label_dim,):
+                raise UserError(f"label: this generator needs labels of {self.label_dim} classes")
+            arguments.tensor("label", label, (z.shape[0], self.label_dim), "one for each z")
         w = self.mapping_network(z, label)
         return w[:, None].expand(-1, self.num_ws, -1)
 
     def synthesis(self, ws: Tensor, growth: GrowthState | None = None, noise: Noise = "random") -> Images:
-        """ws [N, L, W] -> images [N, C, R, R], about [-1, 1]."""
+        """ws [N, L, W] -> images [N, C, R, R], about [-1, 1].
+
+        Raises UserError for other shapes of ws or of noise maps, and for an unknown word for noise.
+        """
+        arguments.tensor("ws", ws, (None, self.num_ws, self.w_avg.shape[0]), "a style for each layer")
+        if isinstance(noise, str):
+            arguments.noise_mode(noise)
+        elif not isinstance(noise, Sequence):
+            raise UserError(f"noise: {quoted(noise)} is not valid; a word, or one map for each noise input")
         return self.synthesis_network(ws, growth, noise)
 
     def forward(
@@ -146,17 +163,9 @@ class StyleGenerator(nn.Module):
         Raises:
             UserError: a value or a layer that is not there, or truncation where there is none to be had.
         """
-        if isinstance(psi, Sequence):
-            if len(psi) != self.num_ws:
-                raise UserError(
-                    f"truncation: {len(psi)} values given, this generator has {self.num_ws} layers"
-                )
-            values = list(psi)
-        else:
-            values = [psi] * self.num_ws
+        values = arguments.truncation(psi, self.num_ws)
         if layers is not None:
-            if not 0 <= layers <= self.num_ws:
-                raise UserError(f"truncation layers: {layers} is not within 0..{self.num_ws}")
+            layers = arguments.whole("truncation layers", layers, 0, self.num_ws)
             values = values[:layers] + [1.0] * (self.num_ws - layers)
         if all(value == 1 for value in values):
             return ws
