@@ -65,6 +65,29 @@ print(pages() - before > 30_000)
     assert run(code, STYLELOOM_MALLOC="default") == "False"
 
 
+@pytest.mark.skipif(not glibc(), reason="needs glibc")
+def test_the_library_leaves_the_process_of_its_host_alone() -> None:
+    """After generating, what numpy frees goes back to the system; in the command line it stays."""
+    code = """
+import sys
+from pathlib import Path
+import numpy as np
+import styleloom
+pages = lambda: int(Path("/proc/self/statm").read_text().split()[1])
+if "cli" in sys.argv:
+    from styleloom.cli import main
+    main(["presets", "demo", "--json"])
+else:
+    styleloom.load("emoji-64", "cpu", "fp32").generate([0])
+before = pages()
+blocks = [np.ones(40 << 20, np.uint8) for _ in range(4)]
+del blocks
+print(pages() - before < 20_000)
+"""
+    assert run(code) == "True"
+    assert run(code.replace('"cli" in sys.argv', "True")).splitlines()[-1] == "False"
+
+
 def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_library(name: object) -> None:
         raise AssertionError("not to be opened")

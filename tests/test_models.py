@@ -18,6 +18,7 @@ from styleloom.errors import UserError
 from styleloom.metrics.swd import sliced_wasserstein
 from styleloom.models import EMBEDDED
 from styleloom.networks.assembly import finest
+from styleloom.snapshot_names import find_snapshot, numbered_snapshots
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
@@ -69,3 +70,30 @@ def test_generate_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_an_unknown_name_is_told_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"or an embedded model: emoji-64"):
         snapshot.load("emoji-65")
+
+
+def test_names_paths_and_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bare name is the package's, unless something of the user's has it too; a run is its best snapshot."""
+    monkeypatch.chdir(tmp_path)
+    assert find_snapshot("emoji-64") == find_snapshot("embedded:emoji-64") == EMBEDDED["emoji-64"]
+    Path("emoji-64").mkdir()
+    with pytest.raises(UserError, match="emoji-64: means two things"):
+        snapshot.load("emoji-64")
+    assert find_snapshot("embedded:emoji-64") == EMBEDDED["emoji-64"]
+    for own in ("./emoji-64", Path("emoji-64")):
+        with pytest.raises(UserError, match="is a folder, but no run directory"):
+            snapshot.load(own)
+    Path("emoji-64", "experiment.json").write_text("{}")
+    with pytest.raises(UserError, match="this run has no snapshot"):
+        snapshot.load("./emoji-64")
+    for name in ("000001", "000002-500", "000002", "000002-016", "x", "0000001x"):
+        Path("emoji-64", f"snapshot-{name}.safetensors").touch()
+    order = [path.name[9:-12] for path in numbered_snapshots(Path("emoji-64"))]
+    assert order == ["000001", "000002-016", "000002-500", "000002"]
+    capsys.readouterr()
+    assert find_snapshot("./emoji-64").name == "snapshot-000002.safetensors"
+    assert capsys.readouterr().err == "note: emoji-64 is a run: its snapshot-000002.safetensors is taken\n"
+    Path("emoji-64", "snapshot-best.safetensors").touch()
+    assert find_snapshot(tmp_path / "emoji-64").name == "snapshot-best.safetensors"

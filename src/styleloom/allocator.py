@@ -2,7 +2,8 @@
 
 glibc returns every freed block above a threshold to the system and page-faults it in again on the next
 allocation; the activations of a network are all above it. On the CPU this costs more time than most layers
-compute. `keep_large_blocks` raises the thresholds for the running process.
+compute. `keep_large_blocks` raises the thresholds for the running process. The command line does so; the
+library does not, because the process is its caller's, who may call this too.
 """
 
 from __future__ import annotations

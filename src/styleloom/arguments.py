@@ -12,13 +12,8 @@ import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from torch import Tensor
-
+from styleloom.config.parts import MAX_LATENT_SEED, NoiseMode
 from styleloom.errors import UserError, nearest, quoted
-from styleloom.types import NoiseMode
-
-MAX_SEED = 2**32 - 1
-"""What torch's generator on the CPU tells apart: it takes larger seeds, and drops their upper bits."""
 
 NOISE_MODES: tuple[NoiseMode, ...] = NoiseMode.__args__  # type: ignore[attr-defined]
 
@@ -48,8 +43,8 @@ def wholes(name: str, values: Any, low: int, high: int | None = None) -> Sequenc
 
 
 def seeds(name: str, values: Any) -> Sequence[int]:
-    """Seeds: whole numbers of 0 to `MAX_SEED`."""
-    return wholes(name, values, 0, MAX_SEED)
+    """Seeds: whole numbers of 0 to `MAX_LATENT_SEED`."""
+    return wholes(name, values, 0, MAX_LATENT_SEED)
 
 
 def finite(name: str, value: Any) -> float:
@@ -89,10 +84,3 @@ def shape(name: str, given: Sequence[int], expected: Sequence[int | None], meani
     if not fits or any(e is not None and g != e for g, e in zip(given, expected, strict=True)):
         wanted = ", ".join("N" if e is None else str(e) for e in expected)
         raise UserError(f"{name}: of shape {[*given]}; valid: [{wanted}], {meaning}")
-
-
-def tensor(name: str, value: Any, expected: Sequence[int | None], meaning: str) -> None:
-    """Raise UserError unless `value` is a tensor of the shape `expected`."""
-    if not isinstance(value, Tensor):
-        raise UserError(f"{name}: {quoted(value)} is not valid; a tensor, {meaning}")
-    shape(name, value.shape, expected, meaning)

@@ -18,9 +18,9 @@ from styleloom.config import Experiment, from_json, to_json
 from styleloom.config.networks import GeneratorConfig
 from styleloom.config.serialize import flatten
 from styleloom.errors import UserError, cut, quoted
-from styleloom.models import EMBEDDED
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.networks.build import build_generator
+from styleloom.snapshot_names import find_snapshot
 from styleloom.tensor_file import Layout, layout_of, open_tensors, write_tensors
 from styleloom.training.growth import unfinished_growth
 from styleloom.types import GrowthState
@@ -83,14 +83,14 @@ def save(path: Path | str, generator: StyleGenerator, experiment: Experiment, **
 
 
 def load(path: Path | str) -> Snapshot:
-    """Read a snapshot, by path or by the name of an embedded one (``emoji-64``).
+    """Read a snapshot: a file, that of a run directory, or of the name ``emoji-64``: see `find_snapshot`.
 
     The header is checked before any weight is read: a file cannot ask for more memory than it has weights.
     torch's global random generators stay as they are.
 
     Raises UserError when it is absent, damaged, of another network, or holds NaN.
     """
-    path = EMBEDDED.get(str(path), Path(path))
+    path = find_snapshot(path)
     with open_tensors(path, FORMAT, VERSION) as file:
         experiment, info = _recorded(path, file.document)
         _check_network(experiment.generator, file.layout, path)

@@ -106,7 +106,7 @@ def test_the_order_of_papers_is_enforced(paper: str) -> None:
 
 
 def test_shells_know_no_paper() -> None:
-    packages = ("ops", "layers", "config.networks", "errors", "types")
+    packages = ("ops", "layers", "config.networks", "arguments", "errors", "types")
     assert {name for name in imports("networks/assembly.py") if not allowed(name, packages)} == set()
 
 

@@ -169,3 +169,15 @@ def test_partial_files_are_removed(run: RunDirectory) -> None:
     (run.path / ".mine").write_bytes(b"x")
     run.remove_partial_files()
     assert sorted(path.name for path in run.path.iterdir()) == [".mine", "experiment.json"]
+
+
+def test_snapshots_of_one_thousand_images_do_not_replace_each_other(tmp_path: Path) -> None:
+    run, generator = RunDirectory.create(tmp_path / "run"), build_generator(tiny().generator)
+    for seen in (16, 32, 32, 48, 1032, 1040):
+        run.save_snapshot(generator, tiny(), {"images_seen": seen}, keep=0)
+    files = run.snapshots()
+    assert [load(path).info["images_seen"] for path in files] == [16, 32, 48, 1032, 1040]
+    assert files[2].name == "snapshot-000000.safetensors"  # the newest of a thousand has its plain name
+    assert files[3].name == "snapshot-000001-032.safetensors"
+    run.save_snapshot(generator, tiny(), {"images_seen": 2000}, keep=2)
+    assert [path.name[9:15] for path in run.snapshots()] == ["000001", "000002"]

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from styleloom.allocator import keep_large_blocks
 from styleloom.cli import hints
 from styleloom.cli.signals import INTERRUPTED, Interruption, orderly_end
 from styleloom.cli.streams import discard, safe_streams
@@ -143,6 +144,7 @@ def _run(name: str, argv: list[str]) -> int:
             for hint in hints.for_flags(name, command, argv):
                 print(printable(f"hint: {hint}"), file=sys.stderr)
         return status
+    keep_large_blocks()  # this process is ours; the library leaves its host alone
     return filled.run()
 
 

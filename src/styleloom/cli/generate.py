@@ -27,8 +27,9 @@ MAX_IMAGES = 1_000_000
 class Generate:
     """Generate images from a snapshot."""
 
-    snapshot: tyro.conf.Positional[Path]
-    """A snapshot-*.safetensors, or an embedded model: emoji-64."""
+    snapshot: tyro.conf.Positional[str]
+    """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), or an embedded model:
+    emoji-64."""
     seeds: str = "0-15"
     """Seeds: 0-63, or 1,5,9, or both mixed. One image each."""
     truncation: str = "1"

@@ -23,7 +23,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleloom import presets
-from styleloom.allocator import keep_large_blocks
 from styleloom.config.checks import above, at_least, within
 from styleloom.config.experiment import Adam, Precision
 from styleloom.config.networks import DiscriminatorConfig, MinibatchStd
@@ -154,7 +153,6 @@ def train_classifiers(
 
     Raises UserError: for the labels, and when the folder has a classifier of other settings or data.
     """
-    keep_large_blocks()
     where = resolve_device(device)
     settings = _resolved(settings or ClassifierSettings(), dataset, where)
     config = classifier_config(dataset)

@@ -18,7 +18,6 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from styleloom.allocator import keep_large_blocks
 from styleloom.errors import UserError, nearest
 from styleloom.metrics.efficientnet import Lite0Distance, Lite0Features
 from styleloom.metrics.inception import Inception2015
@@ -211,7 +210,6 @@ def load_network(
     if found.features is None:
         valid = ", ".join(n for n in names() if entry(n).features is not None)
         raise UserError(f"network {name!r} has no features, only a distance; choose from {valid}")
-    keep_large_blocks()
     return found.features(_paths(name, found, weights or {}), torch.device(device))
 
 
@@ -223,7 +221,6 @@ def load_distance(
     if found.distance is None:
         valid = ", ".join(n for n in names() if entry(n).distance is not None)
         raise UserError(f"network {name!r} has no distance, only features; choose from {valid}")
-    keep_large_blocks()
     return found.distance(_paths(name, found, weights or {}), torch.device(device))
 
 

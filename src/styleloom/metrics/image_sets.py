@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from styleloom.arguments import MAX_SEED
+from styleloom.config.parts import MAX_LATENT_SEED
 from styleloom.data import reals
 from styleloom.data.conversion import BadImageError, pixels_as_they_are
 from styleloom.data.dataset import ImageDataset
@@ -45,7 +45,7 @@ CHOICES: tuple[Choice, ...] = Choice.__args__  # type: ignore[attr-defined]
 SEEDS_PER_REPEAT = 2**20
 """Repeat r of an evaluation with seed s takes the latents of seeds (s + r) 2^20, (s + r) 2^20 + 1, ..."""
 
-MAX_REPEATS = (MAX_SEED + 1) // SEEDS_PER_REPEAT
+MAX_REPEATS = (MAX_LATENT_SEED + 1) // SEEDS_PER_REPEAT
 """Seed and number of repeats add up to so many at most."""
 
 _LABELS = 1  # random stream of a seed

@@ -7,4 +7,4 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 
 EMBEDDED: dict[str, Path] = {"emoji-64": FOLDER / "emoji-64" / "snapshot.safetensors"}
-"""Snapshots by name. A name wins over a file of that name."""
+"""Snapshots by name; `snapshot_names` says when a name means one."""

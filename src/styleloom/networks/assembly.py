@@ -18,6 +18,13 @@ Truncation: TypeAlias = float | Sequence[float]
 """psi for all layers, or one psi per layer."""
 
 
+def _check_tensor(name: str, value: object, expected: Sequence[int | None], meaning: str) -> None:
+    """Raise UserError unless `value` is a tensor of the shape `expected`, in which None is any number."""
+    if not isinstance(value, Tensor):
+        raise UserError(f"{name}: {quoted(value)} is not valid; a tensor, {meaning}")
+    arguments.shape(name, value.shape, expected, meaning)
+
+
 def finest(images: Images) -> Tensor:
     """The images of highest resolution."""
     return images if isinstance(images, Tensor) else images[-1]
@@ -112,13 +119,13 @@ class StyleGenerator(nn.Module):
 
         Raises UserError for other shapes, for a missing label, and for a label that has no meaning here.
         """
-        arguments.tensor("z", z, (None, self.z_dim), "latents")
-        if label is not None and not self.label_dim:
+        _check_tensor("z", z, (None, self.z_dim), "latents")
+        if label is not None and not self.label_dim and label.shape[-1:] != (0,):
             raise UserError("label: this generator was trained without labels; valid: none")
         if self.label_dim:
             if label is None or label.shape[1:] != (self.label_dim,):
                 raise UserError(f"label: this generator needs labels of {self.label_dim} classes")
-            arguments.tensor("label", label, (z.shape[0], self.label_dim), "one for each z")
+            _check_tensor("label", label, (z.shape[0], self.label_dim), "one for each z")
         w = self.mapping_network(z, label)
         return w[:, None].expand(-1, self.num_ws, -1)
 
@@ -127,7 +134,7 @@ class StyleGenerator(nn.Module):
 
         Raises UserError for other shapes of ws or of noise maps, and for an unknown word for noise.
         """
-        arguments.tensor("ws", ws, (None, self.num_ws, self.w_avg.shape[0]), "a style for each layer")
+        _check_tensor("ws", ws, (None, self.num_ws, self.w_avg.shape[0]), "a style for each layer")
         if isinstance(noise, str):
             arguments.noise_mode(noise)
         elif not isinstance(noise, Sequence):

@@ -6,6 +6,7 @@ stats.jsonl                    one line per tick
 events/                        the same for TensorBoard, where it is installed
 reals.png  fakes-raw-*.png  fakes-ema-*.png
 snapshot-NNNNNN.safetensors    averaged generator, NNNNNN thousands of images seen; snapshot-best
+snapshot-NNNNNN-III.safetensors  an earlier one of the same thousand, after III images of it
 state-NNNNNNNNN.safetensors    everything exact resume needs, after NNNNNNNNN steps
 ```
 """
@@ -26,12 +27,12 @@ from styleloom.config.serialize import differences
 from styleloom.errors import UserError, nearest
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.sampling import save_png
-from styleloom.snapshot import save
-from styleloom.tensor_file import read_tensors, write_tensors
+from styleloom.snapshot import FORMAT, VERSION, save
+from styleloom.snapshot_names import BEST, numbered_snapshots, snapshot_name
+from styleloom.tensor_file import open_tensors, read_tensors, write_tensors
 
 STATE_FORMAT = "styleloom-state"
 STATE_VERSION = 1
-BEST = "snapshot-best.safetensors"
 
 
 class RunDirectory:
@@ -142,7 +143,7 @@ class RunDirectory:
 
     def snapshots(self) -> list[Path]:
         """Numbered generator snapshots, oldest first."""
-        return self._numbered("snapshot")
+        return numbered_snapshots(self.path)
 
     def _numbered(self, kind: str) -> list[Path]:
         numbered = re.compile(rf"{kind}-\d+\.safetensors")
@@ -152,7 +153,11 @@ class RunDirectory:
         self, generator: StyleGenerator, experiment: Experiment, info: dict[str, Any], keep: int
     ) -> Path:
         """Write a snapshot, then remove all but the latest `keep` (0 keeps all)."""
-        path = self.path / f"snapshot-{info['images_seen'] // 1000:06d}.safetensors"
+        seen = info["images_seen"]
+        path = self.path / snapshot_name(seen)
+        before = _images_seen(path)
+        if before not in (None, seen):  # an earlier one of the same thousand stays, under a name of its own
+            path.replace(self.path / snapshot_name(before, earlier=True))
         save(path, generator, experiment, **info)
         _prune(self.snapshots(), keep)
         return path
@@ -166,6 +171,15 @@ class RunDirectory:
         """Write uint8 [C, H, W] as `name`.png."""
         save_png(self.path / f"{name}.png", image_u8)
         return self.path / f"{name}.png"
+
+
+def _images_seen(path: Path) -> int | None:
+    """What a snapshot recorded; None where there is none that can be read."""
+    try:
+        with open_tensors(path, FORMAT, VERSION) as file:
+            return file.document["info"]["images_seen"]
+    except (UserError, KeyError, TypeError):
+        return None
 
 
 def _prune(files: list[Path], keep: int) -> None:

@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from styleloom.allocator import keep_large_blocks
 from styleloom.config import Experiment, to_json
 from styleloom.config.experiment import StepOrder
 from styleloom.config.schedules import at, constant
@@ -94,7 +93,6 @@ class Trainer:
         cache_gib: float = PRELOAD_BUDGET_BYTES / 2**30,
     ) -> None:
         check_data(experiment, dataset)
-        keep_large_blocks()
         self.device = resolve_device(device)
         self.experiment = replace(experiment, precision=resolve_precision(experiment.precision, self.device))
         self.dataset = dataset

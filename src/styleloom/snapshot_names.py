@@ -1,0 +1,68 @@
+"""Which file a snapshot is: by path, in a run directory, by the name of a model of the package."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from styleloom.errors import UserError, note, shown
+from styleloom.models import EMBEDDED
+from styleloom.names import embedded_name
+
+BEST = "snapshot-best.safetensors"
+
+_NUMBERED = re.compile(r"snapshot-(\d+)(?:-(\d{3}))?\.safetensors")
+
+
+def snapshot_name(images_seen: int, earlier: bool = False) -> str:
+    """File name of the snapshot after so many images: NNNNNN thousands.
+
+    Args:
+        images_seen: of the training.
+        earlier: whether these thousands have a later snapshot; then the remainder is added: NNNNNN-500.
+    """
+    remainder = f"-{images_seen % 1000:03d}" if earlier else ""
+    return f"snapshot-{images_seen // 1000:06d}{remainder}.safetensors"
+
+
+def numbered_snapshots(folder: Path) -> list[Path]:
+    """Snapshots of a run by images seen, oldest first; without the best."""
+    found = [(match, p) for p in folder.glob("snapshot-*") if (match := _NUMBERED.fullmatch(p.name))]
+    return [p for _, p in sorted(found, key=lambda pair: (int(pair[0][1]), int(pair[0][2] or 1000), pair[1]))]
+
+
+def is_run(path: Path) -> bool:
+    """Whether `path` is a run directory."""
+    return os.path.isfile(path / "experiment.json")
+
+
+def find_snapshot(given: Path | str) -> Path:
+    """The snapshot file that a user means by `given`.
+
+    A name of an embedded model is that model (`embedded_name` says when). Of a run directory it is the best
+    snapshot where the run keeps one, else the newest; a note says which.
+
+    Raises UserError where there is none. That a file is a snapshot is found out by reading it.
+    """
+    name = embedded_name(given, EMBEDDED)
+    if name is not None:
+        return EMBEDDED[name]
+    path = Path(given)
+    if is_run(path):
+        files = [p for p in (path / BEST,) if p.is_file()] or numbered_snapshots(path)[-1:]
+        if not files:
+            raise UserError(f"{path}: this run has no snapshot (snapshot-*.safetensors) yet")
+        note(f"{shown(path)} is a run: its {shown(files[0].name)} is taken")
+        return files[0]
+    if os.path.isdir(path):
+        raise UserError(
+            f"{path}: is a folder, but no run directory; expected a snapshot (*.safetensors), a run "
+            f"directory, or an embedded model: {', '.join(EMBEDDED)}"
+        )
+    if not os.path.lexists(path) and path.suffix != ".safetensors":
+        raise UserError(
+            f"{path}: there is no such file; expected a styleloom-snapshot (*.safetensors), a run directory, "
+            f"or an embedded model: {', '.join(EMBEDDED)}"
+        )
+    return path
