@@ -21,6 +21,8 @@ from styleloom.errors import UserError, shown
 from styleloom.metrics.measure import errors
 from styleloom.metrics.weights import sha256_of
 from styleloom.models import EMBEDDED as EMBEDDED_MODELS
+from styleloom.names import embedded_name
+from styleloom.snapshot_names import find_snapshot
 
 if TYPE_CHECKING:
     from styleloom.metrics.definitions import Definition
@@ -207,9 +209,11 @@ class Evaluate:
         from styleloom.metrics.real_statistics import Reals
         from styleloom.metrics.suite import Subject
 
-        path = Path(self.subject)
-        if self.subject in EMBEDDED_MODELS or path.suffix == ".safetensors":
-            return self._snapshot(path, evaluation)
+        if (
+            embedded_name(self.subject, EMBEDDED_MODELS) is not None
+            or Path(self.subject).suffix == ".safetensors"
+        ):
+            return self._snapshot(self.subject, evaluation)
         source, data, resize = open_pair(self.subject, self.data, self._resize())
         measured = Reals(source, self.mirror == "both", self.seed, resize)
         reals = None if data is None else Reals(data, self.mirror in ("on", "both"), self.seed, resize)
@@ -221,7 +225,7 @@ class Evaluate:
 
         return None if self.resize == "none" else Resize(self.resize, size)
 
-    def _snapshot(self, path: Path, evaluation: Evaluation) -> Subject:
+    def _snapshot(self, given: str | Path, evaluation: Evaluation) -> Subject:
         from styleloom import sampling
         from styleloom.cli.evaluation_images import open_images
         from styleloom.metrics.full_size import measured_at
@@ -231,6 +235,7 @@ class Evaluate:
 
         if self.mirror == "both":
             raise UserError("--mirror both: a generator's images are not flipped; valid: auto, on, off")
+        path = find_snapshot(given)
         snapshot = load_snapshot(path)
         experiment = snapshot.experiment
         size = experiment.run.measure_at if self.measure_at == "auto" else self.measure_at
@@ -247,14 +252,14 @@ class Evaluate:
             reals = Reals(source, mirror, self.seed, resize)
         record = {
             "kind": "snapshot",
-            "path": str(path),
-            "sha256": sha256_of(EMBEDDED_MODELS.get(str(path), path)),
+            "path": str(given),
+            "sha256": sha256_of(path),
             "experiment": experiment.name,
             "level": None if sampler.growth is None else sampler.growth.level,
             "measure_at": None if sampler.growth is None else size,
             "info": snapshot.info,
         }
-        return Subject(str(path), record, sampler, reals)
+        return Subject(str(given), record, sampler, reals)
 
     # ---- the report
 
