@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +16,17 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success flush it to disk and rename it over `path`.
 
     On any error, interruption included, the temporary file is removed and an older `path` stays as it was.
-    Raises UserError when the folder cannot be written or the disk is full.
+    Whoever writes, the file has the permissions that the process's umask gives to a new one. Raises UserError
+    when the folder cannot be written or the disk is full.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            permissions = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         yield partial
+        os.chmod(partial, permissions)  # safetensors makes files of its own, for the owner alone
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)

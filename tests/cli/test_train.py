@@ -455,7 +455,7 @@ def check_the_end(run: RunDirectory, whole: RunDirectory) -> None:
     assert not list(run.path.glob(".*"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stopped_process_continues_exactly(
     number: int, archive: Path, tmp_path: Path, uninterrupted: RunDirectory
 ) -> None:
@@ -465,7 +465,7 @@ def test_a_stopped_process_continues_exactly(
         wait_for(lambda: len(run.read_stats()) >= 2, running)
         running.send_signal(number)
         out, err = running.communicate(timeout=120)
-    assert running.returncode == 0, err
+    assert running.returncode == 130, err
     result = json.loads(out)
     assert result["complete"] is False
     assert 160 <= result["images_seen"] < 960

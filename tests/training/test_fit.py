@@ -21,7 +21,7 @@ from styleloom.errors import UserError
 from styleloom.snapshot import load
 from styleloom.training import fit as module
 from styleloom.training.fit import StopRequest, _Loop, fit, resume, run_swd, samples, sheet_shape, start
-from styleloom.training.run_dir import RunDirectory
+from styleloom.training.run_dir import RunDirectory, step_of
 from styleloom.training.trainer import Trainer
 from tiny import assert_equal, make_archive, opened, tiny
 
@@ -213,7 +213,7 @@ def test_distance_to_the_evaluation_images(begin: Any) -> None:
 # ---- stopping
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_and_ends(number: int, begin: Any) -> None:
     trainer, run = begin()
     before = signal.getsignal(number)
@@ -263,7 +263,7 @@ def test_minutes(begin: Any, archive: Path) -> None:
 # ---- failures
 
 
-def test_skipped_updates_are_seen_and_leave_a_state(
+def test_skipped_updates_are_seen_and_the_healthy_state_stays(
     begin: Any, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer, run = begin("run.max_skipped=5", "total_kimg=1")
@@ -280,11 +280,16 @@ def test_skipped_updates_are_seen_and_leave_a_state(
     lines = run.read_stats()
     assert [line["skipped_g"] for line in lines] == [1, 1, 4, 6]  # path length at step 4 besides
     assert lines[0]["grad_norm_g"] is None  # JSON has no NaN
-    assert lines[-1]["skipped_d"] >= 5
+    assert lines[-1]["skipped_d"] >= 4
     assert trainer.step_count == 9
-    assert run.states()[-1].name == "state-000000009.safetensors"
-    continued, run = resume(run.path, opened(archive), device="cpu")
-    assert continued.skipped == trainer.skipped
+    assert [step_of(state) for state in run.states()] == [
+        4,
+        6,
+        8,
+    ]  # none of the end; 6 and 8 are kept by count
+    assert run.healthy_state() == run.states()[0]
+    continued, run = resume(run.path, opened(archive), device="cpu")  # the latest, exactly, all the same
+    assert (continued.step_count, continued.skipped["g"]) == (8, 6)
     assert all(torch.isfinite(p).all() for p in (*continued.g.parameters(), *continued.d.parameters()))
     assert fit(continued, run, max_minutes=0) is False
     continued.close()

@@ -168,7 +168,7 @@ def test_partial_files_are_removed(run: RunDirectory) -> None:
     (run.path / ".state-000000009.safetensors.77.partial").write_bytes(b"x")
     (run.path / ".mine").write_bytes(b"x")
     run.remove_partial_files()
-    assert sorted(path.name for path in run.path.iterdir()) == [".mine", "experiment.json"]
+    assert sorted(path.name for path in run.path.iterdir()) == [".mine", "experiment.json", "run.lock"]
 
 
 def test_snapshots_of_one_thousand_images_do_not_replace_each_other(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from styleloom import presets
+from styleloom.cli import INTERRUPTED
 from styleloom.cli.progress import TrainingProgress
 from styleloom.cli.report import print_json, say, tell
 from styleloom.data.build import BuildOptions, build_dataset
@@ -45,12 +46,12 @@ class Demo:
     """Print one JSON document."""
 
     def run(self) -> int:
-        """Build, train, generate, measure; 0."""
+        """Build, train, generate, measure; 0, or 130 when a signal ended the training."""
         import torch  # late, here and below: it takes seconds
 
         from styleloom import sampling
         from styleloom.data.reals import to_uint8
-        from styleloom.training.fit import fit, run_swd, start
+        from styleloom.training.fit import StopRequest, fit, run_swd, start
 
         out = free_folder(self.out)
         experiment = presets.get(PRESET)
@@ -68,9 +69,10 @@ class Demo:
             f"({trainer.experiment.precision}), {len(trainer.train_set)} images; "
             f"Ctrl-C stops and keeps everything"
         )
-        total = trainer.experiment.total_kimg * 1000
+        total, stop = trainer.experiment.total_kimg * 1000, StopRequest()
         with TrainingProgress(total, self.minutes) as progress:
-            fit(trainer, run, progress, self.minutes)
+            done = fit(trainer, run, progress, self.minutes, stop)
+        status = INTERRUPTED if stop.requested and not done else 0
         trainer.close()
         after = run_swd(trainer, len(reals)).average
 
@@ -98,7 +100,7 @@ class Demo:
         }
         if self.json:
             print_json(document)
-            return 0
+            return status
         lines = [
             f"4/4  sliced Wasserstein distance to {len(reals)} held-out real images: "
             f"{before:.1f} untrained, {after:.1f} after {trainer.images_seen / 1000:.0f} kimg: "
@@ -117,7 +119,7 @@ class Demo:
             )
         for line in lines:
             say(line)
-        return 0
+        return status
 
     def _kernel_distances(
         self, sampler: Sampler, train_set: ImageDataset, reals: ImageDataset

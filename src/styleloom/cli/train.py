@@ -11,6 +11,7 @@ import tyro
 from rich.table import Table
 
 from styleloom import presets
+from styleloom.cli import INTERRUPTED
 from styleloom.cli.progress import TrainingProgress
 from styleloom.cli.report import console, experiment_table, print_json, say, tell
 from styleloom.config import Experiment, apply_overrides, to_json
@@ -24,6 +25,19 @@ if TYPE_CHECKING:
 
 
 # What needs torch is imported where it is used: help and wrong flags do not wait for it.
+
+
+FLAGS = {
+    "resolution": "resolution",
+    "kimg": "total_kimg",
+    "batch": "batch",
+    "micro_batch": "micro_batch",
+    "precision": "precision",
+    "seed": "seed",
+    "metrics": "run.metrics",
+    "metrics_every": "run.metrics_kimg",
+}
+"""Flags that set a field of the experiment, and the field's name."""
 
 
 @dataclass
@@ -53,7 +67,9 @@ class Train:
     ] = field(default_factory=list)
     """Any field of the experiment, e.g. --set d_regularizer.gamma=2. May be repeated."""
     allow_change: tyro.conf.UseAppendAction[list[str]] = field(default_factory=list)
-    """With --resume: a field that may differ from the run's. May be repeated."""
+    """With --resume: a flag, field or group of fields that may differ from the run's. May be repeated."""
+    state: str | None = None
+    """With --resume: step or file of the state to continue from; what came after it is set aside."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     precision: str | None = None
@@ -77,13 +93,14 @@ class Train:
     """Print one JSON document at the end."""
 
     def run(self) -> int:
-        """Train; 0 when done, stopped or interrupted with everything saved."""
+        """Train; 0 when done or when --minutes are over, 130 when a signal ended it. Everything is saved."""
         if self.minutes is not None and not self.minutes > 0:
             raise UserError(f"--minutes: {self.minutes:g} is not valid, it must be more than 0")
         if self.resume is not None:
             return self._resume(self.resume)
-        if self.allow_change:
-            raise UserError("--allow-change: only with --resume")
+        for flag in ("allow-change", "state"):
+            if getattr(self, flag.replace("-", "_")):
+                raise UserError(f"--{flag}: only with --resume")
         experiment = self._changed(self._preset())
         dataset = self._dataset(experiment) if self.data is not None else None
         if dataset is not None:
@@ -109,16 +126,7 @@ class Train:
 
     def _changed(self, experiment: Experiment) -> Experiment:
         """The experiment with this command line's flags."""
-        flags = {
-            "resolution": self.resolution,
-            "total_kimg": self.kimg,
-            "batch": self.batch,
-            "micro_batch": self.micro_batch,
-            "precision": self.precision,
-            "seed": self.seed,
-            "run.metrics": self.metrics,
-            "run.metrics_kimg": self.metrics_every,
-        }
+        flags = {name: getattr(self, flag) for flag, name in FLAGS.items()}
         flags = {name: value for name, value in flags.items() if value is not None}
         given = [f"{name}={value}" for name, value in flags.items()]
         for override in self.overrides:
@@ -186,24 +194,39 @@ class Train:
         if self.dry_run:
             self._plan(requested)
             return 0
-        source = self.data or recorded_name(str(data.get("path", "")), EMBEDDED)
-        dataset = open_dataset(source, requested.resolution)
+        state = None if self.state is None else RunDirectory(path).find_state(self.state)
+        dataset = self._data_of_run(data, requested.resolution)
         trainer, run = resume(
-            path, dataset, requested, self.allow_change, self.device, self.workers, self.cache_gib
+            path if state is None else state,
+            dataset,
+            requested,
+            [FLAGS.get(name.replace("-", "_"), name) for name in self.allow_change],
+            self.device,
+            self.workers,
+            self.cache_gib,
         )
         return self._fit(trainer, run)
 
+    def _data_of_run(self, record: dict[str, Any], resolution: int) -> ImageDataset:
+        """The images that --data names, else those that the run names."""
+        if self.data is not None:
+            return open_dataset(self.data, resolution)
+        try:
+            return open_dataset(recorded_name(str(record.get("path", "")), EMBEDDED), resolution)
+        except UserError as error:
+            raise UserError(f"{error}; if the run's data are elsewhere now, name them with --data") from error
+
     def _fit(self, trainer: Any, run: RunDirectory) -> int:
-        from styleloom.training.fit import fit
+        from styleloom.training.fit import StopRequest, fit
 
         total = trainer.experiment.total_kimg * 1000
-        minutes = math.inf if self.minutes is None else self.minutes
+        minutes, stop = math.inf if self.minutes is None else self.minutes, StopRequest()
         tell(
             f"{trainer.experiment.name} at {_px(trainer.experiment)} px on {trainer.device.type}, "
             f"{trainer.experiment.precision}, {len(trainer.train_set)} images, in {shown(run.path)}"
         )
         with TrainingProgress(total, minutes) as progress:
-            done = fit(trainer, run, progress, minutes)
+            done = fit(trainer, run, progress, minutes, stop)
         trainer.close()
         snapshots = run.snapshots()
         result = {
@@ -221,7 +244,7 @@ class Train:
             state = "complete" if done else f"stopped; continue with: {again}"
             say(f"{shown(run.path)}: {trainer.images_seen / 1000:g} kimg, {state}")
             say(f"snapshot: {shown(result['snapshot'])}")
-        return 0
+        return INTERRUPTED if stop.requested and not done else 0
 
     def _plan(self, experiment: Experiment) -> None:
         """Print what a run would do."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from styleloom.errors import UserError, shown
 
 
 class EventWriter:
@@ -20,16 +24,27 @@ class EventWriter:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 return
-            self._writer = SummaryWriter(str(path / "events"), purge_step=images_seen + 1)
+            self._path = path / "events"
+            with self._told():
+                self._writer = SummaryWriter(str(self._path), purge_step=images_seen + 1)
 
     def write(self, line: dict[str, Any], images_seen: int) -> None:
         """One tick, over images seen."""
         if self._writer is None:
             return
-        for name, value in line.items():
-            if isinstance(value, int | float) and name not in ("tick", "step", "images_seen"):
-                self._writer.add_scalar(name, value, images_seen)
-        self._writer.flush()
+        with self._told():
+            for name, value in line.items():
+                if isinstance(value, int | float) and name not in ("tick", "step", "images_seen"):
+                    self._writer.add_scalar(name, value, images_seen)
+            self._writer.flush()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """A full disk is told as such."""
+        try:
+            yield
+        except OSError as error:
+            raise UserError(f"cannot write {shown(self._path)}: {error.strerror or error}") from error
 
     def __enter__(self) -> EventWriter:
         return self

@@ -8,14 +8,19 @@ reals.png  fakes-raw-*.png  fakes-ema-*.png
 snapshot-NNNNNN.safetensors    averaged generator, NNNNNN thousands of images seen; snapshot-best
 snapshot-NNNNNN-III.safetensors  an earlier one of the same thousand, after III images of it
 state-NNNNNNNNN.safetensors    everything exact resume needs, after NNNNNNNNN steps
+set-aside-N/                   what came after the state that a run was taken back to
+run.lock                       while a process trains the run
 ```
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
-import shutil
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +28,19 @@ from torch import Tensor
 
 from styleloom.atomic import write_text
 from styleloom.config import Experiment, from_json, to_json
-from styleloom.config.serialize import differences
-from styleloom.errors import UserError, nearest
+from styleloom.errors import UserError, note, quoted, shell_word, shown
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.sampling import save_png
-from styleloom.snapshot import FORMAT, VERSION, save
+from styleloom.snapshot import FORMAT as SNAPSHOT_FORMAT
+from styleloom.snapshot import save
 from styleloom.snapshot_names import BEST, numbered_snapshots, snapshot_name
 from styleloom.tensor_file import open_tensors, read_tensors, write_tensors
+from styleloom.training import lock
+from styleloom.training.health import recorded_complaint
 
 STATE_FORMAT = "styleloom-state"
 STATE_VERSION = 1
+FIRST_STATE = "state-000000000.safetensors"
 
 
 class RunDirectory:
@@ -40,31 +48,56 @@ class RunDirectory:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        self.is_new = False
 
     @classmethod
     def create(cls, path: Path | str) -> RunDirectory:
-        """An empty folder for a new run. Raises UserError when `path` is in use or cannot be written."""
+        """An empty folder for a new run, locked. Raises UserError when it is in use or cannot be written.
+
+        The lock comes first: a folder with its file and without experiment.json is one whose start was
+        killed, and is used again.
+        """
         run = cls(path)
         run.check_free()
+        run.is_new = not run.path.exists()
         try:
             run.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror}") from error
+            raise UserError(f"cannot write {shown(path)}: {error.strerror}") from error
+        lock.lock(run.path)
+        run.check_free()
+        run._remove_beginnings()
         return run
 
     def check_free(self) -> None:
-        """Raise UserError unless a new run may begin here: nothing is there, or an empty folder."""
+        """Raise UserError unless a new run may begin here: nothing, an empty folder, half a start."""
         path = self.path
-        if path.is_dir() and not any(path.iterdir()):
-            return
+        try:
+            if path.is_dir():
+                names = [entry.name for entry in path.iterdir()]
+                if not names or (lock.NAME in names and all(_of_a_start(name) for name in names)):
+                    return
+        except OSError as error:
+            raise UserError(f"cannot read {shown(path)}: {error.strerror}") from error
         if path.exists() or path.is_symlink():
             raise UserError(
-                f"{path}: exists already; choose another --out, or continue the run with --resume {path}"
+                f"{shown(path)}: exists already; choose another --out, or continue the run with --resume "
+                f"{shell_word(path)}"
             )
 
     def discard(self) -> None:
         """Remove a new run that could not be started."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        self._remove_beginnings()
+        (self.path / "experiment.json").unlink(missing_ok=True)
+        lock.unlock(self.path)
+        if self.is_new:
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
+
+    def _remove_beginnings(self) -> None:
+        for file in list(self.path.iterdir()):
+            if _of_a_start(file.name) and file.name != lock.NAME:
+                file.unlink(missing_ok=True)
 
     def remove_partial_files(self) -> None:
         """Remove what a killed process had not finished writing."""
@@ -82,7 +115,14 @@ class RunDirectory:
         try:
             document = json.loads(file.read_text())
             return from_json(document["experiment"]), dict(document["data"])
+        except PermissionError as error:
+            raise UserError(f"{file}: permission denied, this user may not read it") from error
         except OSError as error:
+            if (self.path / lock.NAME).exists():
+                raise UserError(
+                    f"{self.path}: this run was ended before its first state was complete; start it again, "
+                    f"with the same --out {shell_word(self.path)}"
+                ) from error
             raise UserError(f"{self.path}: not a run directory, {file.name}: {error.strerror}") from error
         except UserError as error:
             raise UserError(f"{file}: {error}") from error
@@ -105,20 +145,28 @@ class RunDirectory:
             raise UserError(f"cannot write {self.stats_file}: {error.strerror}") from error
 
     def read_stats(self) -> list[dict[str, Any]]:
-        """Every complete line; a line cut off by a crash is left out."""
-        lines: list[dict[str, Any]] = []
-        text = self.stats_file.read_text() if self.stats_file.exists() else ""
-        for line in text.splitlines():
-            try:
-                lines.append(json.loads(line))
-            except ValueError:
-                break
-        return lines
+        """Every line that is whole. A damaged one, as a crash may leave at the end, is left out."""
+        return [line for line in map(_parsed, self._stats_text().split("\n")) if line is not None]
+
+    def _stats_text(self) -> str:
+        try:
+            return self.stats_file.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise UserError(f"cannot read {shown(self.stats_file)}: {error.strerror}") from error
 
     def rewind_stats(self, step: int) -> None:
-        """Forget ticks after `step`: the run continues from there."""
-        kept = [line for line in self.read_stats() if line["step"] <= step]
-        write_text(self.stats_file, "".join(json.dumps(line) + "\n" for line in kept))
+        """Forget ticks after `step`: the run continues from there. Damaged lines go as well, with a note."""
+        text = self._stats_text()
+        lines = [line for line in text.split("\n") if line.strip()]
+        damaged = sum(_parsed(line) is None for line in lines[:-1])  # the last one: cut off by a crash
+        if damaged:
+            note(f"{shown(self.stats_file)}: damaged lines are left out: {damaged}")
+        whole = [(line, found) for line in lines if (found := _parsed(line)) is not None]
+        kept = "".join(f"{line}\n" for line, found in whole if found["step"] <= step)
+        if kept != text or not text:
+            write_text(self.stats_file, kept)
 
     # States -----------------------------------------------------------------------------------------
 
@@ -127,17 +175,67 @@ class RunDirectory:
         return self._numbered("state")
 
     def save_state(self, step: int, tensors: dict[str, Tensor], document: dict[str, Any], keep: int) -> None:
-        """Write a state, then remove all but the latest `keep` (0 keeps all)."""
+        """Write a state, then remove all but the latest `keep` (0 keeps all) and the latest healthy one."""
         head = {"format": STATE_FORMAT, "version": STATE_VERSION}
         write_tensors(self.path / f"state-{step:09d}.safetensors", tensors, head | document)
-        _prune(self.states(), keep)
+        _prune(self.states(), keep, _healthy_state)
 
-    def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The latest complete state. Raises UserError when there is none."""
+    def healthy_state(self) -> Path | None:
+        """The latest state that training could go on from (`training/health.py`)."""
+        return next(filter(_healthy_state, reversed(self.states())), None)
+
+    def find_state(self, wanted: str | None) -> Path:
+        """The state of a step or of that name, by default the latest. Raises UserError when there is none."""
         states = self.states()
         if not states:
             raise UserError(f"{self.path}: has no training state (state-*.safetensors) to resume from")
-        return read_tensors(states[-1], STATE_FORMAT)
+        if wanted is None:
+            return states[-1]
+        for state in states:
+            if wanted == state.name or (wanted.isdecimal() and int(wanted) == step_of(state)):
+                return state
+        for state in states:
+            if os.path.exists(wanted) and os.path.samefile(wanted, state):
+                return state
+        steps = ", ".join(str(step_of(state)) for state in states)
+        raise UserError(f"--state {quoted(wanted)}: {shown(self.path)} has states of the steps {steps}")
+
+    def load_state(self, file: Path | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """A state, by default the latest. Raises UserError when there is none, or it is damaged."""
+        return read_tensors(file or self.find_state(None), STATE_FORMAT, STATE_VERSION)
+
+    def another_state(self, file: Path) -> str:
+        """What to do when `file` cannot be used: advice for the end of a message."""
+        others = [state for state in self.states() if state != file]
+        if not others:
+            return "the run has no other state"
+        before = [state for state in others if state < file] or others
+        good = next(filter(_healthy_state, reversed(before)), before[-1])
+        return f"another state is taken with: {self.command(good)}"
+
+    def command(self, state: Path) -> str:
+        """The command that continues from `state`."""
+        return f"styleloom train --resume {shell_word(self.path)} --state {step_of(state)}"
+
+    def set_aside(self, step: int, images_seen: int) -> Path | None:
+        """Move what was written after `step` into a folder of its own, so that the run continues from there.
+
+        Returns:
+            The folder; None when nothing is later.
+        """
+        later = [state for state in self.states() if step_of(state) > step]
+        later += [
+            file for file in [*self.snapshots(), self.path / BEST] if (_images_seen(file) or 0) > images_seen
+        ]
+        later += [file for file in self.path.glob("fakes-*-*.png") if _number(file) * 1000 > images_seen]
+        lines = [line for line in self.read_stats() if line["step"] > step]
+        if not later and not lines:
+            return None
+        folder = next(f for n in count(1) if not (f := self.path / f"set-aside-{n}").exists())
+        write_text(folder / "stats.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        for file in sorted(later, reverse=True):
+            os.replace(file, folder / file.name)
+        return folder
 
     # Snapshots and pictures ------------------------------------------------------------------------
 
@@ -152,14 +250,17 @@ class RunDirectory:
     def save_snapshot(
         self, generator: StyleGenerator, experiment: Experiment, info: dict[str, Any], keep: int
     ) -> Path:
-        """Write a snapshot, then remove all but the latest `keep` (0 keeps all)."""
+        """Write a snapshot, then remove all but the latest `keep` (0 keeps all) and the latest healthy one.
+
+        One that is not healthy has its `complaint` in `info`.
+        """
         seen = info["images_seen"]
         path = self.path / snapshot_name(seen)
         before = _images_seen(path)
         if before not in (None, seen):  # an earlier one of the same thousand stays, under a name of its own
             path.replace(self.path / snapshot_name(before, earlier=True))
         save(path, generator, experiment, **info)
-        _prune(self.snapshots(), keep)
+        _prune(self.snapshots(), keep, lambda file: _info(file).get("complaint") is None)
         return path
 
     def save_best(self, generator: StyleGenerator, experiment: Experiment, info: dict[str, Any]) -> Path:
@@ -173,34 +274,63 @@ class RunDirectory:
         return self.path / f"{name}.png"
 
 
-def _images_seen(path: Path) -> int | None:
-    """What a snapshot recorded; None where there is none that can be read."""
+def step_of(state: Path) -> int:
+    """Steps that a state was taken after."""
+    return _number(state)
+
+
+def _number(file: Path) -> int:
+    digits = file.stem.rpartition("-")[2]
+    return int(digits) if digits.isdecimal() else -1
+
+
+def _of_a_start(name: str) -> bool:
+    """Whether a start has written a file of this name before its run was complete."""
+    return name in (lock.NAME, "reals.png", FIRST_STATE) or (name[:1] == "." and name.endswith(".partial"))
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """A line of statistics; None for a damaged one."""
     try:
-        with open_tensors(path, FORMAT, VERSION) as file:
-            return file.document["info"]["images_seen"]
-    except (UserError, KeyError, TypeError):
+        found = json.loads(line)
+    except (ValueError, RecursionError):
         return None
+    fields = ("step", "tick", "images_seen", "sec_total")
+    whole = isinstance(found, dict) and "step" in found
+    return found if whole and all(isinstance(found.get(field, 0), int | float) for field in fields) else None
 
 
-def _prune(files: list[Path], keep: int) -> None:
-    for file in files[:-keep] if keep else []:
-        file.unlink(missing_ok=True)
+def _document(file: Path, expected: str) -> dict[str, Any]:
+    """What a file's header says; nothing where it cannot be read."""
+    try:
+        with open_tensors(file, expected) as opened:
+            return opened.document
+    except UserError:
+        return {}
 
 
-def check_changes(recorded: Experiment, requested: Experiment, allowed: list[str]) -> None:
-    """Raise UserError unless every difference of `requested` from `recorded` is in `allowed`.
+def _healthy_state(file: Path) -> bool:
+    document = _document(file, STATE_FORMAT)
+    return bool(document) and recorded_complaint(document) is None
 
-    Options of what a run writes (`run.*`) may always change: they do not touch the training.
-    """
-    changes = {
-        name: pair for name, pair in differences(recorded, requested).items() if not name.startswith("run.")
-    }
-    refused = {name: pair for name, pair in changes.items() if name not in allowed}
-    if refused:
-        listing = "; ".join(f"{name}: {old!r} -> {new!r}" for name, (old, new) in refused.items())
-        flags = " ".join(f"--allow-change {name}" for name in refused)
-        raise UserError(f"this would change what the run trains: {listing}. To do so name each: {flags}")
-    for name in allowed:
-        if name not in changes and name != "data":
-            hint = nearest(name, changes)
-            raise UserError(f"--allow-change {name}: that does not differ from the run; {hint}leave it out")
+
+def _info(snapshot: Path) -> dict[str, Any]:
+    """What a snapshot records; one that cannot be read is not healthy."""
+    info = _document(snapshot, SNAPSHOT_FORMAT).get("info")
+    return info if isinstance(info, dict) else {"complaint": "damaged"}
+
+
+def _images_seen(snapshot: Path) -> int | None:
+    """What a snapshot recorded; None where there is none that can be read."""
+    seen = _info(snapshot).get("images_seen")
+    return seen if isinstance(seen, int) else None
+
+
+def _prune(files: list[Path], keep: int, healthy: Callable[[Path], bool]) -> None:
+    """Remove all but the latest `keep` files and the latest healthy one; 0 keeps all."""
+    if not keep or len(files) <= keep:
+        return
+    good = next(filter(healthy, reversed(files)), None)
+    for file in files[:-keep]:
+        if file != good:
+            file.unlink(missing_ok=True)

@@ -13,14 +13,14 @@ and the loader's position. A Trainer therefore owns torch's global random state 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from styleloom.config import Experiment, to_json
+from styleloom.config import Experiment
 from styleloom.config.experiment import StepOrder
 from styleloom.config.schedules import at, constant
 from styleloom.data import reals
@@ -29,22 +29,16 @@ from styleloom.data.loader import Loader
 from styleloom.errors import UserError, note
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.precision import resolve_device, resolve_precision, set_precision
-from styleloom.snapshot import load_weights
 from styleloom.training import phases
 from styleloom.training.ema import ema_beta, update_ema
 from styleloom.training.growth import active_ws, lod_at, phase_at, resolution_at, unfinished_growth
+from styleloom.training.health import DivergedError
 from styleloom.training.losses import compares_with_reals
-from styleloom.training.optim import STATE_FIELDS, build_optimizer, fill_gradients, set_rates, with_gradient
+from styleloom.training.optim import build_optimizer, fill_gradients, set_rates, with_gradient
 from styleloom.training.phases import Bound, Latents, Reals, Stats
+from styleloom.training.state import restore, state_of
 from styleloom.training.style_mixing import draw_cutoffs
 from styleloom.types import GrowthState
-
-ADVICE = (
-    "the gradients stay infinite or NaN. The weights are as they were before; continue the run with --resume "
-    "and a lower learning rate (--set learning_rate=... --allow-change learning_rate.base), another gamma "
-    "(--set d_regularizer.gamma=... --allow-change d_regularizer.gamma), or in float32 (--precision fp32 "
-    "--allow-change precision)"
-)
 
 TURNS: dict[StepOrder, tuple[str, ...]] = {
     "g-first": ("g", "average", "d"),
@@ -147,8 +141,8 @@ class Trainer:
     def step(self) -> Stats:
         """One update of each network. Returns the statistics of every phase that ran.
 
-        Raises UserError when an image cannot be read, before anything has changed, and after the step when
-        `run.max_skipped` updates of a kind in a row had to be left out.
+        Raises UserError when an image cannot be read, before anything has changed, and DivergedError after
+        the step when `run.max_skipped` updates of a kind in a row had to be left out.
         """
         self._follow_growth()
         now = self._moment()
@@ -233,7 +227,7 @@ class Trainer:
             return
         changed = phase[0] != self.growth_phase[0]
         self.growth_phase = phase
-        for _, optimizer, _ in self._optimizers():
+        for optimizer, _ in self.optimizers().values():
             optimizer.state.clear()
         if changed:
             position = self.loader.position
@@ -281,7 +275,9 @@ class Trainer:
         for kind, count in self.skipped_in_a_row.items():
             if count >= self.experiment.run.max_skipped:
                 self.skipped_in_a_row[kind] = 0  # whoever continues has as many attempts again
-                raise UserError(f"{count} updates ({kind}) in a row were skipped: {ADVICE}")
+                raise DivergedError(
+                    f"{count} updates ({kind}) in a row were skipped: their gradients are infinite or NaN"
+                )
 
     def _only(self, network: nn.Module) -> None:
         """Let gradients reach this network alone."""
@@ -344,48 +340,19 @@ class Trainer:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that the next step depends on: tensors, and a JSON document."""
-        tensors = {f"{k}.{name}": t for k, net in self._networks() for name, t in net.state_dict().items()}
-        for key, optimizer, network in self._optimizers():
-            for name, parameter in network.named_parameters():
-                for field, value in optimizer.state.get(parameter, {}).items():
-                    tensors[f"{key}.{field}.{name}"] = value
-        tensors["path_mean"] = self.path_mean
-        tensors["rng.torch"] = torch.get_rng_state()
-        tensors["rng.draws"] = self.draws.get_state()
-        if self.device.type == "cuda":
-            tensors["rng.cuda"] = torch.cuda.get_rng_state(self.device)
-        if self.device.type == "mps":
-            tensors["rng.mps"] = torch.mps.get_rng_state()
-        counters = {
-            "step": self.step_count,
-            "images_seen": self.images_seen,
-            "loader_position": self.loader.position,
-            "growth_phase": list(self.growth_phase),
-            "skipped": dict(self.skipped),
-            "skipped_in_a_row": dict(self.skipped_in_a_row),
-            "device": self.device.type,
-        }
-        document = {"experiment": to_json(self.experiment), "counters": counters, "data": self.data_record()}
-        return tensors, document
+        return state_of(self)
 
-    def load_state(self, tensors: dict[str, Tensor], document: dict[str, Any]) -> None:
-        """Continue from `state()`: the same steps follow, bit for bit on the same device and thread count."""
-        for key, network in self._networks():
-            own = {n[len(key) + 1 :]: t for n, t in tensors.items() if n.startswith(f"{key}.")}
-            load_weights(network, own, f"state, {key}")
-        fields = STATE_FIELDS[self.experiment.optimizer]
-        for key, optimizer, network in self._optimizers():
-            for name, parameter in network.named_parameters():
-                found = {f: tensors[f"{key}.{f}.{name}"] for f in fields if f"{key}.{f}.{name}" in tensors}
-                if found:
-                    optimizer.state[parameter] = {f: _placed(f, t, parameter) for f, t in found.items()}
-        self.path_mean = tensors["path_mean"].to(self.device)
-        torch.set_rng_state(tensors["rng.torch"])
-        self.draws.set_state(tensors["rng.draws"])
-        if self.device.type == "cuda" and "rng.cuda" in tensors:
-            torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
-        if self.device.type == "mps" and "rng.mps" in tensors:
-            torch.mps.set_rng_state(tensors["rng.mps"])
+    def load_state(
+        self, tensors: Mapping[str, Tensor], document: Mapping[str, Any], where: str = "state"
+    ) -> None:
+        """Continue from `state()`: the same steps follow, bit for bit on the same device and thread count.
+
+        Args:
+            where: what errors call the state.
+
+        Raises UserError, before anything has changed, for a state that is damaged or of another network.
+        """
+        restore(self, tensors, document, where)
         counters = document["counters"]
         self.step_count, self.images_seen = counters["step"], counters["images_seen"]
         self.growth_phase = tuple(counters.get("growth_phase", self._phase_now()))
@@ -404,23 +371,18 @@ class Trainer:
             "count": len(self.dataset),
         }
 
-    def _networks(self) -> Iterator[tuple[str, nn.Module]]:
-        yield from (("g", self.g), ("d", self.d), ("ema", self.ema))
+    def networks(self) -> dict[str, nn.Module]:
+        """By the name that a state has for them."""
+        return {"g": self.g, "d": self.d, "ema": self.ema}
 
-    def _optimizers(self) -> Iterator[tuple[str, torch.optim.Optimizer, nn.Module]]:
+    def optimizers(self) -> dict[str, tuple[torch.optim.Optimizer, nn.Module]]:
+        """Each with its network, by the name that a state has for it."""
         kind = self.experiment.optimizer
-        yield from ((f"{kind}_g", self.opt_g, self.g), (f"{kind}_d", self.opt_d, self.d))
+        return {f"{kind}_g": (self.opt_g, self.g), f"{kind}_d": (self.opt_d, self.d)}
 
     def close(self) -> None:
         """Stop the loader's threads."""
         self.loader.close()
-
-
-def _placed(field: str, value: Tensor, parameter: nn.Parameter) -> Tensor:
-    """An optimizer's tensor where and how the optimizer had it: moments laid out like the parameter."""
-    if field == "step":
-        return value.to(parameter.device) if parameter.device.type == "cuda" else value
-    return torch.empty_like(parameter, requires_grad=False).copy_(value)
 
 
 def check_data(experiment: Experiment, dataset: ImageDataset) -> None:

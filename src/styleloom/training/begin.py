@@ -1,0 +1,209 @@
+"""How a training begins: a new run, or one that is taken up again."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from styleloom.config import Experiment, from_json
+from styleloom.config.overrides import ROLES, SHARED
+from styleloom.config.serialize import differences
+from styleloom.data.dataset import PRELOAD_BUDGET_BYTES, ImageDataset
+from styleloom.errors import UserError, nearest, note, quoted, shown
+from styleloom.sampling import grid
+from styleloom.training import lock
+from styleloom.training.health import recorded_complaint
+from styleloom.training.pictures import sheet_shape
+from styleloom.training.run_dir import RunDirectory
+from styleloom.training.run_metrics import RunMetrics, check_distance
+from styleloom.training.state import checked_counters
+from styleloom.training.trainer import Trainer
+
+
+def start(
+    path: Path | str,
+    experiment: Experiment,
+    dataset: ImageDataset,
+    device: str = "auto",
+    workers: int = 1,
+    cache_gib: float = PRELOAD_BUDGET_BYTES / 2**30,
+) -> tuple[Trainer, RunDirectory]:
+    """A new run with its first state, so that it can be resumed from the first moment.
+
+    Whenever it is killed, `path` is free for another start or is a run. The run is locked until `fit` or the
+    process ends.
+    """
+    RunDirectory(path).check_free()
+    check_distance(experiment, dataset)
+    trainer = Trainer(experiment, dataset, device, workers, cache_gib)
+    try:
+        _check_metrics(trainer)
+        run = RunDirectory.create(path)
+    except BaseException:
+        trainer.close()
+        raise
+    try:
+        columns, rows = sheet_shape(trainer.experiment.generator.size)
+        first = trainer.dataset.images(torch.arange(min(columns * rows, len(dataset))).numpy())
+        run.save_image("reals", grid(torch.from_numpy(first), columns))
+        save_state(trainer, run)
+        run.write_experiment(trainer.experiment, trainer.data_record())  # last: this makes it a run
+    except BaseException:
+        trainer.close()
+        run.discard()
+        raise
+    return trainer, run
+
+
+def resume(
+    path: Path | str,
+    dataset: ImageDataset,
+    requested: Experiment | None = None,
+    allowed: list[str] | None = None,
+    device: str = "auto",
+    workers: int = 1,
+    cache_gib: float = PRELOAD_BUDGET_BYTES / 2**30,
+) -> tuple[Trainer, RunDirectory]:
+    """Continue a run from its latest complete state, or from a state of one's choice.
+
+    The run is locked until `fit` or the process ends.
+
+    Args:
+        path: of the run; or of one of its states: then what the run wrote after it is set aside in a folder
+            of its own, and updates that were skipped in a row are counted anew.
+        dataset: the same images as before.
+        requested: the experiment to continue with; by default what experiment.json says. Differences from
+            the state's are refused unless `allowed` names them ("data" allows other images).
+        allowed: dotted names of fields, or of groups of fields, that may differ.
+    """
+    chosen = Path(path) if Path(path).suffix == ".safetensors" else None
+    run = RunDirectory(path if chosen is None else chosen.parent)
+    written, _ = run.read_experiment()
+    lock.lock(run.path)
+    with contextlib.ExitStack() as undo:
+        undo.callback(lock.unlock, run.path)
+        file = run.find_state(None if chosen is None else chosen.name)
+        tensors, document = _checked(run, file)
+        changed = check_changes(from_json(document["experiment"]), requested or written, allowed or [])
+        check_distance(requested or written, dataset)
+        trainer = Trainer(requested or written, dataset, device, workers, cache_gib)
+        undo.callback(trainer.close)
+        changed |= _check_data(trainer, document, allowed or [])
+        _check_metrics(trainer)
+        _load(trainer, run, file, (tensors, document))
+        if chosen is not None:
+            _take_back(trainer, run)
+        run.remove_partial_files()
+        run.rewind_stats(trainer.step_count)
+        run.write_experiment(trainer.experiment, trainer.data_record())
+        if changed or chosen is not None:
+            save_state(trainer, run)  # what was allowed once needs no permission again
+        undo.pop_all()
+    return trainer, run
+
+
+def _check_metrics(trainer: Trainer) -> None:
+    """Raise UserError for what cannot be measured, before there is a run or a file of it changes."""
+    try:
+        RunMetrics(trainer, [])
+    except UserError as error:
+        raise UserError(f"{error}\n  other metrics: --metrics NAMES; none: --set run.metrics=") from error
+
+
+def save_state(trainer: Trainer, run: RunDirectory) -> None:
+    """Write everything that exact resume needs."""
+    tensors, document = trainer.state()
+    run.save_state(trainer.step_count, tensors, document, trainer.experiment.run.keep_states)
+
+
+def _checked(run: RunDirectory, file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A state whose document can be read. Errors name another state."""
+    try:
+        tensors, document = run.load_state(file)
+        checked_counters(document, shown(file))
+        data: Any = document.get("data")
+        if not isinstance(data, dict) or not {"fingerprint", "name", "count"} <= data.keys():
+            raise UserError(f"{shown(file)}: damaged, its data are {quoted(data)}")
+        experiment: Any = document.get("experiment")
+        try:
+            from_json(experiment)
+        except UserError as error:
+            raise UserError(f"{shown(file)}: its experiment cannot be read ({error})") from error
+    except UserError as error:
+        raise UserError(f"{error}; {run.another_state(file)}") from error
+    wrong = recorded_complaint(document)
+    if wrong is not None:
+        note(f"{shown(file)} is not healthy: {wrong}; {run.another_state(file)}")
+    return tensors, document
+
+
+def _check_data(trainer: Trainer, document: dict[str, Any], allowed: list[str]) -> bool:
+    """Whether the images are others than the run's. Raises UserError when they may not be."""
+    now, then = trainer.data_record(), document["data"]
+    other = now["fingerprint"] != then["fingerprint"]
+    if other and "data" not in allowed:
+        raise UserError(
+            f"data: the run was trained on {shown(then['name'])} ({quoted(then['count'])} images), "
+            f"{shown(now['name'])} has other content; to continue with it add --allow-change data"
+        )
+    return other
+
+
+def _load(
+    trainer: Trainer, run: RunDirectory, file: Path, state: tuple[dict[str, Tensor], dict[str, Any]]
+) -> None:
+    """Take the state over; say so where the run goes on on another device."""
+    was = state[1]["counters"]["device"]
+    if trainer.device.type != was:
+        note(f"the run was on {shown(was)}, it continues on {trainer.device.type}: not bit for bit")
+    try:
+        trainer.load_state(*state, shown(file))
+    except UserError as error:
+        recorded = from_json(state[1]["experiment"])
+        same = (trainer.experiment.generator, trainer.experiment.discriminator) == (
+            recorded.generator,
+            recorded.discriminator,
+        )  # else it is the change that does not fit
+        raise UserError(f"{error}; {run.another_state(file)}" if same else str(error)) from error
+
+
+def _take_back(trainer: Trainer, run: RunDirectory) -> None:
+    """The run goes on from a state that is not its latest."""
+    trainer.skipped_in_a_row = dict.fromkeys(trainer.skipped_in_a_row, 0)
+    folder = run.set_aside(trainer.step_count, trainer.images_seen)
+    if folder is not None:
+        note(f"what the run wrote after step {trainer.step_count} is in {shown(folder)} now")
+
+
+def check_changes(recorded: Experiment, requested: Experiment, allowed: list[str]) -> bool:
+    """Whether `requested` trains anything else than `recorded`.
+
+    Raises UserError unless every difference is in `allowed`: the name of a field, or of a group of fields.
+
+    Options of what a run writes (`run.*`) may always change: they do not touch the training.
+    """
+    changes = {
+        name: pair for name, pair in differences(recorded, requested).items() if not name.startswith("run.")
+    }
+    refused = {name: pair for name, pair in changes.items() if not any(_names(a, name) for a in allowed)}
+    if refused:
+        listing = "; ".join(f"{name}: {old!r} -> {new!r}" for name, (old, new) in refused.items())
+        flags = " ".join(f"--allow-change {name}" for name in refused)
+        raise UserError(f"this would change what the run trains: {listing}. To do so name each: {flags}")
+    for name in allowed:
+        if name != "data" and not any(_names(name, change) for change in changes):
+            hint = nearest(name, changes)
+            raise UserError(
+                f"--allow-change {shown(name)}: that does not differ from the run; {hint}leave it out"
+            )
+    return bool(changes)
+
+
+def _names(allowed: str, field: str) -> bool:
+    """Whether `allowed` is the name of `field`, of a group that it is in, or what both networks share."""
+    dotted = [allowed, *(f"{role}.{allowed}" for role in ROLES if allowed in SHARED)]
+    return any(f"{field}.".startswith(f"{name}.") for name in dotted)

@@ -1,0 +1,82 @@
+"""Whether a training could go on from its weights: what a state records, and what is never pruned away.
+
+A healthy state was written when no update was being left out, all its numbers are finite, and neither weights
+nor gradients have exploded. The bounds lie far from what training does: equalized weights begin with a
+standard deviation of 1 (ProGAN section 4.1), and move by a few units in the longest of the papers' runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from styleloom.errors import UserError
+
+if TYPE_CHECKING:
+    from styleloom.training.trainer import Trainer
+
+
+class DivergedError(UserError):
+    """Too many updates in a row could not be made: the training does not come back by itself."""
+
+
+WEIGHT_LIMIT = 8.0
+"""Root mean square of a layer's weights, over that of their initialisation."""
+
+GRADIENT_LIMIT = 1e8
+"""Norm of a network's gradient, from the optimizer's second moments. Trainings show a few thousand."""
+
+SECOND_MOMENTS = ("exp_avg_sq", "square_avg")
+
+
+def complaint(trainer: Trainer) -> str | None:
+    """What is wrong with the state that a training is in; None when it is healthy."""
+    for kind, count in trainer.skipped_in_a_row.items():
+        if count:
+            return f"the last {count} updates ({kind}) were skipped"
+    for name, network in trainer.networks().items():
+        if not _all_finite(network.state_dict().values()):
+            return f"{name} holds NaN or infinite numbers"
+        for layer, size in _sizes(network):
+            if size > WEIGHT_LIMIT:
+                return f"{name}: the weights of {layer} have grown to {size:.3g} times their first size"
+    for name, (optimizer, _) in trainer.optimizers().items():
+        moments = list(optimizer.state.values())
+        if not _all_finite(value for state in moments for value in state.values()):
+            return f"{name} holds NaN or infinite numbers"
+        squares = [state[field].sum() for state in moments for field in SECOND_MOMENTS if field in state]
+        norm = float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+        if norm > GRADIENT_LIMIT:
+            return f"{name}: the gradient's norm is about {norm:.3g}"
+    return None
+
+
+def recorded_complaint(document: Mapping[str, Any]) -> str | None:
+    """What a state's document says is wrong; of an older one, what its counters say."""
+    if document.get("complaint") is not None:
+        return str(document["complaint"])
+    counters = document.get("counters")
+    rows = counters.get("skipped_in_a_row") if isinstance(counters, dict) else None
+    skipped = any(rows.values()) if isinstance(rows, dict) else False
+    return "its last updates were skipped" if skipped else None
+
+
+def _all_finite(tensors: Iterable[Tensor]) -> bool:
+    found = [torch.isfinite(t).all() for t in tensors if t.is_floating_point()]
+    return bool(torch.stack(found).all()) if found else True
+
+
+def _sizes(network: nn.Module) -> Iterator[tuple[str, float]]:
+    """Root mean square of every layer's weights, as `WEIGHT_LIMIT` counts it."""
+    names, sizes = [], []
+    for name, module in network.named_modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(weight, nn.Parameter) and weight.ndim > 1:
+            names.append(name)
+            sizes.append(
+                weight.detach().float().square().mean().sqrt() * getattr(module, "lr_multiplier", 1.0)
+            )
+    return zip(names, torch.stack(sizes).tolist(), strict=True) if sizes else iter(())

@@ -1,0 +1,105 @@
+"""One process trains a run: a lock that vanishes with its process, however that ends.
+
+It is a lock of the operating system on `run.lock` in the run's folder (POSIX record locks; `msvcrt` on
+Windows), not the file's existence: `kill -9` leaves the file, but no lock. The file names the process that
+trains. Record locks hold between machines on NFS 4, and on NFS 3 with its lock service; where a file system
+has none, a note says so and training goes on unguarded. Reading a run needs no lock.
+
+A process may lock a run again that it has locked already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+from pathlib import Path
+from typing import TypeAlias
+
+from styleloom.errors import UserError, note, shown
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+NAME = "run.lock"
+
+_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+_BYTE = 2**30
+"""Which byte is locked: beyond the text, which Windows would not let others read otherwise."""
+
+_Key: TypeAlias = tuple[int, int, int]
+
+_held: dict[_Key, int] = {}
+"""Open files by process, device and number. A process that closes any other one of a file drops its lock."""
+
+
+def lock(folder: Path) -> None:
+    """Take the lock of the run in `folder`. Raises UserError when another process has it."""
+    file = folder / NAME
+    while _key(file) not in _held:  # again where whoever trained removes the file between opening and locking
+        try:
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise UserError(f"cannot write {shown(file)}: {error.strerror}") from error
+        try:
+            _take(descriptor)
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno not in _UNSUPPORTED:
+                raise UserError(
+                    f"{shown(folder)}: {_holder(file)} is training this run; one process at a time may"
+                ) from error
+            note(f"{shown(folder)}: its file system has no locks; let no second process train this run")
+            return
+        opened = os.fstat(descriptor)
+        if (key := (os.getpid(), opened.st_dev, opened.st_ino)) != _key(file):
+            os.close(descriptor)
+            continue
+        _held[key] = descriptor
+        with contextlib.suppress(OSError):  # a full disk: then it names nobody
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+
+
+def unlock(folder: Path) -> None:
+    """Give the lock back, if this process has it."""
+    file = folder / NAME
+    key = _key(file)
+    if key is None or key not in _held:
+        return
+    if fcntl is not None:
+        file.unlink(missing_ok=True)  # while it is locked, so that it is ours
+    os.close(_held.pop(key))
+    if fcntl is None:
+        with contextlib.suppress(OSError):  # Windows removes no open file
+            file.unlink()
+
+
+def _take(descriptor: int) -> None:
+    if fcntl is not None:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _BYTE)
+        return
+    import msvcrt
+
+    os.lseek(descriptor, _BYTE, os.SEEK_SET)
+    msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    os.lseek(descriptor, 0, os.SEEK_SET)
+
+
+def _key(file: Path) -> _Key | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return os.getpid(), found.st_dev, found.st_ino
+
+
+def _holder(file: Path) -> str:
+    try:
+        with open(file, errors="replace") as opened:
+            return shown(opened.read(200)) or "another process"
+    except OSError:
+        return "another process"

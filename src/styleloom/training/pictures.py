@@ -1,0 +1,37 @@
+"""Images that a run makes of its generators at fixed latents."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from styleloom.config import Experiment
+from styleloom.data.reals import to_uint8
+from styleloom.networks.assembly import StyleGenerator
+from styleloom.sampling import Sampler
+from styleloom.types import GrowthState
+
+SHEET_PX = (1536, 1024)
+"""Width and height that a sample grid may fill; 4 x 2 images at least, 16 x 8 at most."""
+
+
+def sheet_shape(size: tuple[int, int]) -> tuple[int, int]:
+    """Columns and rows of a sample grid for images of `size`, height and width in px."""
+    columns, rows = SHEET_PX[0] // size[1], SHEET_PX[1] // size[0]
+    return min(max(columns, 4), 16), min(max(rows, 2), 8)
+
+
+def samples(
+    generator: StyleGenerator,
+    experiment: Experiment,
+    count: int,
+    psi: float = 1.0,
+    growth: GrowthState | None = None,
+) -> Tensor:
+    """Images of seeds 0 to count-1, class i modulo the number of classes: uint8 [N, C, H, W] on the CPU.
+
+    In a growing run they have the size of the active level.
+    """
+    dim = generator.label_dim
+    sampler = Sampler(generator, experiment, growth)
+    classes = [i % dim for i in range(count)] if dim else None
+    return to_uint8(sampler.generate(range(count), psi, classes=classes)).cpu()
