@@ -328,7 +328,7 @@ def test_other_data_are_refused(started: Path, archive: Path, other: Path) -> No
 
 def test_another_network_is_refused_in_words(started: Path, archive: Path) -> None:
     wider = tiny("generator.features.max=16")
-    with pytest.raises(UserError, match=r"state, g: weights of another network: .*expected"):
+    with pytest.raises(UserError, match=r"state-0+\.safetensors, g: weights of another network: .*expected"):
         resume(started, opened(archive), wider, ["generator.features.max"], "cpu")
 
 

@@ -83,9 +83,9 @@ def resume(
     chosen = Path(path) if Path(path).suffix == ".safetensors" else None
     run = RunDirectory(path if chosen is None else chosen.parent)
     written, _ = run.read_experiment()
-    lock.lock(run.path)
     with contextlib.ExitStack() as undo:
-        undo.callback(lock.unlock, run.path)
+        if lock.lock(run.path):
+            undo.callback(lock.unlock, run.path)
         file = run.find_state(None if chosen is None else chosen.name)
         tensors, document = _checked(run, file)
         changed = check_changes(from_json(document["experiment"]), requested or written, allowed or [])

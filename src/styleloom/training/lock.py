@@ -36,9 +36,13 @@ _held: dict[_Key, int] = {}
 """Open files by process, device and number. A process that closes any other one of a file drops its lock."""
 
 
-def lock(folder: Path) -> None:
-    """Take the lock of the run in `folder`. Raises UserError when another process has it."""
-    file = folder / NAME
+def lock(folder: Path) -> bool:
+    """Take the lock of the run in `folder`. Raises UserError when another process has it.
+
+    Returns:
+        Whether it was taken now; False where this process has it already, or there are no locks.
+    """
+    file, taken = folder / NAME, False
     while _key(file) not in _held:  # again where whoever trained removes the file between opening and locking
         try:
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
@@ -53,15 +57,16 @@ def lock(folder: Path) -> None:
                     f"{shown(folder)}: {_holder(file)} is training this run; one process at a time may"
                 ) from error
             note(f"{shown(folder)}: its file system has no locks; let no second process train this run")
-            return
+            return False
         opened = os.fstat(descriptor)
         if (key := (os.getpid(), opened.st_dev, opened.st_ino)) != _key(file):
             os.close(descriptor)
             continue
-        _held[key] = descriptor
+        _held[key], taken = descriptor, True
         with contextlib.suppress(OSError):  # a full disk: then it names nobody
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+    return taken
 
 
 def unlock(folder: Path) -> None:

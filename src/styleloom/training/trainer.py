@@ -276,7 +276,8 @@ class Trainer:
             if count >= self.experiment.run.max_skipped:
                 self.skipped_in_a_row[kind] = 0  # whoever continues has as many attempts again
                 raise DivergedError(
-                    f"{count} updates ({kind}) in a row were skipped: their gradients are infinite or NaN"
+                    f"{count} updates ({kind}) in a row were skipped: their gradients are infinite or NaN, "
+                    "as with a learning rate that is too high"
                 )
 
     def _only(self, network: nn.Module) -> None:
