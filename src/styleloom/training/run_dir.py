@@ -172,7 +172,8 @@ class RunDirectory:
 
     def states(self) -> list[Path]:
         """Complete training states, oldest first."""
-        return self._numbered("state")
+        numbered = re.compile(r"state-\d+\.safetensors")
+        return sorted(path for path in self.path.glob("state-*.safetensors") if numbered.fullmatch(path.name))
 
     def save_state(self, step: int, tensors: dict[str, Tensor], document: dict[str, Any], keep: int) -> None:
         """Write a state, then remove all but the latest `keep` (0 keeps all) and the latest healthy one."""
@@ -242,10 +243,6 @@ class RunDirectory:
     def snapshots(self) -> list[Path]:
         """Numbered generator snapshots, oldest first."""
         return numbered_snapshots(self.path)
-
-    def _numbered(self, kind: str) -> list[Path]:
-        numbered = re.compile(rf"{kind}-\d+\.safetensors")
-        return sorted(p for p in self.path.glob(f"{kind}-*.safetensors") if numbered.fullmatch(p.name))
 
     def save_snapshot(
         self, generator: StyleGenerator, experiment: Experiment, info: dict[str, Any], keep: int
