@@ -522,7 +522,7 @@ def test_images_of_other_sizes_are_resized_on_request(
 
 
 def test_the_best_snapshot_of_a_run_and_files_that_cannot_be_read(
-    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    archive: Path, tmp_path: Path, projection: Projection, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The best one is measured where no numbered one is the same; a damaged one costs no other."""
     experiment = tiny()
@@ -542,6 +542,10 @@ def test_the_best_snapshot_of_a_run_and_files_that_cannot_be_read(
         return [Path(d["subject"]["path"]).stem.partition("-")[2] for d in document["snapshots"]]
 
     assert measured() == ["000001", "000002", "000003"]
+    projection.calls = 0
+    words = (*words, "--cache", "none")
+    assert measured() == ["000001", "000002", "000003"]
+    assert projection.calls == 3 * 16 + 16  # the reals are looked at once, whatever is kept
     folder.snapshots()[0].unlink()
     assert measured() == ["000002", "000003", "best"]
     damaged = folder.snapshots()[0]

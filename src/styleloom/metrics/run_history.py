@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from styleloom.errors import UserError, note, shown
+from styleloom.metrics.cache import StatisticsCache
 from styleloom.metrics.definitions import Definition
 from styleloom.metrics.measure import errors
 from styleloom.metrics.stability import changes, images_at
@@ -44,7 +47,11 @@ def evaluate_run(
     numbered = [path for path in paths if path.name != BEST]
     if history and len(numbered) < 2:
         raise UserError(f"{history[0].name}: needs two snapshots, {run.path} has {len(numbered)}")
-    documents = [one.run(open_snapshot(path), repeats) for path in paths]
+    with contextlib.ExitStack() as stack:
+        if one.cache.folder is None:  # nothing is to be kept; the reals are the same for all snapshots
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="styleloom-"))
+            one.cache = StatisticsCache(Path(folder))
+        documents = [one.run(open_snapshot(path), repeats) for path in paths]
     if not evaluation.processes.collects:
         return {}
     document: dict[str, Any] = {"run": str(run.path), "snapshots": documents}
@@ -107,7 +114,7 @@ def _measurable(
         found.append(path)
     if len(unread) == len(paths):  # the data, most likely
         raise list(unread.values())[-1]
-    for path, error in unread.items():
+    for path, error in unread.items() if evaluation.processes.collects else ():
         note(f"{shown(path)} is left out: {error}")
     return found
 
