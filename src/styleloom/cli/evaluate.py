@@ -322,7 +322,7 @@ class Metrics:
             )
         console().print(rows)
         tell(
-            "A number in a name counts images, pairs or samples: fid10k; all takes every image of two sets. A last word names the feature "
-            "network: kid10k_lite0; `styleloom features list` lists those."
+            "A number in a name counts images, pairs or samples: fid10k; all takes every one. A "
+            "last word names the feature network: kid10k_lite0; `styleloom features list` lists those."
         )
         return 0
