@@ -5,7 +5,9 @@ A small sample runs always; `slow` runs thousands.
 
 from __future__ import annotations
 
+import copy
 import io
+import json
 import random
 import threading
 import zipfile
@@ -24,9 +26,10 @@ from styleloom.data import (
     open_dataset,
     open_source,
 )
+from styleloom.data.labels import labels_from_file
 from styleloom.errors import UserError
 
-from .images import build, encoded, make_folder, noise
+from .images import build, encoded, make_folder, noise, rewritten
 
 SECONDS = 30
 """For one case: a hang fails, a busy machine does not."""
@@ -125,6 +128,57 @@ def fuzz_archives(tmp_path: Path, number: int) -> None:
         in_time(lambda: read_all(tmp_path / "y.zip"))
 
 
+def odd_value(draw: random.Random) -> object:
+    """A JSON value where another belongs."""
+    odd = [
+        None,
+        True,
+        -1,
+        0,
+        1.5,
+        2**70,
+        10**400,
+        float("nan"),
+        float("inf"),
+        "",
+        "x",
+        "\0",
+        "\ud800",
+        [],
+        {},
+        [[]],
+    ]
+    return draw.choice(
+        [*odd, [1, "x"], {"a": [1]}, ["\x1b[2J"] * 3, [float("nan")] * 4, [0, [1]], [0, 1, 2, 9]]
+    )
+
+
+def fuzz_indexes(tmp_path: Path, number: int) -> None:
+    """Values of every kind in every field of an archive's index, of a label file, and as text."""
+    archive = build(make_folder(tmp_path / "in", 4), tmp_path / "x.zip", labels="folders")
+    with zipfile.ZipFile(archive) as opened:
+        index = json.loads(opened.read("dataset.json"))
+    names = open_source(tmp_path / "in").names
+    for draw in cases(number, 3):
+        lie = copy.deepcopy(index)
+        part = draw.choice([lie, lie["recipe"], lie["labels"], lie["files"]])
+        key = draw.choice(sorted(part)) if isinstance(part, dict) else draw.randrange(len(part))
+        part[key] = odd_value(draw)
+        rewritten(archive, tmp_path / "y.zip", {"dataset.json": json.dumps(lie).encode()})
+        in_time(lambda: read_all(tmp_path / "y.zip"))
+        in_time(lambda: build_all(tmp_path / "y.zip", tmp_path / "out.zip", "keep"))
+        pairs = [[name, 1] for name in names]
+        pairs[draw.randrange(4)][draw.randrange(2)] = odd_value(draw)
+        text = json.dumps(
+            draw.choice([{"labels": pairs}, pairs, {str(name): label for name, label in pairs}])
+        )
+        (tmp_path / "l.json").write_text(text)
+        rows = [f"{name}{draw.choice(',;,')}{odd_value(draw)}" for name in names]
+        (tmp_path / "l.csv").write_bytes("\n".join(rows).encode("utf-8", "surrogatepass"))
+        for file in ("l.json", "l.csv"):
+            in_time(lambda file=file: labels_from_file(tmp_path / file, names))
+
+
 def fuzz_images(tmp_path: Path, number: int) -> None:
     """What each format makes of damage, loose in a folder, so that no checksum of a zip stands before it."""
     folder = tmp_path / "loose"
@@ -152,7 +206,7 @@ def fuzz_images(tmp_path: Path, number: int) -> None:
         in_time(lambda: build_all(folder, tmp_path / "out.zip", None))
 
 
-@pytest.mark.parametrize("fuzz", [fuzz_sources, fuzz_archives, fuzz_images])
+@pytest.mark.parametrize("fuzz", [fuzz_sources, fuzz_archives, fuzz_indexes, fuzz_images])
 def test_damage_is_read_or_refused(tmp_path: Path, fuzz: Callable[[Path, int], None], capfd) -> None:
     fuzz(tmp_path, 60)
     capfd.readouterr()  # libtiff speaks on stderr
@@ -160,12 +214,12 @@ def test_damage_is_read_or_refused(tmp_path: Path, fuzz: Callable[[Path, int], N
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("fuzz", [fuzz_sources, fuzz_archives, fuzz_images])
+@pytest.mark.parametrize("fuzz", [fuzz_sources, fuzz_archives, fuzz_indexes, fuzz_images])
 def test_much_damage_is_read_or_refused_in_bounded_memory(
     tmp_path: Path, fuzz: Callable[[Path, int], None], capfd
 ) -> None:
     resource = pytest.importorskip("resource")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    fuzz(tmp_path, 3000)
+    fuzz(tmp_path, 1500)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 3 * 2**20  # KiB
     capfd.readouterr()
