@@ -168,3 +168,14 @@ def test_build_emoji_smaller(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert run("build", "emoji", str(tmp_path / "e.zip"), "--resolution", "32", "--json") == 0
     assert json.loads(capsys.readouterr().out)["num_images"] == 1870
     assert Image.open(io.BytesIO(open_dataset(tmp_path / "e.zip")._reader.read(0))).size == (32, 32)
+
+
+def test_large_images_have_a_flag(folder: Path, tmp_path: Path) -> None:
+    Image.new("L", (1200, 1000)).save(folder / "a" / "large.png")
+    arguments = ["build", str(folder), str(tmp_path / "x.zip"), "--resolution", "16", "--max-megapixels"]
+    with pytest.raises(UserError, match=r"a/large.png: too many .*1200x1000 px.*--max-megapixels allows"):
+        run(*arguments, "1.1")
+    assert run(*arguments, "1.2") == 0
+    for value in ("0", "-1", "nan", "inf", "3000"):
+        with pytest.raises(UserError, match=r"--max-megapixels: .* is not valid; valid: 1 to 2147"):
+            run(*arguments, value)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from styleloom.cli.evaluate import _images
+from styleloom.cli.evaluation_images import open_images
 from styleloom.data import check_dataset, open_dataset, open_source
 from styleloom.data.sources import EMBEDDED
 from styleloom.errors import UserError
@@ -38,9 +38,9 @@ def test_every_opener_of_data_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyP
     archive = build(make_folder(tmp_path / "in", 3), tmp_path / "out.zip")
     archive.rename(tmp_path / "emoji")
     assert (len(open_dataset("./emoji")), len(check_dataset("./emoji").index.files)) == (3, 3)
-    assert (len(open_source("./emoji").names), len(_images("./emoji", None, 3))) == (3, 3)
+    assert (len(open_source("./emoji").names), len(open_images("./emoji", None, 3))) == (3, 3)
     assert len(open_dataset("embedded:emoji")) == len(check_dataset("embedded:emoji").index.files) == 1870
     assert len(open_source("embedded:emoji").names) == 1870
-    for opener in (open_dataset, check_dataset, open_source, lambda name: _images(name, None, 3)):
+    for opener in (open_dataset, check_dataset, open_source, lambda name: open_images(name, None, 3)):
         with pytest.raises(UserError, match="emoji: means two things"):
             opener("emoji")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from styleloom.data import BuildOptions, ConversionOptions, build_dataset, open_dataset, open_source, sources
+from styleloom.data.archive import is_archive
 from styleloom.errors import UserError
 
 from .images import build, encoded, make_folder, noise
@@ -306,3 +307,14 @@ def test_what_waits_to_be_stored_is_bounded(tmp_path: Path, monkeypatch: pytest.
     options = BuildOptions(ConversionOptions(16), workers=4)
     build_dataset(source, tmp_path / "x.zip", options, lambda done, _: ahead.append(len(started) - done))
     assert max(ahead) <= 3
+
+
+def test_another_tools_zip_is_images_and_no_archive(tmp_path: Path) -> None:
+    theirs = make_zip(tmp_path / "theirs.zip", {"a.png": PNG, "dataset.json": b'{"labels": null}'})
+    ours = build(make_folder(tmp_path / "in", 3), tmp_path / "ours.zip")
+    os.mkfifo(tmp_path / "pipe")
+    assert [is_archive(path) for path in (ours, "embedded:emoji")] == [True, True]
+    others = (theirs, tmp_path / "in", tmp_path / "pipe", "/dev/zero", tmp_path / "gone", "x" * 5000)
+    assert not any(map(is_archive, others))
+    with pytest.raises(UserError, match=r"theirs.zip: the index is not styleloom's.*--labels keep"):
+        open_dataset(theirs)

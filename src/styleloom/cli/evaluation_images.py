@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import zipfile
+import os
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeAlias
 
+from styleloom.data.archive import is_archive
 from styleloom.data.dataset import ImageDataset, open_dataset
-from styleloom.data.sources import EMBEDDED, INDEX_NAME, open_source
+from styleloom.data.sources import EMBEDDED, open_source
 from styleloom.errors import UserError
 from styleloom.metrics.image_sets import FileImages
 from styleloom.metrics.image_size import Resize
@@ -40,11 +40,11 @@ def open_images(name: str, resolution: int | None, channels: int, resize: Resize
     """An archive or embedded set, or files; an embedded set at `resolution` px."""
     if embedded_name(name, EMBEDDED) is not None:
         return open_dataset(name, resolution)
-    is_run = (Path(name) / "experiment.json").exists()
+    is_run = os.path.exists(os.path.join(name, "experiment.json"))
     if is_run or embedded_name(name, EMBEDDED_MODELS) is not None or name.endswith(".safetensors"):
         what = "a run directory" if is_run else "a snapshot"
         raise UserError(f"--data: {name} is {what}; valid: an archive, a folder or zip of images, emoji")
-    return open_dataset(name) if _is_archive(name) else FileImages(open_source(name), channels, resize)
+    return open_dataset(name) if is_archive(name) else FileImages(open_source(name), channels, resize)
 
 
 def _shape(images: Images) -> tuple[int, int, int]:
@@ -53,18 +53,8 @@ def _shape(images: Images) -> tuple[int, int, int]:
 
 def _channels(name: str | None) -> int:
     """Channels that files are read with: those of the archive they are compared with, else 3."""
-    if name is None or not _is_archive(name):
+    if name is None or not is_archive(name):
         return 3
     dataset = open_dataset(name)
     with contextlib.closing(dataset):
         return dataset.channels
-
-
-def _is_archive(name: str) -> bool:
-    if embedded_name(name, EMBEDDED) is not None:
-        return True
-    try:
-        with zipfile.ZipFile(name) as archive:
-            return INDEX_NAME in archive.namelist()
-    except (OSError, zipfile.BadZipFile):
-        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -21,10 +22,11 @@ from PIL import Image
 
 from styleloom.data.conversion import SQUARE, image_size
 from styleloom.data.decoding import words
-from styleloom.data.index import Index, parse_index
+from styleloom.data.index import Index, is_index, parse_index
 from styleloom.data.paths import kind_of
-from styleloom.data.sources import INDEX_NAME, MAX_INDEX_BYTES
+from styleloom.data.sources import EMBEDDED, INDEX_NAME, MAX_INDEX_BYTES, ZipSource
 from styleloom.errors import UserError, shell_word, shown
+from styleloom.names import embedded_name
 
 PixelArray: TypeAlias = NDArray[np.uint8]
 """One image, uint8 [C, H, W]."""
@@ -35,6 +37,22 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _PNG_COLOURS = {1: 0, 3: 2, 4: 6}
 _LARGEST_REST = 2**20  # bytes of a PNG file besides twice its pixels
+
+
+def is_archive(path_or_name: str | Path) -> bool:
+    """Whether `path_or_name` is an archive or embedded set, rather than other images or nothing at all."""
+    if embedded_name(path_or_name, EMBEDDED) is not None:
+        return True
+    if not os.path.isfile(path_or_name):
+        return False
+    try:
+        with contextlib.closing(ZipSource(Path(path_or_name))) as source:
+            content = source.index()
+    except UserError:
+        return False
+    except OSError:
+        return True  # opening it says what is wrong with its index
+    return content is not None and is_index(content)
 
 
 def encode_png(pixels: PixelArray) -> bytes:

@@ -111,6 +111,11 @@ def source_hash(digests: dict[str, bytes]) -> str:
     return total.hexdigest()
 
 
+def is_index(content: bytes) -> bool:
+    """Whether a ``dataset.json`` is an archive's: others write a file of that name too."""
+    return f'"format":"{FORMAT}"'.encode() in content.replace(b" ", b"")
+
+
 def parse_index(origin: str, content: bytes) -> Index:
     """Read and check an index; `origin` is named in errors.
 
@@ -121,7 +126,10 @@ def parse_index(origin: str, content: bytes) -> Index:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{origin}: the index is damaged: {quoted(str(error))}") from error
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:
-        raise UserError(f"{origin}: the index is not styleloom's; make one with: styleloom dataset build")
+        raise UserError(
+            f"{origin}: the index is not styleloom's; make one with: styleloom dataset build, with "
+            "--labels keep if it is of StyleGAN2-ADA's tools"
+        )
     if fields.get("version") != VERSION:
         raise UserError(
             f"{origin}: index version {quoted(fields.get('version'))}; this styleloom reads {VERSION}"

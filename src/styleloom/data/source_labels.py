@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from styleloom.data.index import FORMAT, parse_index
+from styleloom.data.index import is_index, parse_index
 from styleloom.data.labels import (
     Labels,
     labels_from_file,
@@ -37,7 +37,7 @@ def labels_of_source(source: Source, labels: str | None) -> Labels | None:
         )
     kept = (
         _of_archive(origin, content, names)
-        if _is_ours(content)
+        if is_index(content)
         else labels_from_index(origin, content, names)
     )
     if kept is None:
@@ -55,11 +55,6 @@ def check_unused(source: Source) -> None:
     if isinstance(fields, dict) and fields.get("labels"):
         origin = f"{shown(source.path)}/{INDEX_NAME}"
         note(f"the labels in {origin} are not used; --labels keep takes them")
-
-
-def _is_ours(content: bytes) -> bool:
-    """Whether an index is of an archive, or of one that was unpacked."""
-    return f'"format":"{FORMAT}"'.encode() in content.replace(b" ", b"")
 
 
 def _of_archive(origin: str, content: bytes, names: list[str]) -> Labels | None:
