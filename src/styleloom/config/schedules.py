@@ -125,12 +125,11 @@ def at(config: Config, images_seen: float) -> Config:
     It is not checked again: the zero at which a ramp begins need not be a valid constant.
     """
     changes: dict[str, Any] = {}
-    for field in dataclasses.fields(config):  # type: ignore[arg-type]
-        value = getattr(config, field.name)
+    for name, value in vars(config).items():  # faster than dataclasses.fields: a step begins with this
         if isinstance(value, ByImages):
-            changes[field.name] = value(images_seen)
+            changes[name] = value(images_seen)
         elif dataclasses.is_dataclass(value) and (settled := at(value, images_seen)) is not value:
-            changes[field.name] = settled
+            changes[name] = settled
     if not changes:
         return config
     settled = copy.copy(config)
