@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -67,8 +68,10 @@ def test_single_images(snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFix
     words = ["--seeds", "3,10-11", "--out", str(out), "--batch", "2", "--json", "--device", "cpu"]
     assert main(["generate", str(snapshot), *words]) == 0
     files = [str(out / f"seed{seed:04d}.png") for seed in (3, 10, 11)]
-    document = {"snapshot": str(snapshot), "seeds": [3, 10, 11], "files": files}
-    assert json.loads(capsys.readouterr().out) == document
+    document = json.loads(capsys.readouterr().out)
+    assert (document["snapshot"], document["seeds"], document["files"]) == (str(snapshot), [3, 10, 11], files)
+    assert document["snapshot_sha256"] == hashlib.sha256(snapshot.read_bytes()).hexdigest()
+    assert document["images"] == [{"seed": 3}, {"seed": 10}, {"seed": 11}]
     assert sorted(map(str, out.iterdir())) == files
     one = tmp_path / "one"
     assert main(["generate", str(snapshot), "--seeds", "11", "--out", str(one), "--device", "cpu"]) == 0
@@ -98,7 +101,8 @@ def test_classes(labelled: Path, tmp_path: Path) -> None:
                                    ["--truncation", "-0.5", "--truncation-layers", "2"]])  # fmt: skip
 def test_options(extra: list[str], snapshot: Path, tmp_path: Path) -> None:
     assert main(["generate", str(snapshot), "--seeds", "0", "--out", str(tmp_path), *extra]) == 0
-    assert pixels(tmp_path / "seed0000.png").shape == (8, 8, 3)
+    (file,) = tmp_path.iterdir()
+    assert pixels(file).shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +198,22 @@ def test_a_full_disk(snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
-        assert main(["generate", str(snapshot), "--seeds", "0-7", "--grid", "4x2", "--out", str(out)]) == 2
+        assert (
+            main(
+                [
+                    "generate",
+                    str(snapshot),
+                    "--seeds",
+                    "0-7",
+                    "--grid",
+                    "4x2",
+                    "--out",
+                    str(out),
+                    "--overwrite",
+                ]
+            )
+            == 2
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert f"cannot write {out}: File too large" in capsys.readouterr().err
@@ -229,3 +248,70 @@ def test_images_are_written_as_they_come(
     assert sizes == [0, 2, 4]
     assert torch.is_grad_enabled()
     assert not torch.is_inference_mode_enabled()
+
+
+def test_names_tell_apart_what_differs(labelled: Path, tmp_path: Path) -> None:
+    """Nothing is written twice within a call, nor over older files unless asked."""
+    out = tmp_path / "out"
+
+    def generate(*words: str) -> set[str]:
+        before = {p.name for p in out.glob("*")}
+        assert main(["generate", str(labelled), "--out", str(out), "--device", "cpu", *words]) == 0
+        return {p.name for p in out.glob("*")} - before
+
+    assert generate("--seeds", "7,7,7", "--classes", "0,1,2") == {f"seed0007-class{c}.png" for c in range(3)}
+    assert generate("--seeds", "8", "--classes", "0,1") == {"seed0008-class0.png", "seed0008-class1.png"}
+    again = generate("--seeds", "1,1,1", "--classes", "0")
+    assert again == {"seed0001-class0.png", "seed0001-class0-2.png", "seed0001-class0-3.png"}
+    assert (pixels(out / "seed0001-class0.png") == pixels(out / "seed0001-class0-3.png")).all()
+    for psi in ("0.5", "0.7", "0.5,0.5,1,1"):
+        assert len(generate("--seeds", "1", "--classes", "0", "--truncation", psi)) == 1
+    assert len(generate("--seeds", "1", "--classes", "0", "--noise", "none")) == 1
+    noises = generate("--seeds", "5", "--classes", "0", "--noise-seed", "5-7")
+    assert noises == {f"seed0005-class0-noise{n}.png" for n in (5, 6, 7)}
+    assert len(generate("--seeds", "5", "--label", "0,0.5,0.5")) == 1
+    labels = tmp_path / "labels.txt"
+    labels.write_text("1,0,0\n0,1,0\n")
+    first, second = sorted(generate("--seeds", "7", "--label", str(labels)))
+    found = {pixels(out / name).tobytes() for name in (first, second)}
+    assert found == {pixels(out / f"seed0007-class{c}.png").tobytes() for c in (0, 1)}
+    stamps = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
+    words = ["generate", str(labelled), "--seeds", "7,9", "--classes", "0", "--out", str(out)]
+    assert main(words) == 2
+    assert {p.name: p.stat().st_mtime_ns for p in out.iterdir()} == stamps
+    assert main([*words, "--overwrite"]) == 0
+
+
+def test_a_picture_says_how_it_was_made(labelled: Path, tmp_path: Path) -> None:
+    words = ["generate", str(labelled), "--seeds", "3-4", "--classes", "1", "--truncation", "0.7"]
+    sheet = tmp_path / "sheet.png"
+    assert main([*words, "--grid", "2x1", "--out", str(sheet)]) == 0
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    for path in (sheet, tmp_path / "seed0003-class1-psi0.7.png"):
+        with Image.open(path) as image:
+            assert image.text["Software"] == f"styleloom {styleloom.__version__}"  # type: ignore[attr-defined]
+            record = json.loads(image.text["styleloom"])  # type: ignore[attr-defined]
+        assert record["truncation"] == 0.7
+        assert record["noise"] == "random"
+        assert record["snapshot_sha256"] == hashlib.sha256(labelled.read_bytes()).hexdigest()
+        first = record["images"][0] if path == sheet else record
+        assert (first["seed"], first["class"]) == (3, 1)
+
+
+def test_grids_have_the_rows_that_were_asked_for(
+    snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "x.png"
+    words = ["generate", str(snapshot), "--seeds", "0-3", "--out"]
+    assert main([*words, str(out), "--grid", "3x3"]) == 0
+    assert pixels(out).shape == (24, 24, 3)
+    assert (pixels(out)[8:, 8:] == 255).all()
+    for path, grid_shape, message in (
+        (out, "3x3", "there already"),
+        (tmp_path / "y.png", "1000000x1000000", "at most 4194304 places"),
+        (tmp_path / "sheet.jpg", "3x3", "a name that ends with .png"),
+        (tmp_path / "z.png", None, "a folder, or --grid"),
+    ):
+        assert main([*words, str(path), *(["--grid", grid_shape] if grid_shape else [])]) == 2
+        assert message in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
