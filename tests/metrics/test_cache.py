@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,14 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Path, "exists", refused)
     assert cache.get(KEY) is None
     assert "made anew" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+def test_files_follow_the_umask(tmp_path: Path) -> None:
+    previous = os.umask(0o027)
+    try:
+        cache = StatisticsCache(tmp_path)
+        cache.put(KEY, TENSORS, {})
+    finally:
+        os.umask(previous)
+    assert cache.path(KEY).stat().st_mode & 0o777 == 0o640
