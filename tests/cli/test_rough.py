@@ -10,7 +10,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -206,21 +205,53 @@ def test_strange_surroundings(tmp_path: Path) -> None:
 # ---- signals
 
 
+SLOW = """
+import dataclasses, sys, time, types
+from styleloom.atomic import atomic_path
+from styleloom.cli import VERBS, main
+
+@dataclasses.dataclass
+class Slow:
+    out: str
+    swallows: bool = False
+
+    def run(self):
+        with atomic_path(self.out) as partial:
+            partial.write_text("half")
+            try:
+                print("ready", flush=True)
+                time.sleep(60)
+            except BaseException:  # as a library may
+                if not self.swallows:
+                    raise
+            time.sleep(60)
+
+sys.modules[VERBS["demo"].module] = types.SimpleNamespace(Demo=Slow)
+sys.exit(main(["demo", *sys.argv[1:]]))
+"""
+"""A verb that is in the middle of writing a file."""
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_a_verb_in_order(number: signal.Signals, tmp_path: Path) -> None:
-    words = ["dataset", "build", "emoji", str(tmp_path / "data.zip"), "--resolution", "64"]
-    with subprocess.Popen(command(*words), env=environment(), stderr=subprocess.PIPE, text=True) as running:
-        assert running.stderr is not None
-        while not list(tmp_path.iterdir()):
-            assert running.poll() is None
-            time.sleep(0.001)
-        running.send_signal(number)
-        said = running.stderr.read()
-    assert running.returncode == 130
-    by = "" if number == signal.SIGINT else f" by {number.name}"
-    assert said == f"styleloom: error: interrupted{by}\n"
-    assert list(tmp_path.iterdir()) == []
+def test_a_signal_ends_a_verb_in_order(tmp_path: Path) -> None:
+    for number, more in (
+        (signal.SIGINT, []),
+        (signal.SIGTERM, []),
+        (signal.SIGHUP, []),
+        (signal.SIGTERM, ["--swallows"]),
+    ):
+        words = [sys.executable, "-c", SLOW, "--out", str(tmp_path / "out"), *more]
+        with subprocess.Popen(
+            words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as running:
+            assert running.stdout is not None
+            assert running.stdout.readline() == "ready\n"
+            assert len(list(tmp_path.iterdir())) == 1
+            running.send_signal(number)
+            said = running.communicate()[1]
+        by = "" if number == signal.SIGINT else f" by {number.name}"
+        assert (running.returncode, said) == (130, f"styleloom: error: interrupted{by}\n")
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")

@@ -70,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _failed(error: BaseException, interruption: Interruption) -> int:
     """Report `error`, which is being handled, in one message; the exit status."""
     if isinstance(error, KeyboardInterrupt) or interruption.name is not None:
+        interruption.settle()
         by = "" if interruption.name in (None, "SIGINT") else f" by {interruption.name}"
         message, status = f"interrupted{by}", INTERRUPTED
     elif isinstance(error, UserError):

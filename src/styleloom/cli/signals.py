@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 INTERRUPTED = 130
@@ -17,6 +19,10 @@ ENDING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 
 TOGETHER_SEC = 0.5
 """Signals that come within this time are one request: a closing session sends SIGTERM and SIGHUP."""
+
+
+REMIND_SEC = 0.5
+"""How soon the interruption comes again when a library swallowed it, as an import may."""
 
 
 class Interruption:
@@ -31,9 +37,29 @@ class Interruption:
         now = time.monotonic()
         if self.name is None:
             self.name, self.came = signal.Signals(number).name, now
+            _remind(REMIND_SEC)
             raise KeyboardInterrupt
         if now - self.came > TOGETHER_SEC:
             os._exit(INTERRUPTED)
+
+    def again(self, number: int, frame: FrameType | None) -> None:
+        """Interrupt anew, unless the stack is unwinding already."""
+        error = sys.exc_info()[1]
+        while error is not None:
+            if isinstance(error, KeyboardInterrupt):
+                return
+            error = error.__context__
+        raise KeyboardInterrupt
+
+    def settle(self) -> None:
+        """The stack is unwound: nothing more is to be interrupted."""
+        _remind(0)
+        exec("")  # CPython: an interruption that passed an exec() before would end the process by SIGINT
+
+
+def _remind(seconds: float) -> None:
+    if hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread():
+        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
 
 
 @contextlib.contextmanager
@@ -44,13 +70,18 @@ def orderly_end() -> Iterator[Interruption]:
     program has a handler of its own keeps that. In other threads nothing changes.
     """
     interruption, previous = Interruption(), {}
+    handlers: dict[int, Callable[[int, FrameType | None], None]]
+    handlers = {getattr(signal, name): interruption for name in ENDING if hasattr(signal, name)}
+    if hasattr(signal, "SIGALRM"):
+        handlers[signal.SIGALRM] = interruption.again
     try:
-        for number in (getattr(signal, name) for name in ENDING if hasattr(signal, name)):
-            handler = signal.getsignal(number)
-            if handler in (signal.SIG_DFL, signal.default_int_handler):
+        for number, handler in handlers.items():
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 with contextlib.suppress(ValueError):  # not the main thread
-                    previous[number] = signal.signal(number, interruption)
+                    previous[number] = signal.signal(number, handler)
         yield interruption
     finally:
+        if interruption.name is not None:
+            interruption.settle()
         for number, handler in previous.items():
             signal.signal(number, handler)
