@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from styleloom.errors import UserError
-from styleloom.metrics import weights
+from styleloom.metrics import vgg, weights
+from styleloom.metrics.inception import InceptionV3
 from styleloom.metrics.weights import WeightFile
 
 CONTENT = bytes(range(256)) * 10_000
@@ -177,6 +178,32 @@ def test_known_files_are_well_described(file: WeightFile) -> None:
     assert file.num_bytes > 0
     assert file.url.startswith("https://") or (file.package and file.install)
     assert file.licence in ("Apache-2.0", "BSD-3-Clause", "BSD-2-Clause")
+
+
+def test_known_files_have_the_size_of_their_networks() -> None:
+    """A file that has not been read here is known by its published hash and length alone. Its length must be
+    that of the tensors that we would read from it, and torchvision's documentation counts 138,357,544
+    parameters for VGG16_Weights.IMAGENET1K_V1. Torchvision, torch.hub and pytorch-fid put the first eight
+    digits of the SHA-256 into names of files."""
+    with torch.device("meta"):
+        inception = InceptionV3().state_dict()
+        convolutions = nn.Sequential(*vgg._convolutions()).state_dict()
+    dense = {(4096, 512 * 7 * 7), (4096, 4096), (1000, 4096)}
+    vgg16 = [t.numel() for t in convolutions.values()] + [n * m + n for n, m in dense]
+    assert sum(vgg16) == 138_357_544
+    # Batch normalisation, four vectors and a counter in the file, is one bias here.
+    biases = [t.numel() for name, t in inception.items() if name.endswith(".bias") and name != "fc.bias"]
+    floats = sum(t.numel() for t in inception.values()) + 3 * sum(biases)
+    heads = [stage[-1] for stage in vgg.WIDTHS]
+    for file, values, tensors in (
+        (weights.INCEPTION_2015, floats, 6 * len(biases) + 2),
+        (weights.VGG16, sum(vgg16), 32),
+        (weights.LPIPS_VGG, sum(heads), 5),
+    ):
+        around = file.num_bytes - 4 * values  # names, shapes and the frame of the format
+        assert 50 * tensors < around < 300 * tensors + 1000, file.file
+    for file in (weights.INCEPTION_2015, weights.VGG16):
+        assert Path(file.file).stem.endswith(f"-{file.sha256[:8]}")
 
 
 # --- Fetching -----------------------------------------------------------------------------------------------
