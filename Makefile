@@ -36,6 +36,7 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/growing.py
 	$(BIN)/python benchmarks/generate.py
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/separability.py
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "styleloom needs Python 3.10 or newer")'
