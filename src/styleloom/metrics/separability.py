@@ -59,7 +59,7 @@ iterations. With the paper's 100,000 samples of 512 dimensions it does stop ther
 predicts worse than the optimum would: the score is higher.
 
 The solver visits samples in random order. The authors left it to numpy's global generator, so neither their
-order can be had nor their number to the last digit; ours is fixed. docs/reproduce.md says how much that is."""
+order can be had nor their number to the last digit; ours is fixed. See docs/reproduce.md."""
 
 PRIMAL = Method(torch.abs, dual="auto")
 """The optimum of the same problem, in a hundredth of the time. Samples are sorted by the magnitude of the
