@@ -62,7 +62,7 @@ The solver visits samples in random order. The authors left it to numpy's global
 order can be had nor their number to the last digit; ours is fixed. See docs/reproduce.md."""
 
 PRIMAL = Method(torch.abs, dual="auto")
-"""The optimum of the same problem, in a hundredth of the time. Samples are sorted by the magnitude of the
+"""The optimum of the same problem, in a fraction of the time. Samples are sorted by the magnitude of the
 logit, which tells them apart where their probabilities round to 1."""
 
 
