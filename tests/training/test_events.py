@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from styleloom.errors import UserError
 from styleloom.training.events import EventWriter
 from styleloom.training.fit import fit, resume, start
 from tiny import make_archive, opened, tiny
@@ -78,3 +79,21 @@ def test_what_is_no_number_is_left_out(tmp_path: Path) -> None:
     with EventWriter(tmp_path, 0) as writer:
         writer.write({"loss_g": None, "note": "x", "swd": 2, "tick": 3}, 8)
     assert scalars(tmp_path) == {"swd": {8: 2.0}}
+
+
+def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file is opened, and where a tick is written."""
+    tensorboard = pytest.importorskip("torch.utils.tensorboard")
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    message = rf"cannot write {tmp_path / 'events'}: No space left on device"
+    with EventWriter(tmp_path, 0) as events:
+        with monkeypatch.context() as patch:
+            patch.setattr(tensorboard.SummaryWriter, "flush", full)
+            with pytest.raises(UserError, match=message):
+                events.write({"loss": 1.0}, 8)
+        monkeypatch.setattr(tensorboard.SummaryWriter, "__init__", full)
+        with pytest.raises(UserError, match=message):
+            EventWriter(tmp_path, 0)

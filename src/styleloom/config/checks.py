@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from styleloom.errors import UserError, nearest
+from styleloom.errors import UserError, nearest, quoted
 
 
 def one_of(field: str, value: Any, valid: Collection[Any]) -> None:
@@ -15,10 +15,16 @@ def one_of(field: str, value: Any, valid: Collection[Any]) -> None:
         raise UserError(f"{field}: {value!r} is not valid, {hint}choose from {', '.join(map(str, valid))}")
 
 
+MAX_COUNT = 2**24
+"""Largest number of anything that is counted: what is larger would hang or fill the memory."""
+
+
 def at_least(field: str, value: float | None, low: float) -> None:
-    """Raise UserError unless `value` is None or a number >= `low`."""
+    """Raise UserError unless `value` is None or a number >= `low`; a whole one is at most `MAX_COUNT`."""
     if value is not None and not value >= low:
         raise UserError(f"{field}: {value!r} is not valid, it must be at least {low}")
+    if isinstance(value, int) and value > MAX_COUNT:
+        raise UserError(f"{field}: {quoted(value)} is not valid, it must be at most {MAX_COUNT}")
 
 
 def above(field: str, value: float, low: float) -> None:
@@ -33,8 +39,14 @@ def within(field: str, value: float, low: float, high: float) -> None:
         raise UserError(f"{field}: {value!r} is not valid, it must lie in [{low}, {high}]")
 
 
+MAX_SIDE = 2**14
+"""Largest side of images, px: sixteen times the papers'."""
+
+
 def power_of_two(field: str, value: int, low: int) -> None:
-    """Raise UserError unless `value` is a power of two >= `low`; the message names the nearest valid ones."""
+    """Raise UserError unless `value` is a power of two from `low` to `MAX_SIDE`; it names the nearest."""
+    if value > MAX_SIDE:
+        raise UserError(f"{field}: {quoted(value)} is not valid, it must be at most {MAX_SIDE}")
     if value < low or value & (value - 1):
         below = max(low, 1 << max(value, 1).bit_length() - 1)
         names = f"{below} or {2 * below}" if value > low else str(low)

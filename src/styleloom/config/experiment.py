@@ -20,6 +20,15 @@ Loss: TypeAlias = Literal[
 ]
 LOSSES: tuple[Loss, ...] = Loss.__args__  # type: ignore[attr-defined]
 
+MAX_BATCH = 2**16
+"""Images of a step: far above what anybody trains with, small enough to reckon with."""
+
+MAX_KIMG = 1e9
+"""A million million images."""
+
+MIN_TICK_KIMG = 0.001
+"""A single image."""
+
 MAX_SEED = 2**63 - 2
 """Latents take the seed plus 1, and torch's generators 64 bits with sign."""
 
@@ -328,10 +337,15 @@ class Experiment:
                     f"{self.ema_beta}, which takes its place; valid: a number, or ema_beta none"
                 )
         above("total_kimg", self.total_kimg, 0)
-        for name, table in (("learning_rate", self.learning_rate), ("run.tick_kimg", self.run.tick_kimg)):
-            above(name, table.base, 0)
-            for side, value in table.at:
-                above(f"{name}.at.{side}", value, 0)
+        within("total_kimg", self.total_kimg, 0, MAX_KIMG)
+        lows = {
+            "learning_rate": (self.learning_rate, 0.0),
+            "run.tick_kimg": (self.run.tick_kimg, MIN_TICK_KIMG),
+        }
+        for name, (table, low) in lows.items():
+            for where, value in ((name, table.base), *((f"{name}.at.{side}", v) for side, v in table.at)):
+                above(where, value, 0)
+                at_least(where, value, low)
         for resolution, unit in ((None, self.style_mixing_unit.base), *self.style_mixing_unit.at):
             _whole("style_mixing_unit" if resolution is None else f"style_mixing_unit.at.{resolution}", unit)
         self._check_networks()
@@ -388,12 +402,10 @@ class Experiment:
     def _check_batch(self, name: str, batch: float) -> None:
         _whole(name, batch)
         micro = min(self.micro_batch or int(batch), int(batch))
+        within(name, batch, 1, MAX_BATCH)
         group = self.discriminator.minibatch_std.group_size
-        sizes = [
-            size for size in range(max(group, 1), int(batch)) if batch % size == 0 == size % max(group, 1)
-        ]
-        valid = f"valid: {', '.join(map(str, [*sizes, 0]))} (0 is the whole batch)"
         if batch % micro:
+            valid = _micro_batches(int(batch), group)
             raise UserError(f"micro_batch: {micro} does not divide {name} {int(batch)}; {valid}")
         if group > 1 and micro > group and micro % group:
             raise UserError(
@@ -403,7 +415,8 @@ class Experiment:
         if micro < group and micro != batch:
             raise UserError(
                 f"micro_batch: {micro} is smaller than discriminator.minibatch_std.group_size {group}, "
-                f"which would change the statistics of {name} {int(batch)}; {valid}"
+                f"which would change the statistics of {name} {int(batch)}; "
+                f"{_micro_batches(int(batch), group)}"
             )
 
     @property
@@ -426,6 +439,12 @@ class Experiment:
             generator=replace(self.generator, **given),
             discriminator=replace(self.discriminator, **given),
         )
+
+
+def _micro_batches(batch: int, group: int) -> str:
+    """The micro-batches that a batch can be divided into, for a message."""
+    sizes = [size for size in range(max(group, 1), batch) if batch % size == 0 == size % max(group, 1)]
+    return f"valid: {', '.join(map(str, [*sizes, 0]))} (0 is the whole batch)"
 
 
 def _whole(name: str, value: float) -> None:

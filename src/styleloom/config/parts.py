@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
-from styleloom.config.checks import at_least, one_of, power_of_two
+from styleloom.config.checks import at_least, one_of, power_of_two, within
 from styleloom.errors import UserError
 
 Activation: TypeAlias = Literal[
@@ -51,6 +51,10 @@ class FeatureMaps:
         return self.at(side.bit_length() - 2)
 
 
+MAX_LAYERS = 256
+"""Of the mapping network: the papers have 0 to 8."""
+
+
 @dataclass(frozen=True)
 class Mapping:
     """The mapping network f: z -> w (StyleGAN section 2; StyleGAN2 keeps it).
@@ -74,7 +78,7 @@ class Mapping:
     labels: Literal["concat", "embed", "join"] = "concat"
 
     def __post_init__(self) -> None:
-        at_least("mapping.layers", self.layers, 0)
+        within("mapping.layers", self.layers, 0, MAX_LAYERS)
         at_least("mapping.width", self.width, 1)
         one_of("mapping.activation", self.activation, ACTIVATIONS)
         one_of("mapping.labels", self.labels, ("concat", "embed", "join"))

@@ -119,6 +119,11 @@ class ImageDataset:
         return self._reader.index.label_dim
 
     @property
+    def has_vectors(self) -> bool:
+        """Whether labels are vectors, rather than classes."""
+        return isinstance((self._reader.index.labels or (0,))[0], tuple)
+
+    @property
     def classes(self) -> tuple[str, ...] | None:
         """Name of each class, where classes have names."""
         return self._reader.index.classes

@@ -25,7 +25,7 @@ from styleloom.training.begin import resume, save_state, start
 from styleloom.training.events import EventWriter
 from styleloom.training.health import DivergedError, complaint
 from styleloom.training.phases import Stats
-from styleloom.training.pictures import samples, sheet_shape
+from styleloom.training.pictures import sample_labels, samples, sheet_shape
 from styleloom.training.run_dir import BEST, RunDirectory, step_of
 from styleloom.training.run_metrics import PREFIX, SWD_PX, RunMetrics, attempt, has_metrics
 from styleloom.training.stopping import StopRequest
@@ -217,8 +217,10 @@ class _Loop:
         columns, rows = sheet_shape(size)
         name = f"{trainer.images_seen // 1000:06d}"
         psi = trainer.experiment.run.sample_truncation
+        count = columns * rows
+        label = sample_labels(trainer.evaluation_set, trainer.g.label_dim, count)
         for kind, generator in (("raw", trainer.g), ("ema", trainer.ema)):
-            images = samples(generator, trainer.experiment, columns * rows, psi, trainer.growth)
+            images = samples(generator, trainer.experiment, count, psi, trainer.growth, label)
             if images.shape[2:] != size:  # pictures of a growing run keep one size
                 images = F.interpolate(images, size, mode="nearest")
             self.run.save_image(f"fakes-{kind}-{name}", grid(images, columns))
@@ -260,7 +262,8 @@ def run_swd(trainer: Trainer, count: int) -> SWD:
     reals = swd_reals(trainer)
     count = min(count, len(reals))
     images = torch.from_numpy(reals.images(torch.arange(count).numpy()))
-    fakes = samples(trainer.ema, trainer.experiment, count, growth=trainer.growth)
+    label = sample_labels(reals, trainer.ema.label_dim, count)
+    fakes = samples(trainer.ema, trainer.experiment, count, 1.0, trainer.growth, label)
     return sliced_wasserstein(images, repeat_to(fakes, reals.size), grid=reals.grid)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from styleloom.config import Experiment
+from styleloom.data.dataset import ImageDataset
 from styleloom.data.reals import to_uint8
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.sampling import Sampler
@@ -26,12 +29,26 @@ def samples(
     count: int,
     psi: float = 1.0,
     growth: GrowthState | None = None,
+    label: Tensor | None = None,
 ) -> Tensor:
-    """Images of seeds 0 to count-1, class i modulo the number of classes: uint8 [N, C, H, W] on the CPU.
+    """Images of seeds 0 to count-1: uint8 [N, C, H, W] on the CPU.
 
     In a growing run they have the size of the active level.
+
+    Args:
+        label: of each image, [N, K]; by default class i modulo the number of classes.
     """
     dim = generator.label_dim
     sampler = Sampler(generator, experiment, growth)
-    classes = [i % dim for i in range(count)] if dim else None
-    return to_uint8(sampler.generate(range(count), psi, classes=classes)).cpu()
+    classes = [i % dim for i in range(count)] if dim and label is None else None
+    return to_uint8(sampler.generate(range(count), psi, classes=classes, label=label)).cpu()
+
+
+def sample_labels(dataset: ImageDataset, label_dim: int, count: int) -> Tensor | None:
+    """Labels [N, K] of samples of a generator that was trained on `dataset`; None for the default.
+
+    Of vectors only some occur, so that those of the first images are taken, over and over.
+    """
+    if not label_dim or not dataset.has_vectors:
+        return None
+    return torch.from_numpy(dataset.labels(np.arange(count) % len(dataset)))
