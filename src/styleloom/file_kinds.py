@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from styleloom.errors import UserError
+from styleloom.errors import UserError, shown
 
 HEAD_BYTES = 4096
 
@@ -62,14 +62,18 @@ def readable_file(path: Path | str, expected: str) -> bytes:
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
-            raise UserError(f"{path}: is a folder; expected {expected}")
+            raise UserError(f"{shown(path)}: is a folder; expected {expected}")
         if not stat.S_ISREG(mode):
-            raise UserError(f"{path}: is no regular file, but a device, pipe or socket; expected {expected}")
+            raise UserError(
+                f"{shown(path)}: is no regular file, but a device, pipe or socket; expected {expected}"
+            )
         with open(path, "rb") as file:
             return file.read(HEAD_BYTES)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(f"{path}: there is no such file; expected {expected}") from error
+        raise UserError(f"{shown(path)}: there is no such file; expected {expected}") from error
     except PermissionError as error:
-        raise UserError(f"{path}: permission denied, this user may not read it") from error
+        raise UserError(f"{shown(path)}: permission denied, this user may not read it") from error
     except (OSError, ValueError) as error:  # a name that is too long, or holds a zero byte
-        raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+        raise UserError(
+            f"{shown(path)}: cannot be read ({getattr(error, 'strerror', None) or error})"
+        ) from error

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from styleloom.errors import UserError
+from styleloom.errors import UserError, quoted
 
 PREFIX = "embedded:"
 """Before a name, means what the package holds, whatever the working directory holds."""
@@ -30,7 +30,7 @@ def embedded_name(name: str | Path, embedded: Mapping[str, Path]) -> str | None:
     if name.startswith(PREFIX):
         bare = name[len(PREFIX) :]
         if bare not in embedded:
-            raise UserError(f"{name}: the package holds no {bare!r}; valid: {_valid(embedded)}")
+            raise UserError(f"{name}: the package holds no {quoted(bare)}; valid: {_valid(embedded)}")
         return bare
     if name not in embedded:
         return None

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from styleloom.config.experiment import PRECISIONS, Precision
-from styleloom.errors import UserError, nearest
+from styleloom.errors import UserError, nearest, quoted
 from styleloom.networks.assembly import Trunk
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -21,17 +21,20 @@ def resolve_device(name: str) -> torch.device:
     kind, colon, number = name.partition(":")
     if kind not in DEVICES or (colon and (kind == "auto" or not number.isdecimal())):
         raise UserError(
-            f"device: {name!r} is not valid, {nearest(name, DEVICES)}choose from {', '.join(DEVICES)}, cuda:1"
+            f"device: {quoted(name)} is not valid, {nearest(name, DEVICES)}choose from "
+            f"{', '.join(DEVICES)}, cuda:1"
         )
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(k for k, there in available.items() if there))
     if not available[kind]:
         there = ", ".join(k for k, yes in available.items() if yes)
-        raise UserError(f"device: {name!r} is not available on this machine; available: {there}")
+        raise UserError(f"device: {quoted(name)} is not available on this machine; available: {there}")
     count = torch.cuda.device_count() if kind == "cuda" else 1
     if colon and int(number) >= count:
-        raise UserError(f"device: {name!r} is not available; this machine has {kind}:0 to {kind}:{count - 1}")
+        raise UserError(
+            f"device: {quoted(name)} is not available; this machine has {kind}:0 to {kind}:{count - 1}"
+        )
     return torch.device(name)
 
 
@@ -50,7 +53,7 @@ def resolve_precision(precision: Precision, device: torch.device) -> Precision:
     CPU: bf16 where the processor has it natively, else fp32. CUDA: tf32. Others: fp32.
     """
     if precision not in PRECISIONS:
-        raise UserError(f"precision: {precision!r} is not valid, choose from {', '.join(PRECISIONS)}")
+        raise UserError(f"precision: {quoted(precision)} is not valid, choose from {', '.join(PRECISIONS)}")
     if precision == "tf32" and device.type != "cuda":
         raise UserError(
             f"precision: tf32 needs a CUDA device, this is {device.type}; valid: auto, fp32, bf16"

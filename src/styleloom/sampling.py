@@ -17,7 +17,7 @@ from styleloom import arguments
 from styleloom.atomic import atomic_path
 from styleloom.config.experiment import Experiment, Precision
 from styleloom.data.reals import to_uint8
-from styleloom.errors import UserError, quoted
+from styleloom.errors import UserError, quoted, shown
 from styleloom.networks.assembly import StyleGenerator, Truncation, finest
 from styleloom.precision import resolve_device, resolve_precision, set_precision
 from styleloom.snapshot import Snapshot
@@ -287,7 +287,7 @@ def save_png(path: Path | str, image_u8: Tensor | np.ndarray, text: Mapping[str,
     """
     path = Path(path)
     if path.suffix.lower() != ".png":
-        raise UserError(f"{path}: images are written as PNG; valid: a name that ends with .png")
+        raise UserError(f"{shown(path)}: images are written as PNG; valid: a name that ends with .png")
     chunks = PngInfo()
     for keyword, value in (text or {}).items():
         chunks.add_text(keyword, value)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from styleloom.config import Experiment, from_json, to_json
 from styleloom.config.networks import GeneratorConfig
 from styleloom.config.serialize import flatten
-from styleloom.errors import UserError, cut, quoted
+from styleloom.errors import UserError, cut, quoted, shown
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.networks.build import build_generator
 from styleloom.snapshot_names import find_snapshot
@@ -108,19 +108,21 @@ def _recorded(path: Path, document: Mapping[str, Any]) -> tuple[Experiment, dict
     try:
         experiment = from_json(document.get("experiment"))  # type: ignore[arg-type]  # checked there
     except UserError as error:
-        raise UserError(f"{path}: its experiment cannot be read ({cut(str(error), 500)})") from error
+        raise UserError(f"{shown(path)}: its experiment cannot be read ({cut(str(error), 500)})") from error
     except (RecursionError, ArithmeticError, ValueError) as error:
-        raise UserError(f"{path}: its experiment cannot be read ({quoted(str(error))})") from error
+        raise UserError(f"{shown(path)}: its experiment cannot be read ({quoted(str(error))})") from error
     info = document.get("info", {})
     if not isinstance(info, dict):
-        raise UserError(f"{path}: damaged, its info is {quoted(info)}; valid: an object with fields")
+        raise UserError(f"{shown(path)}: damaged, its info is {quoted(info)}; valid: an object with fields")
     seen = info.get("images_seen")
     if seen is not None and (type(seen) not in (int, float) or not 0 <= seen < 2**63):
-        raise UserError(f"{path}: damaged, its images_seen is {quoted(seen)}; valid: a number, not negative")
+        raise UserError(
+            f"{shown(path)}: damaged, its images_seen is {quoted(seen)}; valid: a number, not negative"
+        )
     try:
         unfinished_growth(experiment, seen or 0)
     except ArithmeticError as error:
-        raise UserError(f"{path}: its experiment cannot be read (growth: {error})") from error
+        raise UserError(f"{shown(path)}: its experiment cannot be read (growth: {error})") from error
     return experiment, info
 
 
@@ -129,7 +131,7 @@ def _check_network(config: GeneratorConfig, layout: Layout, path: Path) -> None:
     layers = flatten(config).get("mapping.layers", 0)
     if max(layers, len(config.sides)) > len(layout):  # every level and every layer has weights
         raise UserError(
-            f"{path}: weights of another network: a generator of {len(config.sides)} levels and "
+            f"{shown(path)}: weights of another network: a generator of {len(config.sides)} levels and "
             f"{quoted(layers)} layers of mapping has more than {len(layout)} tensors"
         )
     try:
@@ -137,7 +139,8 @@ def _check_network(config: GeneratorConfig, layout: Layout, path: Path) -> None:
             own = layout_of(build_generator(config).state_dict())
     except (RuntimeError, ArithmeticError, ValueError, TypeError, MemoryError) as error:
         raise UserError(
-            f"{path}: its experiment cannot be read (generator: a network of these sizes cannot be built: "
+            f"{shown(path)}: its experiment cannot be read (generator: a network of these "
+            f"sizes cannot be built: "
             f"{quoted(str(error))})"
         ) from error
     check_layout(own, layout, str(path))
@@ -148,6 +151,6 @@ def _check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
     bad = [name for name, t in tensors.items() if not t.isfinite().all()]
     if bad:
         raise UserError(
-            f"{path}: {len(bad)} of {len(tensors)} weights hold NaN or infinite numbers, first "
+            f"{shown(path)}: {len(bad)} of {len(tensors)} weights hold NaN or infinite numbers, first "
             f"{quoted(sorted(bad)[0])}: the training diverged; take an earlier snapshot"
         )

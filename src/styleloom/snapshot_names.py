@@ -52,17 +52,18 @@ def find_snapshot(given: Path | str) -> Path:
     if is_run(path):
         files = [p for p in (path / BEST,) if p.is_file()] or numbered_snapshots(path)[-1:]
         if not files:
-            raise UserError(f"{path}: this run has no snapshot (snapshot-*.safetensors) yet")
+            raise UserError(f"{shown(path)}: this run has no snapshot (snapshot-*.safetensors) yet")
         note(f"{shown(path)} is a run: its {shown(files[0].name)} is taken")
         return files[0]
     if os.path.isdir(path):
         raise UserError(
-            f"{path}: is a folder, but no run directory; expected a snapshot (*.safetensors), a run "
+            f"{shown(path)}: is a folder, but no run directory; expected a snapshot (*.safetensors), a run "
             f"directory, or an embedded model: {', '.join(EMBEDDED)}"
         )
     if not os.path.lexists(path) and path.suffix != ".safetensors":
         raise UserError(
-            f"{path}: there is no such file; expected a styleloom-snapshot (*.safetensors), a run directory, "
+            f"{shown(path)}: there is no such file; expected a styleloom-snapshot "
+            f"(*.safetensors), a run directory, "
             f"or an embedded model: {', '.join(EMBEDDED)}"
         )
     return path

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from styleloom.atomic import atomic_path
-from styleloom.errors import UserError, quoted
+from styleloom.errors import UserError, quoted, shown
 from styleloom.file_kinds import kind_of, readable_file
 
 KEY = "styleloom"
@@ -60,7 +60,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], document: Mapping[s
         try:
             save_file(contiguous, partial, {KEY: json.dumps(document)})
         except SafetensorError as error:  # what a full disk raises here
-            raise UserError(f"cannot write {path}: {error}") from error
+            raise UserError(f"cannot write {shown(path)}: {error}") from error
 
 
 def read_tensors(path: Path, expected: str, version: int = 1) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -96,7 +96,8 @@ class TensorFile:
         tensors = {name: self._file.get_tensor(name) for name in self._file.keys()}  # noqa: SIM118
         if self._checksum is not None and self._checksum != _checksum(tensors, self.document):
             raise UserError(
-                f"{self.path}: damaged, its content does not have the checksum that was recorded with it; "
+                f"{shown(self.path)}: damaged, its content does not have the checksum that "
+                f"was recorded with it; "
                 "take another copy"
             )
         return tensors
@@ -118,9 +119,9 @@ def open_tensors(path: Path, expected: str, version: int = 1) -> Iterator[Tensor
     except (SafetensorError, OSError, MemoryError) as error:
         kind = kind_of(head)
         if kind is not None:
-            raise UserError(f"{path}: not a {expected}: this is {kind}") from error
+            raise UserError(f"{shown(path)}: not a {expected}: this is {kind}") from error
         raise UserError(
-            f"{path}: damaged or half-written, it cannot be read ({quoted(str(error))})"
+            f"{shown(path)}: damaged or half-written, it cannot be read ({quoted(str(error))})"
         ) from error
 
 
@@ -128,24 +129,28 @@ def _document(path: Path, text: str | None, expected: str, newest: int) -> dict[
     """The JSON document of a header. Raises UserError unless it is of the right format and version."""
     if text is not None and len(text) > DOCUMENT_CHARACTERS:
         raise UserError(
-            f"{path}: damaged, its document has {len(text):,} characters, at most {DOCUMENT_CHARACTERS:,}"
+            f"{shown(path)}: damaged, its document has {len(text):,} characters, at most "
+            f"{DOCUMENT_CHARACTERS:,}"
         )
     try:
         document = {} if text is None else _parsed(text)
     except RecursionError as error:
-        raise UserError(f"{path}: damaged, its document is nested too deeply") from error
+        raise UserError(f"{shown(path)}: damaged, its document is nested too deeply") from error
     except ValueError as error:
-        raise UserError(f"{path}: damaged, its document is no JSON ({quoted(str(error))})") from error
+        raise UserError(f"{shown(path)}: damaged, its document is no JSON ({quoted(str(error))})") from error
     found = document.get("format") if isinstance(document, dict) else None
     if found != expected:
         what = "no styleloom metadata" if found is None else quoted(found)
-        raise UserError(f"{path}: not a {expected} (found: {what})")
+        raise UserError(f"{shown(path)}: not a {expected} (found: {what})")
     version = document.get("version")
     if type(version) is not int or version < 1:
-        raise UserError(f"{path}: damaged, its version is {quoted(version)}; valid: a number, 1 to {newest}")
+        raise UserError(
+            f"{shown(path)}: damaged, its version is {quoted(version)}; valid: a number, 1 to {newest}"
+        )
     if version > newest:
         raise UserError(
-            f"{path}: written by a newer styleloom (format {quoted(version)}, this one reads 1 to {newest}); "
+            f"{shown(path)}: written by a newer styleloom (format {quoted(version)}, this "
+            f"one reads 1 to {newest}); "
             "update styleloom"
         )
     return document

@@ -14,7 +14,7 @@ from rich.table import Table
 from styleloom.cli.progress import ProgressLine, duration
 from styleloom.cli.report import console, print_json
 from styleloom.data.dataset import ImageDataset, open_dataset
-from styleloom.errors import UserError
+from styleloom.errors import UserError, quoted
 
 if TYPE_CHECKING:
     from styleloom.metrics.classifier_training import ClassifierProgress
@@ -62,7 +62,8 @@ class TrainClassifiers:
             chosen = [name for name in map(str.strip, self.attributes.split(",")) if name]
             if not chosen:
                 raise UserError(
-                    f"--attributes: {self.attributes!r} is not valid; names or numbers, separated by commas"
+                    f"--attributes: {quoted(self.attributes)} is not valid; names or "
+                    f"numbers, separated by commas"
                 )
         with contextlib.closing(open_dataset(self.data)) as dataset:
             trained = self._train(dataset, chosen)

@@ -19,7 +19,7 @@ from styleloom.data.decoding import MAX_PIXELS
 from styleloom.data.index import Index
 from styleloom.data.label_files import MAX_LISTED
 from styleloom.data.sources import open_source
-from styleloom.errors import UserError, shown
+from styleloom.errors import UserError, quoted, shown
 
 
 @dataclass
@@ -64,7 +64,7 @@ class DatasetBuild:
     def run(self) -> int:
         """Build; report on stdout, warnings and progress on stderr. Returns 0. Raises UserError."""
         if self.dest.suffix.lower() != ".zip":
-            raise UserError(f"{self.dest}: an archive's name ends in .zip")
+            raise UserError(f"{shown(self.dest)}: an archive's name ends in .zip")
         options = BuildOptions(
             conversion=ConversionOptions(
                 self.resolution,
@@ -127,7 +127,7 @@ def parse_grid(text: str) -> tuple[int, int]:
     try:
         height, width = (int(part) for part in text.split(","))
     except ValueError:
-        raise UserError(f"grid {text!r}: valid: HEIGHT,WIDTH, e.g. 4,4 (square) or 3,4") from None
+        raise UserError(f"grid {quoted(text)}: valid: HEIGHT,WIDTH, e.g. 4,4 (square) or 3,4") from None
     return height, width
 
 

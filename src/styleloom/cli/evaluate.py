@@ -135,7 +135,7 @@ class Evaluate:
             if name and os.path.exists(self.out) and os.path.exists(name) and self.out.samefile(name):
                 raise UserError(f"--out: {shown(self.out)} is what is measured; give another name")
         if os.path.isdir(self.out):
-            raise UserError(f"--out: {self.out} is a folder; give the name of a JSON file")
+            raise UserError(f"--out: {shown(self.out)} is a folder; give the name of a JSON file")
         folder = next(parent for parent in self.out.absolute().parents if parent.exists())
         probe = folder / f".{self.out.name}.{os.getpid()}.partial"
         try:
@@ -192,11 +192,12 @@ class Evaluate:
         found: dict[str, Path] = {}
         for path in self.weights:
             if not path.is_file():
-                raise UserError(f"--weights: there is no file {path}")
+                raise UserError(f"--weights: there is no file {shown(path)}")
             sha256 = sha256_of(path)
             if sha256 not in known:
                 raise UserError(
-                    f"--weights: {path} has the SHA-256 {sha256}, which is that of no weights known; valid: "
+                    f"--weights: {shown(path)} has the SHA-256 {sha256}, which is that of "
+                    f"no weights known; valid: "
                     "the files that `styleloom features list` shows"
                 )
             found[known[sha256]] = path

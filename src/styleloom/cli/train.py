@@ -185,7 +185,7 @@ class Train:
     def _resume(self, path: Path) -> int:
         for name in ("out", "preset", "device-table"):
             if getattr(self, name.replace("-", "_")) is not None:
-                raise UserError(f"--{name}: not with --resume, which continues {path} as it is")
+                raise UserError(f"--{name}: not with --resume, which continues {shown(path)} as it is")
         from styleloom.training.fit import resume
         from styleloom.training.run_dir import RunDirectory
 

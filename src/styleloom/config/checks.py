@@ -12,7 +12,9 @@ def one_of(field: str, value: Any, valid: Collection[Any]) -> None:
     """Raise UserError unless `value` is among `valid`."""
     if value not in valid:
         hint = nearest(str(value), [str(v) for v in valid])
-        raise UserError(f"{field}: {value!r} is not valid, {hint}choose from {', '.join(map(str, valid))}")
+        raise UserError(
+            f"{field}: {quoted(value)} is not valid, {hint}choose from {', '.join(map(str, valid))}"
+        )
 
 
 MAX_COUNT = 2**24
@@ -22,7 +24,7 @@ MAX_COUNT = 2**24
 def at_least(field: str, value: float | None, low: float) -> None:
     """Raise UserError unless `value` is None or a number >= `low`; a whole one is at most `MAX_COUNT`."""
     if value is not None and not value >= low:
-        raise UserError(f"{field}: {value!r} is not valid, it must be at least {low}")
+        raise UserError(f"{field}: {quoted(value)} is not valid, it must be at least {low}")
     if isinstance(value, int) and value > MAX_COUNT:
         raise UserError(f"{field}: {quoted(value)} is not valid, it must be at most {MAX_COUNT}")
 
@@ -30,13 +32,13 @@ def at_least(field: str, value: float | None, low: float) -> None:
 def above(field: str, value: float, low: float) -> None:
     """Raise UserError unless `value` > `low`."""
     if not value > low:
-        raise UserError(f"{field}: {value!r} is not valid, it must be more than {low}")
+        raise UserError(f"{field}: {quoted(value)} is not valid, it must be more than {low}")
 
 
 def within(field: str, value: float, low: float, high: float) -> None:
     """Raise UserError unless `low` <= `value` <= `high`."""
     if not low <= value <= high:
-        raise UserError(f"{field}: {value!r} is not valid, it must lie in [{low}, {high}]")
+        raise UserError(f"{field}: {quoted(value)} is not valid, it must lie in [{low}, {high}]")
 
 
 MAX_SIDE = 2**14

@@ -13,7 +13,7 @@ from styleloom.config.networks import (
     StyleGAN2Generator,
 )
 from styleloom.config.schedules import ByImages, Number, values
-from styleloom.errors import UserError
+from styleloom.errors import UserError, quoted
 
 Loss: TypeAlias = Literal[
     "nonsaturating", "saturating", "wgan", "hinge", "least-squares", "relativistic-hinge"
@@ -375,7 +375,8 @@ class Experiment:
                 )
             if self.compile != "none":
                 raise UserError(
-                    f"compile: {self.compile!r} is not valid with growth.mode progressive, whose networks "
+                    f"compile: {quoted(self.compile)} is not valid with growth.mode "
+                    f"progressive, whose networks "
                     "change at every step of a fade; valid: none"
                 )
         if self.style_mixing > 0 and not g.mixes_styles:
@@ -450,4 +451,4 @@ def _micro_batches(batch: int, group: int) -> str:
 def _whole(name: str, value: float) -> None:
     """Raise UserError unless `value` is a whole number of at least 1."""
     if value < 1 or value != int(value):
-        raise UserError(f"{name}: {value!r} is not valid, it must be a whole number of at least 1")
+        raise UserError(f"{name}: {quoted(value)} is not valid, it must be a whole number of at least 1")

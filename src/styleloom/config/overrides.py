@@ -147,17 +147,17 @@ def _set(tree: dict[str, Any], experiment: Experiment, path: str, text: str, giv
             return
         inner = getattr(config, name)
         if not is_group(inner) and not isinstance(inner, ByResolution):
-            raise UserError(f"{path}: {'.'.join(parents[: depth + 1])} is a value and has no fields")
+            raise UserError(f"{shown(path)}: {'.'.join(parents[: depth + 1])} is a value and has no fields")
         config, tree = inner, tree[name]
     annotations = field_types(type(config))
     if last not in annotations:
         raise _unknown(experiment, path, config, parents)
     if isinstance(config, ByResolution) and last == "at":
-        raise UserError(f"{path}: name a resolution, for example {path}.64={text or 16}")
+        raise UserError(f"{shown(path)}: name a resolution, for example {shown(path)}.64={text or 16}")
     value = getattr(config, last)
     if is_group(value):
         fields = ", ".join(field_types(type(value)))
-        raise UserError(f"{path}: a group of fields, set them one by one: {fields}")
+        raise UserError(f"{shown(path)}: a group of fields, set them one by one: {fields}")
     tree[last] = parse(annotations[last], text, given)
 
 
@@ -165,7 +165,7 @@ def _set_row(tree: dict[str, Any], table: Sequence[str], name: str, side: str, t
     """Set one row of a number by resolution; rows stay in order of resolution."""
     path = ".".join((*table, name))
     if name != "at":
-        raise UserError(f"{path}.{side}: {path} is a number and has no fields")
+        raise UserError(f"{shown(path)}.{side}: {shown(path)} is a number and has no fields")
     rows = {**tree["at"], str(resolution_key(path, side)): parse(float, text, f"{path}.{side}")}
     tree["at"] = dict(sorted(rows.items(), key=lambda row: int(row[0])))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
 from styleloom.config.checks import at_least, one_of, power_of_two, within
-from styleloom.errors import UserError
+from styleloom.errors import UserError, quoted
 
 Activation: TypeAlias = Literal[
     "linear", "relu", "lrelu", "tanh", "sigmoid", "elu", "selu", "softplus", "swish"
@@ -123,7 +123,8 @@ class ImageShape:
         at_least(f"{self.role}.label_dim", self.label_dim, 0)
         if len(self.grid) != 2 or not all(2 <= side <= 16 for side in self.grid):
             raise UserError(
-                f"{self.role}.grid: {self.grid!r} is not valid, it must be height,width of 2 to 16 px each"
+                f"{self.role}.grid: {quoted(self.grid)} is not valid, it must be "
+                f"height,width of 2 to 16 px each"
             )
 
     @property

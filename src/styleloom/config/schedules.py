@@ -48,11 +48,14 @@ class ByImages:
             one_of("curve", knot.curve, CURVES)
             at_least("kimg", knot.kimg, 0)
             if not all(math.isfinite(number) for number in knot[:2]):
-                raise UserError(f"{knot.kimg!r}:{knot.value!r}: is not valid, both must be finite")
+                raise UserError(
+                    f"{quoted(knot.kimg)}:{quoted(knot.value)}: is not valid, both must be finite"
+                )
         for before, after in zip(self.knots, self.knots[1:], strict=False):
             if not before.kimg < after.kimg:
                 raise UserError(
-                    f"kimg: {after.kimg!r} is not valid after {before.kimg!r}, knots must be in rising order"
+                    f"kimg: {quoted(after.kimg)} is not valid after {quoted(before.kimg)}, "
+                    f"knots must be in rising order"
                 )
         if self.knots[0].curve != "linear":
             raise UserError(f"curve: {self.knots[0].curve} is not valid, no knot is before the first one")

@@ -17,7 +17,7 @@ from styleloom.config.checks import one_of, power_of_two
 from styleloom.config.experiment import ByResolution, Experiment
 from styleloom.config.networks import FAMILIES, DiscriminatorConfig, GeneratorConfig
 from styleloom.config.schedules import GRAMMAR, ByImages
-from styleloom.errors import UserError, nearest
+from styleloom.errors import UserError, nearest, quoted, shown
 
 Role: TypeAlias = Literal["generator", "discriminator"]
 
@@ -126,7 +126,9 @@ def _dataclass(cls: type, data: Mapping[str, Any], path: str, default: Any) -> A
             at = f"{path}.{field.name}".lstrip(".")
             values[field.name] = _decode(annotations[field.name], data[field.name], at, fallback)
         elif fallback is dataclasses.MISSING:
-            raise UserError(f"{path}.{field.name}: missing, it must be {describe(annotations[field.name])}")
+            raise UserError(
+                f"{shown(path)}.{field.name}: missing, it must be {describe(annotations[field.name])}"
+            )
         else:
             values[field.name] = fallback
     try:
@@ -153,7 +155,7 @@ def _by_resolution(data: Mapping[str, Any], path: str) -> ByResolution:
         if name not in ("base", "at"):
             raise unknown(f"{path}.{name}", ("base", "at"))
     if "base" not in data:
-        raise UserError(f"{path}.base: missing, it must be a number")
+        raise UserError(f"{shown(path)}.base: missing, it must be a number")
     base = _decode(float, data["base"], f"{path}.base")
     table = _mapping(data.get("at", {}), f"{path}.at")
     return ByResolution(base, tuple(_entry(f"{path}.at", side, number) for side, number in table.items()))
@@ -166,7 +168,9 @@ def _entry(path: str, side: str, number: Json) -> tuple[int, float]:
 def resolution_key(path: str, text: str) -> int:
     """The resolution, px, that a table at `path` is keyed by: a power of two of at least 4."""
     if not str(text).isdecimal():
-        raise UserError(f"{path}.{text}: {text!r} is not a resolution; valid: powers of two of at least 4")
+        raise UserError(
+            f"{shown(path)}.{text}: {quoted(text)} is not a resolution; valid: powers of two of at least 4"
+        )
     power_of_two(f"{path}.{text}", int(text), 4)
     return int(text)
 
@@ -175,7 +179,7 @@ def _by_images(text: str, path: str) -> ByImages:
     try:
         return ByImages.parse(text)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(f"{shown(path)}: {error}") from error
 
 
 def _network_class(data: Mapping[str, Any], role: Role, default: Any) -> type:
@@ -190,7 +194,9 @@ def _network_class(data: Mapping[str, Any], role: Role, default: Any) -> type:
 
 def _mapping(data: Json, path: str) -> Mapping[str, Any]:
     if not isinstance(data, Mapping):
-        raise UserError(f"{path or 'experiment'}: {data!r} is not valid, it must be an object with fields")
+        raise UserError(
+            f"{path or 'experiment'}: {quoted(data)} is not valid, it must be an object with fields"
+        )
     return data
 
 
@@ -252,14 +258,16 @@ def describe(annotation: Any) -> str:
 
 def invalid(path: str, value: Any, annotation: Any) -> UserError:
     """The error for a value of the wrong type."""
-    return UserError(f"{path}: {value!r} is not valid, it must be {describe(annotation)}")
+    return UserError(f"{shown(path)}: {quoted(value)} is not valid, it must be {describe(annotation)}")
 
 
 def unknown(path: str, fields: Sequence[str]) -> UserError:
     """The error for a name that is not among the fields of its parent."""
     parent, _, name = path.rpartition(".")
     where = parent or "experiment"
-    return UserError(f"{path}: no such field, {nearest(name, fields)}fields of {where}: {', '.join(fields)}")
+    return UserError(
+        f"{shown(path)}: no such field, {nearest(name, fields)}fields of {where}: {', '.join(fields)}"
+    )
 
 
 # ---- differences

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from styleloom.config.networks import FeatureMaps, MinibatchStd, MSGProGANDiscriminator, MSGProGANGenerator
 from styleloom.convert.tables import Layout, Rule, Table, only, same, settings
-from styleloom.errors import UserError
+from styleloom.errors import UserError, quoted
 from styleloom.networks.progan import ROOT2
 
 # ---- layouts
@@ -164,11 +164,12 @@ def _shape(where: str, values: Mapping[str, Any], size: str) -> tuple[int, Featu
     only(where, "use_eql", values["use_eql"], (True, False))
     depth, channels = values["depth"], values[size]
     if not isinstance(depth, int) or depth < 2:
-        raise UserError(f"{where}: depth {depth!r} is not supported, it must be a number of at least 2")
+        raise UserError(f"{where}: depth {quoted(depth)} is not supported, it must be a number of at least 2")
     least = max(2, 2 ** (depth - 4))
     if not isinstance(channels, int) or channels < least or channels & (channels - 1):
         raise UserError(
-            f"{where}: {size} {channels!r} is not valid, at depth {depth} it must be a power of two of at "
+            f"{where}: {size} {quoted(channels)} is not valid, at depth {depth} it must be "
+            f"a power of two of at "
             f"least {least}"
         )
     return 4 << (depth - 1), FeatureMaps(base=channels * CONSTANT_UP_TO // 2, max=channels)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from styleloom.errors import UserError, nearest
+from styleloom.errors import UserError, nearest, quoted
 
 Layout: TypeAlias = Callable[[Tensor], Tensor]
 """A stored value to ours."""
@@ -211,13 +211,13 @@ def settings(
     for name in kwargs:
         if name not in defaults and name not in ignored:
             raise UserError(
-                f"{where}: unknown keyword argument {name!r}, {nearest(name, defaults)}"
+                f"{where}: unknown keyword argument {quoted(name)}, {nearest(name, defaults)}"
                 f"known: {', '.join((*defaults, *sorted(ignored)))}"
             )
     values = {name: kwargs.get(name, default) for name, default in defaults.items()}
     missing = [name for name, value in values.items() if value is REQUIRED]
     if missing:
-        raise UserError(f"{where}: keyword argument {missing[0]!r} is missing, it has no default")
+        raise UserError(f"{where}: keyword argument {quoted(missing[0])} is missing, it has no default")
     return values
 
 
@@ -225,7 +225,8 @@ def only(where: str, name: str, value: Any, supported: Collection[Any]) -> None:
     """Raise UserError unless `value` is one that our networks can express."""
     if value not in supported:
         raise UserError(
-            f"{where}: {name} {value!r} is not supported, it must be {' or '.join(map(repr, supported))}"
+            f"{where}: {name} {quoted(value)} is not supported, it must be "
+            f"{' or '.join(map(repr, supported))}"
         )
 
 
@@ -238,7 +239,11 @@ def separable_taps(where: str, name: str, taps: Any) -> tuple[float, ...]:
     try:
         numbers = tuple(float(tap) for tap in taps)
     except TypeError:
-        raise UserError(f"{where}: {name} {taps!r} is not supported, it must be a list of numbers") from None
+        raise UserError(
+            f"{where}: {name} {quoted(taps)} is not supported, it must be a list of numbers"
+        ) from None
     if not numbers or not all(map(math.isfinite, numbers)) or sum(numbers) == 0:
-        raise UserError(f"{where}: {name} {taps!r} is not valid, it must be numbers with a sum other than 0")
+        raise UserError(
+            f"{where}: {name} {quoted(taps)} is not valid, it must be numbers with a sum other than 0"
+        )
     return numbers

@@ -244,7 +244,7 @@ class ArchiveReader:
             return decode_png(data, recipe.resolution, recipe.channels, recipe.grid)
         except ValueError as error:
             file = f"{shown(self.path)}: {shown(self.index.files[position])}"
-            raise UserError(f"{file}: {error}") from error
+            raise UserError(f"{shown(file)}: {error}") from error
 
     def _handle(self) -> _Handle:
         """This thread's own handle; opened anew in a forked process."""

@@ -23,7 +23,7 @@ from styleloom.data.label_files import MAX_LISTED
 from styleloom.data.labels import Labels
 from styleloom.data.source_labels import check_unused, labels_of_source
 from styleloom.data.sources import MAX_FILE_BYTES, Source
-from styleloom.errors import UserError, shown
+from styleloom.errors import UserError, quoted, shown
 
 Order: TypeAlias = Literal["shuffled", "source"]
 
@@ -55,7 +55,7 @@ class BuildOptions:
 
     def __post_init__(self) -> None:
         if self.order not in get_args(Order):
-            raise UserError(f"order {self.order!r}: valid: {', '.join(get_args(Order))}")
+            raise UserError(f"order {quoted(self.order)}: valid: {', '.join(get_args(Order))}")
         if self.workers < 0:
             raise UserError(f"workers {self.workers}: valid: 0 (one per core) or more")
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
 from styleloom.data.decoding import MAX_PIXELS, BadImageError, decoded, words
-from styleloom.errors import UserError, nearest
+from styleloom.errors import UserError, nearest, quoted
 
 Crop: TypeAlias = Literal["center", "none", "pad", "stretch", "lsun-car", "celeba"]
 Filter: TypeAlias = Literal["lanczos", "box", "bilinear", "bicubic"]
@@ -123,13 +123,15 @@ class ConversionOptions:
         for field, value, valid in (("crop", self.crop, Crop), ("filter", self.filter, Filter)):
             if value not in get_args(valid):
                 hint = nearest(value, get_args(valid))
-                raise UserError(f"{field} {value!r}: {hint}valid: {', '.join(get_args(valid))}")
+                raise UserError(f"{field} {quoted(value)}: {hint}valid: {', '.join(get_args(valid))}")
         if self.channels not in (1, 3, 4):
             raise UserError(f"channels {self.channels}: valid: 1 (grey), 3 (RGB), 4 (RGBA)")
         try:
             ImageColor.getrgb(self.background)
         except ValueError as error:
-            raise UserError(f"background {self.background!r}: not a colour; e.g. white or #ffffff") from error
+            raise UserError(
+                f"background {quoted(self.background)}: not a colour; e.g. white or #ffffff"
+            ) from error
         if self.crop in _ONLY_RESOLUTION:
             self._check_recipe(_ONLY_RESOLUTION[self.crop])
 

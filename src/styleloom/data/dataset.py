@@ -16,7 +16,7 @@ from styleloom.data.conversion import MIN_RESOLUTION, SQUARE, image_size, valida
 from styleloom.data.index import Recipe
 from styleloom.data.memory import ImageMemory, box_reduce
 from styleloom.data.sources import EMBEDDED
-from styleloom.errors import UserError, shown
+from styleloom.errors import UserError, shell_word, shown
 from styleloom.names import embedded_name
 
 PRELOAD_BUDGET_BYTES = 2 * 2**30
@@ -53,7 +53,7 @@ def open_dataset(path_or_name: str | Path, resolution: int | None = None) -> Ima
         options += " --labels keep" if source == name and reader.index.labels is not None else ""
         raise UserError(
             f"{name} is stored at {stored} px, not {wanted} px{limit}; make another archive with: "
-            f"styleloom dataset build {source} DEST.zip --resolution {wanted}{options}"
+            f"styleloom dataset build {shell_word(source)} DEST.zip --resolution {wanted}{options}"
         )
     if embedded:
         return ImageDataset(reader, name, name, stored // wanted)
@@ -204,7 +204,7 @@ class ImageDataset:
         """
         if not 0 < held_out < len(self):
             valid = f"valid: 1 to {len(self) - 1}"
-            raise UserError(f"held_out {held_out}: {self.name} has {len(self)} images; {valid}")
+            raise UserError(f"held_out {held_out}: {shown(self.name)} has {len(self)} images; {valid}")
         cut = len(self) - held_out
         return self._view(slice(0, cut), f"first {cut}"), self._view(slice(cut, None), f"last {held_out}")
 
@@ -235,7 +235,7 @@ class ImageDataset:
         validate_resolution(resolution)
         if resolution > full.resolution:
             valid = f"valid: powers of two from {MIN_RESOLUTION} to {full.resolution}"
-            raise UserError(f"resolution {resolution}: no level of {self.name}; {valid}")
+            raise UserError(f"resolution {resolution}: no level of {shown(self.name)}; {valid}")
         if resolution == self.resolution:
             return self
         if resolution == full.resolution:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from styleloom.data.dataset import ImageDataset
-from styleloom.errors import UserError, nearest
+from styleloom.errors import UserError, nearest, quoted
 
 _LABELS_PER_PIECE = 4096
 
@@ -79,7 +79,7 @@ def _indices(names: Sequence[str], chosen: Sequence[str]) -> list[int]:
             found.add(int(text))
         else:
             raise UserError(
-                f"attributes: {text!r} does not exist, {nearest(text, names)}choose from "
+                f"attributes: {quoted(text)} does not exist, {nearest(text, names)}choose from "
                 f"{', '.join(names)}, or by number: 0 to {len(names) - 1}"
             )
     return sorted(found)

@@ -30,7 +30,7 @@ from styleloom.config.serialize import differences, to_json
 from styleloom.data.dataset import ImageDataset
 from styleloom.data.loader import Loader
 from styleloom.data.reals import to_signed
-from styleloom.errors import UserError
+from styleloom.errors import UserError, shown
 from styleloom.metrics.attributes import Attribute, select_attributes
 from styleloom.metrics.classifiers import (
     FORMAT,
@@ -195,7 +195,7 @@ def _finished(
 ) -> dict[int, tuple[Path, ClassifierRecord]]:
     """The files of the folder by attribute. Raises UserError unless all are of these settings and data."""
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; give a folder for the classifiers")
+        raise UserError(f"{shown(folder)} is a file; give a folder for the classifiers")
     found = {}
     for path in sorted(folder.glob("*.safetensors")):
         _, other, record = read_classifier(path)
@@ -207,7 +207,8 @@ def _finished(
         if changed:
             listed = ", ".join(f"{name} {value}" for name, value in changed.items())
             raise UserError(
-                f"{path}: a classifier of another training ({listed}); give another folder, or the same "
+                f"{shown(path)}: a classifier of another training ({listed}); give another "
+                f"folder, or the same "
                 "settings and data to go on"
             )
         found[record.index] = (path, record)

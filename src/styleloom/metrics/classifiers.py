@@ -17,7 +17,7 @@ from torch import Tensor
 from styleloom.config.networks import DiscriminatorConfig
 from styleloom.config.serialize import network_from_json
 from styleloom.data.reals import box_downsample
-from styleloom.errors import UserError
+from styleloom.errors import UserError, shown
 from styleloom.networks.assembly import Trunk
 from styleloom.networks.build import build_discriminator
 from styleloom.precision import resolve_device
@@ -88,7 +88,8 @@ class Classifier:
         if images.ndim != 4 or tuple(images.shape[1:]) != expected:
             raise UserError(
                 f"images: {list(images.shape[1:])} given (channels, height, width); the classifier "
-                f"{self.path} takes {[self.config.channels, height, width]} or a whole multiple of that size"
+                f"{shown(self.path)} takes {[self.config.channels, height, width]} or a "
+                f"whole multiple of that size"
             )
         return self.network(box_downsample(images, factor))
 
@@ -107,7 +108,8 @@ def load_classifiers(folder: Path | str, device: str = "cpu") -> list[Classifier
     paths = sorted(folder.glob("*.safetensors"))
     if not paths:
         raise UserError(
-            f"{folder}: no classifiers (*.safetensors) there; make them with: styleloom train-classifiers "
+            f"{shown(folder)}: no classifiers (*.safetensors) there; make them with: "
+            f"styleloom train-classifiers "
             "--data DATA.zip --out FOLDER"
         )
     where = resolve_device(device)
@@ -119,7 +121,7 @@ def load_classifiers(folder: Path | str, device: str = "cpu") -> list[Classifier
         network = network.eval().requires_grad_(False).to(where)
         key = (record.data_fingerprint, record.index)
         if key in found:
-            raise UserError(f"{path}: the attribute {record.attribute} is also in {found[key].path}")
+            raise UserError(f"{shown(path)}: the attribute {record.attribute} is also in {found[key].path}")
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         found[key] = Classifier(network, config, record, path, sha256)
     return sorted(found.values(), key=lambda classifier: classifier.record.index)
@@ -132,7 +134,7 @@ def read_classifier(path: Path) -> tuple[dict[str, Tensor], DiscriminatorConfig,
         config = network_from_json(document.get("config", {}), "discriminator")
         return tensors, config, ClassifierRecord(**document["record"])
     except (KeyError, TypeError, UserError) as error:
-        raise UserError(f"{path}: its record cannot be read ({error})") from error
+        raise UserError(f"{shown(path)}: its record cannot be read ({error})") from error
 
 
 def new_network(config: DiscriminatorConfig, seed: int) -> Trunk:

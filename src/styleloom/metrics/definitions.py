@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from styleloom.errors import UserError, nearest
+from styleloom.errors import UserError, nearest, quoted
 from styleloom.metrics.features import entry, names
 from styleloom.metrics.image_sets import Choice
 
@@ -240,7 +240,7 @@ def parse(name: str) -> Definition:
             return _definition(name, kind, found.groupdict())
     examples = [part for known in KINDS.values() for part in known.example.split(", ")]
     raise UserError(
-        f"metric: {name!r} does not exist, {nearest(name, examples)}examples: {', '.join(examples)}; a "
+        f"metric: {quoted(name)} does not exist, {nearest(name, examples)}examples: {', '.join(examples)}; a "
         "number counts generated images, all takes every image of two sets, a last word names the feature "
         "network"
     )
@@ -251,7 +251,7 @@ def parse_all(names: str) -> tuple[Definition, ...]:
     parts = [part.strip() for part in names.split(",")]
     if len(set(parts)) != len(parts):
         twice = next(part for part in parts if parts.count(part) > 1)
-        raise UserError(f"metrics: {twice!r} is given more than once")
+        raise UserError(f"metrics: {quoted(twice)} is given more than once")
     return tuple(parse(part) for part in parts)
 
 
@@ -285,5 +285,6 @@ def _network(metric: str, suffix: str) -> str:
             return name
     valid = [entry(name).suffix for name in names()]
     raise UserError(
-        f"metric: {metric!r} names no feature network, {nearest(suffix, valid)}choose from {', '.join(valid)}"
+        f"metric: {quoted(metric)} names no feature network, {nearest(suffix, valid)}choose "
+        f"from {', '.join(valid)}"
     )

@@ -18,7 +18,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from styleloom.errors import UserError, nearest
+from styleloom.errors import UserError, nearest, quoted
 from styleloom.metrics.efficientnet import Lite0Distance, Lite0Features
 from styleloom.metrics.inception import Inception2015
 from styleloom.metrics.resize import as_rgb
@@ -168,12 +168,14 @@ def entry(name: str) -> NetworkEntry:
     plugins = [point for point in _plugins() if point.name == name]
     if len(plugins) + (name in NETWORKS) > 1:
         packages = ", ".join(f"{point.value!r}" for point in plugins)
-        raise UserError(f"feature network {name!r}: the name is taken twice, by entry points {packages}")
+        raise UserError(
+            f"feature network {quoted(name)}: the name is taken twice, by entry points {packages}"
+        )
     if plugins:
         return _load_plugin(plugins[0])
     if name not in NETWORKS:
         hint = nearest(name, names())
-        raise UserError(f"no feature network {name!r}, {hint}choose from {', '.join(names())}")
+        raise UserError(f"no feature network {quoted(name)}, {hint}choose from {', '.join(names())}")
     return NETWORKS[name]
 
 
@@ -185,10 +187,12 @@ def _load_plugin(point: EntryPoint) -> NetworkEntry:
     try:
         loaded = point.load()
     except Exception as error:  # what another package raises on import is not enumerable
-        raise UserError(f"feature network {point.name!r}: cannot load {point.value}: {error}") from error
+        raise UserError(
+            f"feature network {quoted(point.name)}: cannot load {point.value}: {error}"
+        ) from error
     if not isinstance(loaded, NetworkEntry):
         raise UserError(
-            f"feature network {point.name!r}: {point.value} is a {type(loaded).__name__}, valid: a "
+            f"feature network {quoted(point.name)}: {point.value} is a {type(loaded).__name__}, valid: a "
             "styleloom.metrics.features.NetworkEntry"
         )
     return loaded
@@ -209,7 +213,7 @@ def load_network(
     found = entry(name)
     if found.features is None:
         valid = ", ".join(n for n in names() if entry(n).features is not None)
-        raise UserError(f"network {name!r} has no features, only a distance; choose from {valid}")
+        raise UserError(f"network {quoted(name)} has no features, only a distance; choose from {valid}")
     return found.features(_paths(name, found, weights or {}), torch.device(device))
 
 
@@ -220,7 +224,7 @@ def load_distance(
     found = entry(name)
     if found.distance is None:
         valid = ", ".join(n for n in names() if entry(n).distance is not None)
-        raise UserError(f"network {name!r} has no distance, only features; choose from {valid}")
+        raise UserError(f"network {quoted(name)} has no distance, only features; choose from {valid}")
     return found.distance(_paths(name, found, weights or {}), torch.device(device))
 
 
@@ -230,5 +234,7 @@ def _paths(name: str, found: NetworkEntry, given: Mapping[str, Path]) -> list[Pa
     for file in given:
         if file not in known:
             hint = nearest(file, known)
-            raise UserError(f"weights: no network reads {file!r}, {hint}valid: {', '.join(sorted(known))}")
+            raise UserError(
+                f"weights: no network reads {quoted(file)}, {hint}valid: {', '.join(sorted(known))}"
+            )
     return [find(file, given.get(file.file), network=name) for file in found.weights]

@@ -242,7 +242,7 @@ class FileImages:
             image = pixels_as_they_are(self.source.read(name), self.channels)
             return image if self.resize is None else self.resize(image)
         except (BadImageError, OSError, zipfile.BadZipFile) as error:
-            raise UserError(f"{self.name}: {name}: {error}") from error
+            raise UserError(f"{shown(self.name)}: {name}: {error}") from error
 
     def record(self) -> dict[str, Any]:
         """Hash over the names and contents of the files."""

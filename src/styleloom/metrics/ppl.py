@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from styleloom.data.reals import box_downsample
-from styleloom.errors import UserError
+from styleloom.errors import UserError, quoted
 from styleloom.metrics.intervals import winsorized_standard_error
 from styleloom.metrics.resize import as_rgb
 from styleloom.networks.assembly import finest
@@ -249,9 +249,9 @@ def _quotients(distance: PerceptualDistance, a: Tensor, b: Tensor, epsilon: floa
 
 def _check(sampler: Sampler, space: str, sampling: str, epsilon: float) -> None:
     if space not in Space.__args__:  # type: ignore[attr-defined]
-        raise UserError(f"space: {space!r} is not valid, choose from z, w")
+        raise UserError(f"space: {quoted(space)} is not valid, choose from z, w")
     if sampling not in Sampling.__args__:  # type: ignore[attr-defined]
-        raise UserError(f"sampling: {sampling!r} is not valid, choose from full, end")
+        raise UserError(f"sampling: {quoted(sampling)} is not valid, choose from full, end")
     if not epsilon > 0:
         raise UserError(f"epsilon: {epsilon} is not valid, it must be more than 0")
     check_space(sampler, space)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleloom.errors import UserError, nearest
+from styleloom.errors import UserError, nearest, quoted
 
 TF1_BILINEAR = "tf1-bilinear"
 ANTIALIASED_BILINEAR = "antialiased-bilinear"
@@ -39,7 +39,7 @@ def check_layers(network: str, asked: Sequence[str], offered: Iterable[str]) -> 
     for layer in asked:
         if layer not in offered:
             hint = nearest(layer, offered)
-            raise UserError(f"{network}: no layer {layer!r}, {hint}choose from {', '.join(offered)}")
+            raise UserError(f"{network}: no layer {quoted(layer)}, {hint}choose from {', '.join(offered)}")
 
 
 def tf1_bilinear(images: Tensor, side: int) -> Tensor:

@@ -37,16 +37,16 @@ def evaluate_run(
     if (best_so_far := run.path / BEST).exists():
         paths.append(best_so_far)
     if not paths:
-        raise UserError(f"{run.path}: has no snapshots (snapshot-*.safetensors) to measure")
+        raise UserError(f"{shown(run.path)}: has no snapshots (snapshot-*.safetensors) to measure")
     history = [d for d in evaluation.definitions if d.kind == "stability"]
     each = [d for d in evaluation.definitions if d.kind != "stability"]
     one = replace(evaluation, definitions=each)
     paths = _measurable(one, paths, open_snapshot)
     if not paths:
-        raise UserError(f"{run.path}: none of its snapshots can be measured so")
+        raise UserError(f"{shown(run.path)}: none of its snapshots can be measured so")
     numbered = [path for path in paths if path.name != BEST]
     if history and len(numbered) < 2:
-        raise UserError(f"{history[0].name}: needs two snapshots, {run.path} has {len(numbered)}")
+        raise UserError(f"{history[0].name}: needs two snapshots, {shown(run.path)} has {len(numbered)}")
     with contextlib.ExitStack() as stack:
         if one.cache.folder is None:  # nothing is to be kept; the reals are the same for all snapshots
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="styleloom-"))

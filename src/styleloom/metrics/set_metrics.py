@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from styleloom.errors import UserError
+from styleloom.errors import UserError, shown
 from styleloom.metrics.collect import Failed, Keep, Similarities, Statistic, Wanted, grid_of
 from styleloom.metrics.definitions import Definition
 from styleloom.metrics.features import entry
@@ -144,7 +144,9 @@ def plan(d: Definition, images: ImageSet, reals: ImageSet | None) -> Plan:
         return Plan(Wanted(metric.keep, fakes, name, layer), None)
     count = _num_reals(d, reals, fakes, may_repeat=metric.keep == "moments")
     if count < least:
-        raise UserError(f"{d.name}: needs {least} real images or more, {reals.name} has {reals.available}")
+        raise UserError(
+            f"{d.name}: needs {least} real images or more, {shown(reals.name)} has {reals.available}"
+        )
     if metric.keep == "descriptors":
         fakes = count = min(fakes, count)  # as many of each
     return Plan(Wanted(metric.keep, fakes, name, layer), Wanted(metric.keep, count, name, layer))
@@ -188,12 +190,14 @@ def _num_reals(d: Definition, reals: ImageSet, fakes: int, may_repeat: bool) -> 
     if not isinstance(reals, DatasetImages):
         if d.choice == "random" and d.of.needs_reals:
             raise UserError(
-                f"{d.name}: {reals.name} holds files, which are taken in the order of their names; valid: an "
+                f"{d.name}: {shown(reals.name)} holds files, which are taken in the order "
+                f"of their names; valid: an "
                 "archive made by `styleloom dataset build`, or a metric without _random"
             )
         if may_repeat and available < fakes:
             raise UserError(
-                f"{d.name}: needs {fakes:,} real images, {reals.name} has {available:,}; a number in the "
+                f"{d.name}: needs {fakes:,} real images, {shown(reals.name)} has "
+                f"{available:,}; a number in the "
                 "metric's name asks for fewer, _full takes all"
             )
     return fakes if may_repeat else min(fakes, available)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from styleloom import environment
-from styleloom.errors import UserError
+from styleloom.errors import UserError, shown
 from styleloom.metrics.cache import StatisticsCache
 from styleloom.metrics.classifiers import Classifier
 from styleloom.metrics.collect import Collector, Networks, Progress, Wanted
@@ -133,25 +133,26 @@ class Evaluation:
         if d.of.needs_reals and subject.reals is None:
             raise UserError(f"{d.name}: needs real images to compare with; give them with --data")
         if d.latents > 1 and not subject.is_generator:
-            raise UserError(f"{d.name}: mixes the latents of a generator; {subject.name} holds images")
+            raise UserError(f"{d.name}: mixes the latents of a generator; {shown(subject.name)} holds images")
         images = subject.images(latents=d.latents)
         reals = None if subject.reals is None else subject.reals.images(d.choice)
         if reals is not None and d.of.needs_reals and images.shape != reals.shape:
             raise UserError(
-                f"images of {subject.name} are {_px(images.shape)}, those of {reals.name} "
+                f"images of {shown(subject.name)} are {_px(images.shape)}, those of {shown(reals.name)} "
                 f"{_px(reals.shape)}; valid: the same channels and size"
             )
         found = plan(d, images, reals)
         if images.available is not None and images.available < found.fakes.count:
             raise UserError(
-                f"{d.name}: needs {found.fakes.count:,} images, {subject.name} has {images.available:,}; a "
+                f"{d.name}: needs {found.fakes.count:,} images, {shown(subject.name)} has "
+                f"{images.available:,}; a "
                 "number in the metric's name asks for fewer, all in its place for every image"
             )
         return found
 
     def _check(self, d: Definition, subject: Subject) -> None:
         if d.of.needs_generator and not subject.is_generator:
-            raise UserError(f"{d.name}: needs a generator; {subject.name} holds images")
+            raise UserError(f"{d.name}: needs a generator; {shown(subject.name)} holds images")
         if d.of.needs_classifiers and not self.classifiers:
             raise UserError(
                 f"{d.name}: needs classifiers of attributes; train them with `styleloom train-classifiers "

@@ -19,7 +19,7 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
 from styleloom.atomic import atomic_path
-from styleloom.errors import UserError
+from styleloom.errors import UserError, shown
 
 if TYPE_CHECKING:
     import torch
@@ -161,7 +161,7 @@ def find(file: WeightFile, given_path: Path | str | None = None, network: str = 
     found = sha256_of(path)
     if found != file.sha256:
         raise UserError(
-            f"{path}: not the weights {file.file}: its SHA-256 is {found}, expected {file.sha256}"
+            f"{shown(path)}: not the weights {file.file}: its SHA-256 is {found}, expected {file.sha256}"
         )
     return path
 
@@ -199,7 +199,7 @@ def sha256_of(path: Path) -> str:
                     digest.update(chunk)
             _hashes[key] = digest.hexdigest()
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        raise UserError(f"cannot read {shown(path)}: {error.strerror or error}") from error
     return _hashes[key]
 
 
@@ -260,9 +260,9 @@ def load_state(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, EOFError, RuntimeError) as error:
-        raise UserError(f"{path}: not a file of tensors: {error}") from error
+        raise UserError(f"{shown(path)}: not a file of tensors: {error}") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise UserError(f"{path}: not a state dict: valid: names with one tensor each")
+        raise UserError(f"{shown(path)}: not a state dict: valid: names with one tensor each")
     return dict(state)
 
 

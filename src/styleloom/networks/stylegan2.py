@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from styleloom.config import networks as config
-from styleloom.errors import UserError
+from styleloom.errors import UserError, quoted
 from styleloom.layers.equalized import EqualizedConv, EqualizedDense
 from styleloom.layers.growing import active, fade_rgb, grown_features
 from styleloom.layers.mapping import MappingNetwork
@@ -46,7 +46,7 @@ def resolve_growth(
     """Where a network stands: at full resolution, unless it grows. Raises UserError where it does not."""
     if growth is not None and not cfg.grows:
         raise UserError(
-            f"growth: {growth} given to a {cfg.role} of architecture {cfg.architecture!r}; "
+            f"growth: {growth} given to a {cfg.role} of architecture {quoted(cfg.architecture)}; "
             f"it has one resolution, 'growing' is the architecture that grows"
         )
     return active(growth, len(cfg.sides))

@@ -116,18 +116,21 @@ class RunDirectory:
             document = json.loads(file.read_text())
             return from_json(document["experiment"]), dict(document["data"])
         except PermissionError as error:
-            raise UserError(f"{file}: permission denied, this user may not read it") from error
+            raise UserError(f"{shown(file)}: permission denied, this user may not read it") from error
         except OSError as error:
             if (self.path / lock.NAME).exists():
                 raise UserError(
-                    f"{self.path}: this run was ended before its first state was complete; start it again, "
+                    f"{shown(self.path)}: this run was ended before its first state was "
+                    f"complete; start it again, "
                     f"with the same --out {shell_word(self.path)}"
                 ) from error
-            raise UserError(f"{self.path}: not a run directory, {file.name}: {error.strerror}") from error
+            raise UserError(
+                f"{shown(self.path)}: not a run directory, {shown(file.name)}: {error.strerror}"
+            ) from error
         except UserError as error:
-            raise UserError(f"{file}: {error}") from error
+            raise UserError(f"{shown(file)}: {error}") from error
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{file}: damaged ({type(error).__name__}: {error})") from error
+            raise UserError(f"{shown(file)}: damaged ({type(error).__name__}: {error})") from error
 
     # Statistics -------------------------------------------------------------------------------------
 
@@ -142,7 +145,7 @@ class RunDirectory:
             with open(self.stats_file, "a") as file:
                 file.write(json.dumps(line, allow_nan=False) + "\n")
         except OSError as error:
-            raise UserError(f"cannot write {self.stats_file}: {error.strerror}") from error
+            raise UserError(f"cannot write {shown(self.stats_file)}: {error.strerror}") from error
 
     def read_stats(self) -> list[dict[str, Any]]:
         """Every line that is whole. A damaged one, as a crash may leave at the end, is left out."""
@@ -189,7 +192,7 @@ class RunDirectory:
         """The state of a step or of that name, by default the latest. Raises UserError when there is none."""
         states = self.states()
         if not states:
-            raise UserError(f"{self.path}: has no training state (state-*.safetensors) to resume from")
+            raise UserError(f"{shown(self.path)}: has no training state (state-*.safetensors) to resume from")
         if wanted is None:
             return states[-1]
         for state in states:

@@ -26,7 +26,7 @@ from styleloom.config.schedules import at, constant
 from styleloom.data import reals
 from styleloom.data.dataset import PRELOAD_BUDGET_BYTES, ImageDataset
 from styleloom.data.loader import Loader
-from styleloom.errors import UserError, note
+from styleloom.errors import UserError, note, shown
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.precision import resolve_device, resolve_precision, set_precision
 from styleloom.training import phases
@@ -393,7 +393,7 @@ def check_data(experiment: Experiment, dataset: ImageDataset) -> None:
         unused_labels = name == "label_dim" and wanted == 0
         if wanted != found and not unused_labels:
             raise UserError(
-                f"{dataset.name}: has {name} {found}, the experiment {wanted}; "
+                f"{shown(dataset.name)}: has {name} {found}, the experiment {wanted}; "
                 f"train with --set {name}={_written(found)} or build another data set"
             )
     if len(dataset) <= experiment.data.held_out:
