@@ -86,9 +86,9 @@ class RunDirectory:
             )
 
     def discard(self) -> None:
-        """Remove a new run that could not be started."""
-        self._remove_beginnings()
+        """Remove a new run that could not be started; killed meanwhile, it is half a start."""
         (self.path / "experiment.json").unlink(missing_ok=True)
+        self._remove_beginnings()
         lock.unlock(self.path)
         if self.is_new:
             with contextlib.suppress(OSError):
