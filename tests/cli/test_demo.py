@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from metrics.plugged import Projection, plugged
 from styleloom.cli import main
 from styleloom.cli.demo import free_folder
 from styleloom.presets import PRESETS
+from styleloom.training.trainer import Trainer
 from tiny import tiny
 
 
@@ -50,6 +52,24 @@ def test_it_says_where_everything_is(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "styleloom generate" in shown
     assert "kernel distance to them" in shown
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.usefixtures("small", "quick")
+def test_a_signal_in_the_training_keeps_everything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures are made, the document is printed, and the status says that it is not complete."""
+    step = Trainer.step
+
+    def interrupted(trainer: Trainer) -> object:
+        signal.raise_signal(signal.SIGTERM)
+        return step(trainer)
+
+    monkeypatch.setattr(Trainer, "step", interrupted)
+    assert main(["demo", "--out", str(tmp_path / "demo"), "--device", "cpu", "--json"]) == 130
+    document = json.loads(capsys.readouterr().out)
+    assert document["images_seen"] == 8
+    assert all(Path(path).exists() for path in document["pictures"].values())
 
 
 @pytest.mark.usefixtures("small")

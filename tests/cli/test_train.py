@@ -340,7 +340,7 @@ def test_what_resume_refuses(
 
 def test_resume_with_permission(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["train", "--resume", str(copied), "--kimg", "0.096", "--batch", "16", "--json"]
-    command += ["--allow-change", "total_kimg", "--allow-change", "batch.base", "--set", "run.keep_states=0"]
+    command += ["--allow-change", "kimg", "--allow-change", "batch", "--set", "run.keep_states=0"]
     capsys.readouterr()
     assert main(command) == 0
     assert json.loads(capsys.readouterr().out)["images_seen"] == 96
@@ -377,7 +377,9 @@ def test_data_that_have_moved(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     data, run = make_archive(tmp_path), tmp_path / "run"
     assert main(["train", "--data", str(data), "--out", str(run), *flags("total_kimg=0.008")]) == 0
     moved = data.rename(tmp_path / "moved.zip")
-    assert str(data) in refused(["train", "--resume", str(run)], capsys)
+    message = refused(["train", "--resume", str(run)], capsys)
+    assert str(data) in message
+    assert "elsewhere now, name them with --data" in message
     assert main(["train", "--resume", str(run), "--data", str(moved)]) == 0  # the same content
 
 
