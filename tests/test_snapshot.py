@@ -250,7 +250,9 @@ def test_what_a_header_claims_is_compared_before_anything_is_built(good: Path, t
         }
         message = one_error(changed(good, path, experiment=experiment))
         assert (
-            "weights of another network" in message or "cannot be built" in message or "is not valid" in message
+            "weights of another network" in message
+            or "cannot be built" in message
+            or "is not valid" in message
         ), part
 
 

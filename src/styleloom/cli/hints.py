@@ -126,7 +126,6 @@ FLAGS: Mapping[str, Mapping[str, str]] = {
         "nrow": "--grid COLUMNSxROWS",
         "class": "--classes VALUE",
         "class-idx": "--classes VALUE",
-        "label": "--classes VALUE",
         "noise-mode": "--noise random, fixed or none",
         "outdir": "--out FOLDER",
         "out-dir": "--out FOLDER",
