@@ -53,7 +53,7 @@ def finite(name: str, value: Any) -> float:
         number = math.nan if isinstance(value, (bool, str, bytes)) else float(value)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         number = math.nan
-    if not math.isfinite(number):
+    if not -math.inf < number < math.inf:  # as a graph can record it
         raise UserError(f"{name}: {quoted(value)} is not valid; a finite number")
     return number
 

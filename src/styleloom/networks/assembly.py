@@ -12,6 +12,7 @@ from styleloom import arguments
 from styleloom.config.networks import ImageShape
 from styleloom.errors import UserError, quoted
 from styleloom.layers.mapping import MappingNetwork
+from styleloom.ops.tracing import traced
 from styleloom.types import GrowthState, Images, Noise
 
 Truncation: TypeAlias = float | Sequence[float]
@@ -47,7 +48,8 @@ class Trunk(nn.Module):
 
     def enter(self, x: Tensor) -> Tensor:
         """Bring images or a constant into the trunk's type and layout."""
-        return x.to(self.trunk_dtype).contiguous(memory_format=torch.channels_last)
+        x = x.to(self.trunk_dtype)
+        return x if traced() else x.contiguous(memory_format=torch.channels_last)
 
 
 def one_resolution(images: Images, cfg: ImageShape, level: int) -> Tensor:

@@ -25,7 +25,7 @@ from styleloom.layers.pixel_norm import pixel_norm
 from styleloom.networks.assembly import StyleGenerator, SynthesisTrunk, Truncation
 from styleloom.networks.progan import BOX, INPUT_GAIN, ROOT2, GrowingDiscriminator, hidden_conv, normalized
 from styleloom.ops import upfirdn
-from styleloom.ops.bias_act import RULES, bias_act
+from styleloom.ops.bias_act import RULES, add_noise, bias_act
 from styleloom.ops.conv2d import conv2d
 from styleloom.ops.instance_norm import instance_norm
 from styleloom.types import GrowthState, Images, Noise, NoiseMode
@@ -83,9 +83,9 @@ class Epilogue(nn.Module):
     def forward(self, x: Tensor, w: Tensor, noise: NoiseMode | Tensor) -> Tensor:
         """Features [N, C, H, W], w [N, W] -> [N, C, H, W]."""
         y = x + self.bias.to(x.dtype)[:, None, None]
-        scaled = None if self.noise is None else self.noise(len(x), noise)
+        scaled = None if self.noise is None else self.noise(x.shape[0], noise)
         if scaled is not None:
-            y = y.add_(scaled.to(y.dtype))
+            y = add_noise(y, scaled)
         y = RULES[self.act].consume(y)
         for layer in self.normalization:
             y = NORMALIZATIONS[layer](y)
@@ -143,7 +143,7 @@ class SynthesisInput(nn.Module):
     def forward(self, source: Tensor) -> Tensor:
         """What a dense layer takes, w or z [N, W] -> [N, C, h, w]."""
         if self.const is not None:
-            return self.const.expand(len(source), -1, -1, -1)
+            return self.const.expand(source.shape[0], -1, -1, -1)
         assert self.dense is not None
         return self.dense(source).reshape(-1, *self.size)
 

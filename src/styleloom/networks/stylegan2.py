@@ -98,7 +98,7 @@ class StyledConv(nn.Module):
             self.bias,
             self.scale,
             self.normalization,
-            None if self.noise is None else self.noise(len(x), noise),
+            None if self.noise is None else self.noise(x.shape[0], noise),
             self.resample,
             self.taps,
             self.act,
@@ -165,7 +165,7 @@ class SynthesisNetwork(SynthesisTrunk):
         layers = ws.unbind(1)
         # A growing network shows its active level and, until that has faded in, the one below.
         shown = growth.level - int(growth.alpha < 1) if self.cfg.grows else 0
-        x = self.enter(self.const.expand(len(ws), -1, -1, -1))
+        x = self.enter(self.const.expand(ws.shape[0], -1, -1, -1))
         image: Tensor | None = None
         for level in range(growth.level + 1):
             block = self.blocks[level]

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleloom.config.networks import Activation
+from styleloom.ops.tracing import traced
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ RULES: dict[Activation, ActivationRule] = {
     "softplus": ActivationRule(lambda x, _: F.softplus(x), 0.0, 1.0, False),
     "swish": ActivationRule(lambda x, _: x * torch.sigmoid(x), 0.0, ROOT2, False),
 }
+
+
+def add_noise(x: Tensor, noise: Tensor) -> Tensor:
+    """x [N, C, H, W], which may be overwritten, plus a scaled noise map, in the type of x."""
+    return x + noise.to(x.dtype) if traced() else x.add_(noise.to(x.dtype))
 
 
 def bias_act(

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleloom.ops import winograd
+from styleloom.ops.tracing import traced
 
 
 def conv2d_reference(
@@ -26,6 +27,8 @@ def conv2d_reference(
 
 def conv2d(x: Tensor, w: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int = 0) -> Tensor:
     """Cross-correlation of x [N, I, H, W] with w [O, I, kh, kw], plus bias [O] -> [N, O, H', W']."""
+    if traced():
+        return F.conv2d(x, w, bias, stride=stride, padding=padding)
     return _Conv.apply(x, w, bias, stride, padding)  # type: ignore[no-any-return]
 
 
@@ -40,6 +43,8 @@ def conv_transpose2d(x: Tensor, w: Tensor, stride: int = 1) -> Tensor:
     Computed as the input gradient of a strided convolution, which on the CPU in bfloat16 is
     faster than the library's transposed convolution.
     """
+    if traced():
+        return F.conv_transpose2d(x, w, stride=stride)
     n, _, height, width = x.shape
     kh, kw = w.shape[2:]
     shape = (n, w.shape[1], stride * (height - 1) + kh, stride * (width - 1) + kw)

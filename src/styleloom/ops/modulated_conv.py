@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from styleloom.config.networks import Activation, StyleNormalization
-from styleloom.ops.bias_act import RULES, bias_act
+from styleloom.ops.bias_act import RULES, add_noise, bias_act
 from styleloom.ops.conv_layer import Resample, convolve, convolve_reference
 from styleloom.ops.upfirdn import Taps
 
@@ -62,7 +62,7 @@ def modulated_layer(
             (bias * inner).to(y.dtype)[:, None, None], y, coefficient.to(y.dtype)[:, :, None, None]
         )
     if noise is not None:
-        y = y.add_((noise * inner).to(y.dtype))
+        y = add_noise(y, noise * inner)
     y = rule.consume(y)
     y = y * outer if outer != 1 else y
     return y if clamp is None else y.clamp(-clamp, clamp)

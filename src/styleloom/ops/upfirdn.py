@@ -14,19 +14,30 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from styleloom.ops.tracing import traced
+
 Taps: TypeAlias = tuple[float, ...] | tuple[tuple[float, ...], ...]
 
 Pads: TypeAlias = tuple[int, int, int, int]
 """left, right, top, bottom; negative values crop."""
 
 
-@functools.lru_cache(maxsize=512)
 def fir_kernel(taps: Taps, gain: float = 1.0) -> Tensor:
     """Taps to a float32 kernel [fh, fw] on the CPU whose sum is `gain`."""
+    if traced():  # what a recording makes must not outlive it
+        return _fir_kernel(taps, gain)
+    with torch.inference_mode(False):  # nor may others meet an inference tensor
+        return _kept_fir_kernel(taps, gain)
+
+
+def _fir_kernel(taps: Taps, gain: float) -> Tensor:
     kernel = torch.tensor(taps, dtype=torch.float64, device="cpu")  # whatever the default device is
     if kernel.ndim == 1:
         kernel = kernel.outer(kernel)
     return (kernel * (gain / kernel.sum())).to(torch.float32)
+
+
+_kept_fir_kernel = functools.lru_cache(maxsize=512)(_fir_kernel)
 
 
 def tap_count(taps: Taps) -> int:
@@ -65,6 +76,8 @@ def upfirdn2d(x: Tensor, kernel: Tensor, up: tuple[int, int], down: tuple[int, i
     Returns:
         [N, C, (H uy + top + bottom - fh) // dy + 1, (W ux + left + right - fw) // dx + 1].
     """
+    if traced():
+        return _evaluate(x, kernel, up, down, pad)
     return _UpFirDn.apply(x, kernel, up, down, pad)  # type: ignore[no-any-return]
 
 
@@ -106,7 +119,7 @@ def _flipped(kernel: Tensor) -> Tensor:
 
 
 def _evaluate(x: Tensor, kernel: Tensor, up: tuple[int, int], down: tuple[int, int], pad: Pads) -> Tensor:
-    n, c, height, width = x.shape
+    _, c, height, width = x.shape
     fh, fw = kernel.shape
     left, right, top, bottom = pad
     ux, uy = up
@@ -120,16 +133,25 @@ def _evaluate(x: Tensor, kernel: Tensor, up: tuple[int, int], down: tuple[int, i
             out = _scatter(x, w, up, pad)
             if out is not None:
                 return out
-        layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else None
-        full = x.new_zeros(n, c, height * uy, width * ux)
-        full = full if layout is None else full.to(memory_format=layout)
-        full[:, :, ::uy, ::ux] = x
-        x = full
+        x = _zeros_between(x, ux, uy)
     x = F.pad(x, (max(left, 0), max(right, 0), max(top, 0), max(bottom, 0)))
     if min(pad) < 0:  # afterwards: what is cropped may be more than the image, and reach into the padding
         height, width = x.shape[2:]
         x = x[:, :, max(-top, 0) : height - max(-bottom, 0), max(-left, 0) : width - max(-right, 0)]
     return F.conv2d(x, w, stride=(dy, dx), groups=c)
+
+
+def _zeros_between(x: Tensor, ux: int, uy: int) -> Tensor:
+    """Each pixel followed by ux - 1 and uy - 1 zeros: [N, C, H, W] -> [N, C, uy H, ux W]."""
+    n, c, height, width = x.shape
+    if traced():  # without overwriting
+        rows = F.pad(x[:, :, :, None, :, None], (0, ux - 1, 0, 0, 0, uy - 1))
+        return rows.reshape(n, c, height * uy, width * ux)
+    layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else None
+    full = x.new_zeros(n, c, height * uy, width * ux)
+    full = full if layout is None else full.to(memory_format=layout)
+    full[:, :, ::uy, ::ux] = x
+    return full
 
 
 def _scatter(x: Tensor, w: Tensor, up: tuple[int, int], pad: Pads) -> Tensor | None:
@@ -163,14 +185,21 @@ _DEPTHWISE: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 def _depthwise(kernel: Tensor, channels: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Kernel [fh, fw] to weights [C, 1, fh, fw] of a cross-correlation, kept as long as `kernel` lives."""
+    if traced():
+        return _expanded(kernel, channels, dtype, device)
     if kernel not in _DEPTHWISE:
         _DEPTHWISE[kernel] = {}
     variants: dict[Any, Tensor] = _DEPTHWISE[kernel]
     key = (channels, dtype, device)
     if key not in variants:
-        flipped = kernel.flip(0, 1).to(device=device, dtype=dtype)
-        variants[key] = flipped.expand(channels, 1, *kernel.shape).contiguous()
+        with torch.inference_mode(False):
+            variants[key] = _expanded(kernel, channels, dtype, device)
     return variants[key]
+
+
+def _expanded(kernel: Tensor, channels: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    flipped = kernel.flip(0, 1).to(device=device, dtype=dtype)
+    return flipped.expand(channels, 1, *kernel.shape).contiguous()
 
 
 def upsample2d(x: Tensor, taps: Taps, factor: int = 2, gain: float = 1.0) -> Tensor:
