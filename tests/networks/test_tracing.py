@@ -86,6 +86,7 @@ def test_compile_in_one_graph(preset: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # within torch
 @pytest.mark.parametrize("preset", PRESETS)
 def test_compile_to_code(preset: str) -> None:
     images, z = prepared(preset)
