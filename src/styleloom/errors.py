@@ -6,6 +6,7 @@ Messages show them by `quoted`; whatever is printed passes `printable`.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import itertools
 import os
@@ -95,4 +96,5 @@ def _byte_escapes(character: str) -> str:
 
 def note(message: str) -> None:
     """Tell the user, on stderr, of something that they may not expect; once, in one line."""
-    print(f"note: {printable(message)}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # who is not heard goes on with the work
+        print(f"note: {printable(message)}", file=sys.stderr)

@@ -18,10 +18,10 @@ from rich.progress import MofNCompleteColumn
 import styleloom.cli
 from styleloom.cli import VERBS, hints, main, progress
 from styleloom.cli.progress import ProgressLine, counting
-from styleloom.cli.report import PlainConsole
+from styleloom.cli.report import PlainConsole, tell
 from styleloom.cli.signals import TOGETHER_SEC, orderly_end
 from styleloom.config.overrides import OTHER_NAMES, field_names
-from styleloom.errors import nearest, shell_word, shown
+from styleloom.errors import nearest, note, shell_word, shown
 from styleloom.presets import PRESETS
 from tiny import flags
 
@@ -179,11 +179,24 @@ def test_closed_and_full_streams() -> None:
         "--version > /dev/full": (1, "styleloom: error: No space left on device\n"),
         "presets diff demo emoji-64 --json > /dev/full": (1, "styleloom: error: No space left on device\n"),
         "trian 2> /dev/full": (2, ""),
+        "presets diff demo demo 2> /dev/full": (0, ""),
     }
     for words, (status, said) in told.items():
         line = f"{shlex.join(command())} {words}"
         done = subprocess.run(["sh", "-c", line], env=environment(), capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (status, said), words
+
+
+def test_what_nobody_hears_ends_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str, /) -> int:
+            raise OSError("No space left on device")
+
+    monkeypatch.setattr(sys, "stderr", Full())
+    note("heard by nobody")
+    tell("nor this")
+    with ProgressLine("work") as line:
+        line.show("half", 0.5, last=True)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="users and working directories of POSIX")

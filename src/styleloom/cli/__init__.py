@@ -62,9 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             status = _dispatch(list(sys.argv[1:] if argv is None else argv))
             sys.stdout.flush()  # so that a closed pipe or a full disk shows here, not at exit
-            return status
         except BaseException as error:
-            return _failed(error, interruption)
+            status = _failed(error, interruption)
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                discard(stream)  # nothing is left to flush at exit
+        return status
 
 
 def _failed(error: BaseException, interruption: Interruption) -> int:
@@ -90,11 +95,6 @@ def _failed(error: BaseException, interruption: Interruption) -> int:
             traceback.print_exc()
         if message:
             print(f"styleloom: error: {printable(message)}", file=sys.stderr)
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            discard(stream)  # nothing is left to flush at exit
     return status
 
 

@@ -15,7 +15,7 @@ from styleloom import presets
 from styleloom.cli.report import console, experiment_table, parameter_counts, print_json, text
 from styleloom.config.experiment import Experiment, GradientPenalty
 from styleloom.config.serialize import differences, flatten, to_json
-from styleloom.errors import UserError
+from styleloom.errors import UserError, shell_word
 
 TABLE_WIDTH = 120
 """Columns that the list needs to be a table; on a narrower terminal each preset takes two lines."""
@@ -59,7 +59,7 @@ class Presets:
         elif others:
             raise UserError(
                 f"presets: takes one preset or word, got {len(self.names)}; to compare two: "
-                f"styleloom presets diff {word} {others[0]}"
+                f"styleloom presets diff {shell_word(word)} {shell_word(others[0])}"
             )
         elif word not in presets.PRESETS and (found := presets.find(word)):
             self._list(found)

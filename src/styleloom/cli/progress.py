@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from styleloom.cli.report import progress_console
+from styleloom.cli.report import progress_console, tell
 from styleloom.errors import printable
 
 PLAIN_EVERY_SEC = 15.0
@@ -61,7 +61,7 @@ class ProgressLine:
         now = time.monotonic()
         if self.enabled and (last or now - self.last_line >= PLAIN_EVERY_SEC):
             self.last_line = now
-            self.console.print(f"{self.description}  {text}".strip(), soft_wrap=True)
+            tell(f"{self.description}  {text}".strip())
 
     def __enter__(self: P) -> P:
         self.bar.start()

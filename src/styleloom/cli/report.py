@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import sys
@@ -55,7 +56,8 @@ def say(message: str) -> None:
 
 def tell(message: str) -> None:
     """One line on stderr of what a command is doing, as it stands."""
-    progress_console().print(message, soft_wrap=True)
+    with contextlib.suppress(OSError):  # as `errors.note`
+        progress_console().print(message, soft_wrap=True)
 
 
 def text(value: Any) -> str:
