@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import torch
+
+hypothesis.settings.register_profile("styleloom", deadline=None)  # a busy machine fails no test
+hypothesis.settings.load_profile("styleloom")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _heard_signals() -> None:
+    """A job in the background ignores Ctrl-C, and so do the processes that it starts: here it is heard."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("SIGHUP", "SIGTERM"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -15,10 +15,11 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def test_loader_reports_the_lower_level_by_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive = tmp_path / "x.zip"
+    archive, images = tmp_path / "x.zip", tmp_path / "images"
+    images.mkdir()
     for i in range(5):
-        Image.new("RGB", (32, 32), (i, 50 * i, 0)).save(tmp_path / f"{i}.png")
-    build_dataset(open_source(tmp_path), archive, BuildOptions(ConversionOptions(32)))
+        Image.new("RGB", (32, 32), (i, 50 * i, 0)).save(images / f"{i}.png")
+    build_dataset(open_source(images), archive, BuildOptions(ConversionOptions(32)))
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
     loader = importlib.import_module("loader")
