@@ -26,8 +26,8 @@ from styleloom import file_kinds
 from styleloom.config import from_json
 from styleloom.errors import UserError
 from styleloom.networks.build import build_generator
-from styleloom.snapshot import FORMAT, VERSION, Snapshot, load, load_weights, save
-from styleloom.tensor_file import read_tensors, write_tensors
+from styleloom.snapshot import FORMAT, Snapshot, load, load_weights, save
+from styleloom.tensor_file import VERSION, read_tensors, write_tensors
 from tiny import tiny
 
 SOURCE = Path(styleloom.__file__).parent
@@ -44,9 +44,9 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def changed(good: Path, dest: Path, **fields: Any) -> Path:
-    """The same weights with other metadata."""
+    """The same weights with other metadata, in a file of version 1, which needs no checksum."""
     tensors, document = read_tensors(good, FORMAT)
-    document = {k: v for k, v in {**document, **fields}.items() if v is not ...}
+    document = {k: v for k, v in {**document, "version": 1, **fields}.items() if v is not ...}
     save_file(tensors, dest, {"styleloom": json.dumps(document)})
     return dest
 
@@ -271,8 +271,9 @@ def test_every_flipped_byte_is_noticed(good: Path, tmp_path: Path) -> None:
         damaged[position] ^= 1
         path.write_bytes(damaged)
         with contextlib.suppress(UserError):
-            same(load(path), load(good))  # padding of the header, or the word by which a checksum is found
-    for position in (header, len(content) - 1, seen):
+            same(load(path), load(good))  # padding of the header
+    word = content.index(b"sha256")  # by which the checksum is found
+    for position in (header, len(content) - 1, seen, word):
         damaged = bytearray(content)
         damaged[position] ^= 1
         path.write_bytes(damaged)
@@ -285,6 +286,7 @@ def test_files_from_before_checksums_load(good: Path, tmp_path: Path) -> None:
     with safe_open(str(path), framework="pt") as file:  # type: ignore[no-untyped-call]
         assert "sha256" not in json.loads(file.metadata()["styleloom"])
     same(load(path), load(good))
+    assert "its checksum is missing" in one_error(changed(good, path, version=2))
 
 
 def test_weights_of_another_type_and_weights_that_are_no_numbers(good: Path, tmp_path: Path) -> None:

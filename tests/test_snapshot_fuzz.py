@@ -23,9 +23,6 @@ VALUES: tuple[Any, ...] = (
 )  # fmt: skip
 """What a field may be replaced by."""
 
-CHECKSUM = rb"\"sha256\""
-"""How it is found in a file: with this damaged as well, several flips may pass as an older file."""
-
 SECONDS = 20.0
 """Loading a tiny network takes milliseconds; one that takes so long works for what a header claims."""
 
@@ -85,6 +82,7 @@ def other_document(content: bytes, random: np.random.Generator) -> bytes:
     document = json.loads(header["__metadata__"]["styleloom"])
     if random.random() < 0.8:
         del document["sha256"]
+        document["version"] = 1
     header["__metadata__"]["styleloom"] = json.dumps(replaced(document, random))
     return joined(header, tensors)
 
@@ -122,7 +120,7 @@ def damage(path: Path, seeds: range) -> None:
         if state is None:
             assert message.startswith(f"{path}: "), seed
             assert len(message) < 5000, seed
-        elif WAYS[seed % len(WAYS)] != flipped or CHECKSUM in path.read_bytes():
+        else:
             assert all(torch.equal(t, state[name]) for name, t in whole.items()), seed
         if time.monotonic() - began > SECONDS:
             pytest.fail(f"seed {seed} takes too long")

@@ -26,7 +26,6 @@ from styleloom.training.growth import unfinished_growth
 from styleloom.types import GrowthState
 
 FORMAT = "styleloom-snapshot"
-VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def check_layout(own: Layout, given: Layout, where: str) -> None:
 
 def save(path: Path | str, generator: StyleGenerator, experiment: Experiment, **info: Any) -> None:
     """Write a snapshot atomically. `info` must be JSON."""
-    document = {"format": FORMAT, "version": VERSION, "experiment": to_json(experiment), "info": info}
+    document = {"format": FORMAT, "experiment": to_json(experiment), "info": info}
     write_tensors(Path(path), generator.state_dict(), document)
 
 
@@ -91,7 +90,7 @@ def load(path: Path | str) -> Snapshot:
     Raises UserError when it is absent, damaged, of another network, or holds NaN.
     """
     path = find_snapshot(path)
-    with open_tensors(path, FORMAT, VERSION) as file:
+    with open_tensors(path, FORMAT) as file:
         experiment, info = _recorded(path, file.document)
         _check_network(experiment.generator, file.layout, path)
         tensors = file.read()

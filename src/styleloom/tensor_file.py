@@ -26,6 +26,9 @@ from styleloom.file_kinds import kind_of, readable_file
 KEY = "styleloom"
 CHECKSUM = "sha256"
 
+VERSION = 2
+"""Of these files, whatever is in them. Those of version 1 may be without a checksum, later ones never are."""
+
 DOCUMENT_CHARACTERS = 2**26
 """Longest document: what is longer was not written by us."""
 
@@ -53,9 +56,10 @@ def layout_of(tensors: Mapping[str, Tensor]) -> Layout:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
-    """Tensors and one JSON document to `path`, atomically, with a checksum."""
+    """Tensors and one JSON document, which names its `format`, to `path`: atomically, with a checksum."""
+    document = dict(document) | {"version": VERSION}
     contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    document = dict(document) | {CHECKSUM: _checksum(contiguous, _parsed(json.dumps(document)))}
+    document |= {CHECKSUM: _checksum(contiguous, _parsed(json.dumps(document)))}
     with atomic_path(path) as partial:
         try:
             save_file(contiguous, partial, {KEY: json.dumps(document)})
@@ -63,9 +67,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], document: Mapping[s
             raise UserError(f"cannot write {shown(path)}: {error}") from error
 
 
-def read_tensors(path: Path, expected: str, version: int = 1) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(path: Path, expected: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `write_tensors` wrote. Raises UserError for a file that is absent, damaged or something else."""
-    with open_tensors(path, expected, version) as file:
+    with open_tensors(path, expected) as file:
         return file.read(), file.document
 
 
@@ -76,7 +80,7 @@ class TensorFile:
         path: where it is.
         file: what safetensors opened.
         document: as it was written.
-        checksum: as it was recorded; None in files of before there was one.
+        checksum: as it was recorded; None in files of version 1, which may have none.
     """
 
     def __init__(self, path: Path, file: Any, document: dict[str, Any], checksum: Any) -> None:
@@ -96,16 +100,15 @@ class TensorFile:
         tensors = {name: self._file.get_tensor(name) for name in self._file.keys()}  # noqa: SIM118
         if self._checksum is not None and self._checksum != _checksum(tensors, self.document):
             raise UserError(
-                f"{shown(self.path)}: damaged, its content does not have the checksum that "
-                f"was recorded with it; "
-                "take another copy"
+                f"{shown(self.path)}: damaged, its content does not have the checksum that was "
+                "recorded with it; take another copy"
             )
         return tensors
 
 
 @contextlib.contextmanager
-def open_tensors(path: Path, expected: str, version: int = 1) -> Iterator[TensorFile]:
-    """The file at `path`, when it is of the format `expected` and at most `version`.
+def open_tensors(path: Path, expected: str) -> Iterator[TensorFile]:
+    """The file at `path`, when it is of the format `expected` and of a version that is known here.
 
     Raises UserError, also for what goes wrong with the file while it is open: absent, unreadable, damaged, or
     of another kind, which is named.
@@ -113,8 +116,10 @@ def open_tensors(path: Path, expected: str, version: int = 1) -> Iterator[Tensor
     head = readable_file(path, f"a {expected} (*.safetensors)")
     try:
         with safe_open(str(path), framework="pt") as file:  # type: ignore[no-untyped-call]
-            document = _document(path, (file.metadata() or {}).get(KEY), expected, version)
+            document = _document(path, (file.metadata() or {}).get(KEY), expected)
             checksum = document.pop(CHECKSUM, None)
+            if checksum is None and document["version"] > 1:
+                raise UserError(f"{shown(path)}: damaged, its checksum is missing; take another copy")
             yield TensorFile(path, file, document, checksum)
     except (SafetensorError, OSError, MemoryError) as error:
         kind = kind_of(head)
@@ -125,7 +130,7 @@ def open_tensors(path: Path, expected: str, version: int = 1) -> Iterator[Tensor
         ) from error
 
 
-def _document(path: Path, text: str | None, expected: str, newest: int) -> dict[str, Any]:
+def _document(path: Path, text: str | None, expected: str) -> dict[str, Any]:
     """The JSON document of a header. Raises UserError unless it is of the right format and version."""
     if text is not None and len(text) > DOCUMENT_CHARACTERS:
         raise UserError(
@@ -145,13 +150,12 @@ def _document(path: Path, text: str | None, expected: str, newest: int) -> dict[
     version = document.get("version")
     if type(version) is not int or version < 1:
         raise UserError(
-            f"{shown(path)}: damaged, its version is {quoted(version)}; valid: a number, 1 to {newest}"
+            f"{shown(path)}: damaged, its version is {quoted(version)}; valid: a number, 1 to {VERSION}"
         )
-    if version > newest:
+    if version > VERSION:
         raise UserError(
             f"{shown(path)}: written by a newer styleloom (format {quoted(version)}, this "
-            f"one reads 1 to {newest}); "
-            "update styleloom"
+            f"one reads 1 to {VERSION}); update styleloom"
         )
     return document
 

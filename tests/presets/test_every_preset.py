@@ -87,8 +87,8 @@ def test_trains_at_every_level(name: str, archive: Path, tmp_path: Path) -> None
     assert images.shape == (3, 3, RESOLUTION, RESOLUTION)
     assert torch.equal(images, Sampler(trainer.ema, trainer.experiment).generate(range(3)))
     z, maps = loaded.draw(range(3))
-    with torch.no_grad():
-        assert torch.equal(finest(trainer.ema(z, noise=maps)), images)
+    with torch.no_grad():  # a pass of three images, where the sampler's has its own size: rounding differs
+        torch.testing.assert_close(finest(trainer.ema(z, noise=maps)), images, rtol=0, atol=1e-4)
     trainer.close()
 
 

@@ -79,7 +79,7 @@ class StatisticsCache:
             return None
         made = document.get("made")
         expected = (VERSION, json.loads(json.dumps(key)))
-        if (document["version"], document.get("key")) != expected or not isinstance(made, dict):
+        if (document.get("statistics"), document.get("key")) != expected or not isinstance(made, dict):
             note(f"statistics are made anew: {shown(path)} holds those of something else")
             return None
         return tensors, made
@@ -91,7 +91,7 @@ class StatisticsCache:
         """
         if self.folder is None or self._failed:
             return
-        document = {"format": FORMAT, "version": VERSION, "key": key, "made": made}
+        document = {"format": FORMAT, "statistics": VERSION, "key": key, "made": made}
         try:
             write_tensors(self.path(key), tensors, document)
         except UserError as error:

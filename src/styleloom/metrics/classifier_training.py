@@ -35,7 +35,6 @@ from styleloom.metrics.attributes import Attribute, select_attributes
 from styleloom.metrics.classifiers import (
     FORMAT,
     MAX_RESOLUTION,
-    VERSION,
     ClassifierRecord,
     new_network,
     read_classifier,
@@ -167,7 +166,7 @@ def train_classifiers(
         network = job.train(training, workers, report)
         record = job.record(network, held_out, dataset)
         path = folder / file_name(attribute)
-        document = {"format": FORMAT, "version": VERSION, "config": to_json(config)}
+        document = {"format": FORMAT, "config": to_json(config)}
         write_tensors(path, network.state_dict(), document | {"record": dataclasses.asdict(record)})
         there[attribute.index] = (path, record)
     return dict(there[attribute.index] for attribute in attributes)

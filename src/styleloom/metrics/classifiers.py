@@ -25,7 +25,6 @@ from styleloom.snapshot import load_weights
 from styleloom.tensor_file import read_tensors
 
 FORMAT = "styleloom-classifier"
-VERSION = 1
 
 MAX_RESOLUTION = 256
 """Side of the images that classifiers see, px; larger ones are reduced by averaging blocks of pixels."""

@@ -39,7 +39,6 @@ from styleloom.training import lock
 from styleloom.training.health import recorded_complaint
 
 STATE_FORMAT = "styleloom-state"
-STATE_VERSION = 1
 FIRST_STATE = "state-000000000.safetensors"
 
 
@@ -180,7 +179,7 @@ class RunDirectory:
 
     def save_state(self, step: int, tensors: dict[str, Tensor], document: dict[str, Any], keep: int) -> None:
         """Write a state, then remove all but the latest `keep` (0 keeps all) and the latest healthy one."""
-        head = {"format": STATE_FORMAT, "version": STATE_VERSION}
+        head = {"format": STATE_FORMAT}
         write_tensors(self.path / f"state-{step:09d}.safetensors", tensors, head | document)
         _prune(self.states(), keep, _healthy_state)
 
@@ -206,7 +205,7 @@ class RunDirectory:
 
     def load_state(self, file: Path | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """A state, by default the latest. Raises UserError when there is none, or it is damaged."""
-        return read_tensors(file or self.find_state(None), STATE_FORMAT, STATE_VERSION)
+        return read_tensors(file or self.find_state(None), STATE_FORMAT)
 
     def another_state(self, file: Path) -> str:
         """What to do when `file` cannot be used: advice for the end of a message."""
