@@ -6,16 +6,16 @@ executes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from styleloom.config import Experiment, from_json, to_json
-from styleloom.config.networks import GeneratorConfig
+from styleloom.config.networks import DiscriminatorConfig, GeneratorConfig
 from styleloom.config.serialize import flatten
 from styleloom.errors import UserError, cut, quoted, shown
 from styleloom.networks.assembly import StyleGenerator
@@ -26,6 +26,9 @@ from styleloom.training.growth import unfinished_growth
 from styleloom.types import GrowthState
 
 FORMAT = "styleloom-snapshot"
+
+C = TypeVar("C", bound=GeneratorConfig | DiscriminatorConfig)
+"""The configuration of a network."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +95,9 @@ def load(path: Path | str) -> Snapshot:
     path = find_snapshot(path)
     with open_tensors(path, FORMAT) as file:
         experiment, info = _recorded(path, file.document)
-        _check_network(experiment.generator, file.layout, path)
+        check_network(build_generator, experiment.generator, file.layout, path)
         tensors = file.read()
-    _check_finite(tensors, path)
+    check_finite(tensors, path)
     with torch.random.fork_rng(devices=[]):
         generator = build_generator(experiment.generator)
     load_weights(generator, tensors, str(path))
@@ -125,31 +128,32 @@ def _recorded(path: Path, document: Mapping[str, Any]) -> tuple[Experiment, dict
     return experiment, info
 
 
-def _check_network(config: GeneratorConfig, layout: Layout, path: Path) -> None:
-    """Raise UserError unless `layout` is that of the generator of `config`. No weights are allocated."""
+def check_network(build: Callable[[C], nn.Module], config: C, layout: Layout, path: Path) -> None:
+    """Raise UserError unless `layout` is that of the network that `build` makes of `config`.
+
+    No weights are allocated.
+    """
     layers = flatten(config).get("mapping.layers", 0)
     if max(layers, len(config.sides)) > len(layout):  # every level and every layer has weights
         raise UserError(
-            f"{shown(path)}: weights of another network: a generator of {len(config.sides)} levels and "
+            f"{shown(path)}: weights of another network: one of {len(config.sides)} levels and "
             f"{quoted(layers)} layers of mapping has more than {len(layout)} tensors"
         )
     try:
         with torch.device("meta"):
-            own = layout_of(build_generator(config).state_dict())
+            own = layout_of(build(config).state_dict())
     except (RuntimeError, ArithmeticError, ValueError, TypeError, MemoryError) as error:
         raise UserError(
-            f"{shown(path)}: its experiment cannot be read (generator: a network of these "
-            f"sizes cannot be built: "
-            f"{quoted(str(error))})"
+            f"{shown(path)}: a network of the sizes that it records cannot be built ({quoted(str(error))})"
         ) from error
     check_layout(own, layout, str(path))
 
 
-def _check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raise UserError where weights are NaN or infinite: their images would be black."""
+def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise UserError where weights are NaN or infinite: images would be black, logits NaN."""
     bad = [name for name, t in tensors.items() if not t.isfinite().all()]
     if bad:
         raise UserError(
             f"{shown(path)}: {len(bad)} of {len(tensors)} weights hold NaN or infinite numbers, first "
-            f"{quoted(sorted(bad)[0])}: the training diverged; take an earlier snapshot"
+            f"{quoted(sorted(bad)[0])}: the training diverged; take an earlier file"
         )

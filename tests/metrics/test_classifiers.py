@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,8 +32,9 @@ from styleloom.metrics.classifier_training import (
     logistic_loss,
     train_classifiers,
 )
-from styleloom.metrics.classifiers import ClassifierRecord, load_classifiers
+from styleloom.metrics.classifiers import FORMAT, ClassifierRecord, load_classifiers
 from styleloom.networks.build import build_discriminator, count_parameters
+from styleloom.tensor_file import read_tensors, write_tensors
 
 SETTINGS = ClassifierSettings(kimg=0.4, learning_rate=0.005, precision="fp32")
 
@@ -415,9 +417,26 @@ def test_a_record_that_cannot_be_read(trained: Path, tmp_path: Path) -> None:
     path = sorted(trained.iterdir())[0]
     with safe_open(str(path), "pt") as file:  # type: ignore[no-untyped-call]
         document = json.loads(file.metadata()["styleloom"])
-    del document["sha256"]  # what is changed below has another
+    document = {**document, "version": 1}  # which needs no checksum: what is changed below has another
+    del document["sha256"]
     assert set(document["record"]) == set(ClassifierRecord.__dataclass_fields__)
     for broken in ({"record": {}}, {"config": {"family": "none"}}):
         save_file(load_file(path), tmp_path / "x.safetensors", {"styleloom": json.dumps(document | broken)})
         with pytest.raises(UserError, match="its record cannot be read"):
             load_classifiers(tmp_path)
+
+
+def test_a_file_cannot_ask_for_more_than_it_holds_nor_hold_nan(trained: Path, tmp_path: Path) -> None:
+    path = sorted(trained.iterdir())[0]
+    tensors, document = read_tensors(path, FORMAT)
+    config = document["config"]
+    for changed in ({"features": {**config["features"], "max": 2**20, "base": 2**24}}, {"resolution": 16384}):
+        write_tensors(tmp_path / "x.safetensors", tensors, {**document, "config": {**config, **changed}})
+        with pytest.raises(UserError, match="weights of another network"):
+            load_classifiers(tmp_path)
+    name = next(name for name in tensors if name.endswith("weight"))
+    write_tensors(
+        tmp_path / "x.safetensors", {**tensors, name: torch.full_like(tensors[name], math.nan)}, document
+    )
+    with pytest.raises(UserError, match=f"hold NaN or infinite numbers, first '{name}'"):
+        load_classifiers(tmp_path)

@@ -17,12 +17,12 @@ from torch import Tensor
 from styleloom.config.networks import DiscriminatorConfig
 from styleloom.config.serialize import network_from_json
 from styleloom.data.reals import box_downsample
-from styleloom.errors import UserError, shown
+from styleloom.errors import UserError, cut, shown
 from styleloom.networks.assembly import Trunk
 from styleloom.networks.build import build_discriminator
 from styleloom.precision import resolve_device
-from styleloom.snapshot import load_weights
-from styleloom.tensor_file import read_tensors
+from styleloom.snapshot import check_finite, check_network, load_weights
+from styleloom.tensor_file import open_tensors
 
 FORMAT = "styleloom-classifier"
 
@@ -128,12 +128,16 @@ def load_classifiers(folder: Path | str, device: str = "cpu") -> list[Classifier
 
 def read_classifier(path: Path) -> tuple[dict[str, Tensor], DiscriminatorConfig, ClassifierRecord]:
     """Weights, network and record of a file. Raises UserError when it is damaged or something else."""
-    tensors, document = read_tensors(path, FORMAT)
-    try:
-        config = network_from_json(document.get("config", {}), "discriminator")
-        return tensors, config, ClassifierRecord(**document["record"])
-    except (KeyError, TypeError, UserError) as error:
-        raise UserError(f"{shown(path)}: its record cannot be read ({error})") from error
+    with open_tensors(path, FORMAT) as file:
+        try:
+            config = network_from_json(file.document.get("config", {}), "discriminator")
+            record = ClassifierRecord(**file.document["record"])
+        except (KeyError, TypeError, UserError) as error:
+            raise UserError(f"{shown(path)}: its record cannot be read ({cut(str(error), 500)})") from error
+        check_network(build_discriminator, config, file.layout, path)
+        tensors = file.read()
+    check_finite(tensors, path)
+    return tensors, config, record
 
 
 def new_network(config: DiscriminatorConfig, seed: int) -> Trunk:
