@@ -48,7 +48,7 @@ class ProgressLine:
             TextColumn("{task.fields[text]}", markup=False),
             TimeElapsedColumn(),
             console=self.console,
-            disable=not enabled or not self.console.is_terminal,
+            disable=not enabled,
             transient=transient,
         )
         self.task = self.bar.add_task(printable(description), total=1.0, text="")
@@ -64,13 +64,15 @@ class ProgressLine:
             tell(f"{self.description}  {text}".strip())
 
     def __enter__(self: P) -> P:
-        self.bar.start()
+        if self.console.is_terminal:
+            self.bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.bar.stop()
+        if self.console.is_terminal:
+            self.bar.stop()
 
 
 class TrainingProgress(ProgressLine):
@@ -144,7 +146,10 @@ def counting(what: str, amount: ProgressColumn) -> Iterator[Callable[[int, int],
     """
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn())
     screen = progress_console()
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+    if not screen.is_terminal:
+        yield lambda done, total: None
+        return
+    with Progress(*columns, console=screen, transient=True) as bar:
         task = bar.add_task(printable(what), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
