@@ -58,6 +58,8 @@ class EmojiTarball:
         """The bytes of one image."""
         return self._files[name]
 
+    index_name = None
+
     def index(self) -> bytes | None:
         """A tarball has none."""
         return None

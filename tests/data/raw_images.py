@@ -67,3 +67,10 @@ def png(width: int, height: int, depth: int, colour: int, rows: Sequence[bytes],
     head = chunk(b"IHDR", struct.pack(">2I5B", width, height, depth, colour, 0, 0, 0))
     pixels = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
     return b"\x89PNG\r\n\x1a\n" + head + extra + pixels + chunk(b"IEND", b"")
+
+
+def bmp(width: int, height: int, depth: int, pixels: bytes, palette: bytes = b"") -> bytes:
+    """A BMP file; rows begin at the bottom, colours of the palette have four bytes, blue first."""
+    head = struct.pack("<IiiHH6I", 40, width, height, 1, depth, 0, 0, 0, 0, len(palette) // 4, 0)
+    place = 14 + len(head) + len(palette)
+    return b"BM" + struct.pack("<3I", place + len(pixels), 0, place) + head + palette + pixels

@@ -16,8 +16,8 @@ from styleloom.data import decoding
 from styleloom.data.conversion import ConversionOptions, convert
 from styleloom.data.decoding import BadImageError, Budget
 
-from .images import encoded
-from .raw_images import chunk, packed, png, tiff
+from .images import encoded, noise
+from .raw_images import bmp, chunk, packed, png, tiff
 
 WIDTH = HEIGHT = 8
 
@@ -96,6 +96,9 @@ def test_tiff_that_would_come_out_wrong_is_refused() -> None:
         "colour space 8": tiff(8, 8, [8] * 3, 8, [rgb]),
         "colour space -1": tiff(8, 8, [8], None, [grey]),
         "palette of 8-bit colours": tiff(8, 8, [8], 3, [grey], t320=list(range(256)) * 3),
+        "grey and alpha in planes": tiff(
+            8, 8, [8] * 2, 1, [zlib.compress(grey)] * 2, t284=[2], t259=[8], t338=[2]
+        ),
         "as a fax": tiff(8, 8, [1], 1, [bytes(8)], t259=[4]),
         "tiles larger": tiff(8, 8, [8], 1, [grey], t322=[65520], t323=[65520], t324=[8], t325=[64]),
     }.items():
@@ -121,6 +124,40 @@ def test_damaged_strips_of_tiff_are_refused(capfd: pytest.CaptureFixture[str]) -
             with pytest.raises(BadImageError, match=r"truncated|damaged"):
                 convert(damaged, ConversionOptions(64))
     capfd.readouterr()  # libtiff speaks on stderr
+
+
+def test_what_stands_in_place_of_missing_pixels_is_not_taken_for_pixels(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    smooth = np.add.outer(np.arange(64), np.arange(96)).astype(np.uint8)
+    picture = np.dstack([smooth, smooth[::-1], smooth[:, ::-1]])
+    whole = {
+        "PNG": encoded(picture),
+        "JPEG": encoded(picture, "JPEG"),
+        "TIFF": encoded(picture, "TIFF", compression="jpeg"),
+        "WEBP": encoded(noise(64, 64), "WEBP"),
+    }
+    for name, data in whole.items():
+        convert(data, ConversionOptions(64))
+        for part in (0.3, 0.6, 0.8):
+            start = data[: int(part * len(data))]
+            for fill in (bytes(len(data) - len(start)), bytes(20_000), b"<html>" * 5000):
+                if name in ("WEBP", "TIFF") and (len(fill) < 1024 or b"<" in fill):
+                    continue  # these hold their lengths, and nothing else that tells damage
+                with pytest.raises(BadImageError, match=r"truncated|damaged"):
+                    convert(start + fill, ConversionOptions(64))
+    for name in ("PNG", "JPEG"):  # behind the end anything may stand
+        np.testing.assert_array_equal(read(whole[name] + bytes(5000)), read(whole[name]))
+    capfd.readouterr()  # libtiff speaks on stderr
+
+
+def test_a_colour_beyond_the_palette_is_damage() -> None:
+    for data in (
+        bmp(8, 8, 8, bytes(range(64)), bytes(range(12))),
+        png(8, 8, 8, 3, [bytes([5] * 8)] * 8, chunk(b"PLTE", bytes(range(9)))),
+    ):
+        with pytest.raises(BadImageError, match="of a palette of 3"):
+            read(data)
 
 
 def test_png_of_every_depth_with_a_transparent_grey() -> None:

@@ -283,6 +283,22 @@ def test_labels_of_dataset_json_are_kept_or_said_to_be_unused(
         build(packed, tmp_path / "x.zip", overwrite=True)  # nobody asked for labels
 
 
+def test_labels_lie_in_the_folder_that_a_data_set_was_packed_with(tmp_path: Path) -> None:
+    names = [f"00000/img{i:08d}.png" for i in range(3)]
+    images = {f"data/set/{name}": encoded(noise(16, 16, seed=i)) for i, name in enumerate(names)}
+    index = {"data/set/dataset.json": json.dumps({"labels": [[name, 2] for name in names]}).encode()}
+    packed = make_zip(tmp_path / "x.zip", {**index, **images}, zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(packed) as opened:
+        opened.extractall(tmp_path / "unpacked")
+    for source in (packed, tmp_path / "unpacked"):
+        assert not open_source(source).ignored
+        assert open_dataset(build(source, tmp_path / "y.zip", labels="keep", overwrite=True)).label_dim == 3
+    assert not is_archive(packed)
+    other = make_zip(tmp_path / "z.zip", {**index, **images, "loose.png": PNG}, zipfile.ZIP_DEFLATED)
+    with pytest.raises(UserError, match=r"there is no .*z\.zip/dataset\.json"):
+        build(other, tmp_path / "y.zip", labels="keep", overwrite=True)
+
+
 def test_an_unpacked_archive_keeps_its_labels(tmp_path: Path) -> None:
     archive = build(make_folder(tmp_path / "in", 4), tmp_path / "x.zip", labels="folders")
     with zipfile.ZipFile(archive) as opened:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from data import raw_images
 from data.images import encoded, make_folder, noise
 from styleloom import snapshot
 from styleloom.config import Experiment
@@ -132,8 +133,8 @@ def test_every_file_of_another_size_is_named(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "images", 3, 32)
-    file = folder / "z.jpg"
-    file.write_bytes(encoded(noise(32, 32), "JPEG")[:-200])
+    file = folder / "z.png"
+    file.write_bytes(encoded(noise(32, 32))[:-200])
     images = FileImages(open_source(folder))
     with pytest.raises(UserError, match=file.name):
         images.images(range(4))
@@ -146,6 +147,26 @@ def test_turned_files_have_their_size_as_seen(tmp_path: Path) -> None:
     Image.new("RGB", (6, 10)).save(tmp_path / "b.png")
     images = FileImages(open_source(tmp_path))
     assert images.images(range(2)).shape == (2, *images.shape) == (2, 3, 10, 6)
+
+
+def test_files_have_the_size_and_the_limits_that_reading_has(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (10, 6)).save(tmp_path / "a.tiff", exif=exif, compression="tiff_lzw")
+    Image.new("RGB", (6, 10)).save(tmp_path / "b.png")
+    images = FileImages(open_source(tmp_path))
+    assert images.images(range(2)).shape == (2, *images.shape) == (2, 3, 10, 6)
+    (tmp_path / "gif.png").write_bytes(encoded(noise(6, 10, 1), "GIF"))
+    (tmp_path / "large.bmp").write_bytes(raw_images.bmp(2**15, 2**15, 24, b""))
+    (tmp_path / "float.tiff").write_bytes(raw_images.tiff(6, 10, [32], 1, [bytes(240)], t339=[3]))
+    with pytest.raises(UserError, match="3 of 5") as error:
+        FileImages(open_source(tmp_path))
+    for line in (
+        "gif.png: not an image",
+        "large.bmp: too many pixels",
+        "float.tiff: a TIFF whose pixels are",
+    ):
+        assert line in str(error.value)
 
 
 # ---- generated images

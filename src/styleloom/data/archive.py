@@ -22,9 +22,10 @@ from PIL import Image
 
 from styleloom.data.conversion import SQUARE, image_size
 from styleloom.data.decoding import words
+from styleloom.data.image_names import INDEX_NAME
 from styleloom.data.index import Index, is_index, parse_index
 from styleloom.data.paths import kind_of
-from styleloom.data.sources import EMBEDDED, INDEX_NAME, MAX_INDEX_BYTES, ZipSource
+from styleloom.data.sources import EMBEDDED, MAX_INDEX_BYTES, ZipSource
 from styleloom.errors import UserError, shell_word, shown
 from styleloom.names import embedded_name
 
@@ -47,7 +48,7 @@ def is_archive(path_or_name: str | Path) -> bool:
         return False
     try:
         with contextlib.closing(ZipSource(Path(path_or_name))) as source:
-            content = source.index()
+            content = source.index() if source.index_name == INDEX_NAME else None
     except UserError:
         return False
     except OSError:

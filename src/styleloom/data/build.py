@@ -17,12 +17,12 @@ import numpy as np
 from styleloom.atomic import atomic_path
 from styleloom.data.archive import ArchiveWriter, PixelArray, encode_png
 from styleloom.data.conversion import ConversionOptions, convert
-from styleloom.data.decoding import BadImageError, Budget, quiet
+from styleloom.data.decoding import BadImageError, quiet
 from styleloom.data.index import Index, Recipe, source_hash, tool_version
 from styleloom.data.label_files import MAX_LISTED
 from styleloom.data.labels import Labels
 from styleloom.data.source_labels import check_unused, labels_of_source
-from styleloom.data.sources import MAX_FILE_BYTES, Source
+from styleloom.data.sources import Source, opened
 from styleloom.errors import UserError, quoted, shown
 
 Order: TypeAlias = Literal["shuffled", "source"]
@@ -30,7 +30,6 @@ Order: TypeAlias = Literal["shuffled", "source"]
 SHUFFLE_SEED = 123
 
 _PENDING_BYTES = 2**29  # of converted images that wait for their turn to be stored
-_FILES = Budget(2**29)  # bytes of encoded files in flight
 
 
 @dataclass(frozen=True)
@@ -186,8 +185,7 @@ def _convert_one(
 ) -> _Converted:
     digest = bytes(32)
     try:
-        with _FILES.hold(min(source.size(name), MAX_FILE_BYTES)):
-            data = source.read(name)
+        with opened(source, name) as data:
             digest = hashlib.sha256(data).digest()
             pixels = convert(data, options)
     except OSError as error:

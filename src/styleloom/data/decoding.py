@@ -24,6 +24,8 @@ MAX_PIXELS = 2**26
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 
+_MOST_ZEROS = 1024  # at the end of a WebP file; decoders take what follows for pixels
+
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -34,6 +36,9 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """What each EXIF orientation asks for; any other number is none."""
+
+
+_SWAP_SIDES = {_TURNS[orientation] for orientation in (5, 6, 7, 8)}
 
 
 class BadImageError(Exception):
@@ -79,6 +84,16 @@ def decoded(data: bytes, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     image = _opened(data, max_pixels)
     with _PIXELS.hold(image.width * image.height):
         yield _loaded(image, data, max_pixels)
+
+
+def seen_size(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Height and width of the image that `decoded` gives, px; its pixels are not read.
+
+    Raises BadImageError.
+    """
+    image = _opened(data, max_pixels)
+    turned = _turn(image) in _SWAP_SIDES and image.format != "TIFF"  # TIFF files have the size as seen
+    return image.size if turned else (image.height, image.width)
 
 
 @contextlib.contextmanager
@@ -136,7 +151,9 @@ def _check_opened(image: Image.Image, data: bytes, max_pixels: int) -> None:
     if isinstance(image, TiffImageFile):
         reason = tiff.problem(image, data, max_pixels)
     elif image.format in ("JPEG", "MPO"):
-        reason = jpeg.problem(image)
+        reason = jpeg.problem(data, image)
+    elif image.format == "WEBP" and data.endswith(bytes(_MOST_ZEROS)):
+        reason = f"truncated: it ends in more than {_MOST_ZEROS} zeros, as incomplete copies do"
     if reason is not None:
         raise BadImageError(reason)
 
@@ -144,7 +161,7 @@ def _check_opened(image: Image.Image, data: bytes, max_pixels: int) -> None:
 def _bomb(size: str, max_pixels: int) -> str:
     return (
         f"too many pixels (decompression bomb?): {size}, at most {max_pixels} px are accepted; "
-        "--max-megapixels allows more"
+        "styleloom dataset build --max-megapixels allows more"
     )
 
 
@@ -162,16 +179,26 @@ def _loaded(image: Image.Image, data: bytes, max_pixels: int) -> Image.Image:
                 break
         else:
             raise BadImageError(f"truncated or damaged: {words(error)}") from error
+    reason = _beyond_palette(image) or (png.problem(data, image) if image.format == "PNG" else None)
+    if reason is not None:
+        raise BadImageError(reason)
     if image.format == "PNG":
-        reason = png.problem(data, image)
-        if reason is not None:
-            raise BadImageError(reason)
         key = image.info.get("transparency")
         if image.mode == "L" and isinstance(key, int):
             image.info["transparency"] = png.grey_key(data, key)
     eight_bits = _wide_grey_to_eight_bits(image) if image.mode.startswith("I") else image
     turn = _turn(image)
     return eight_bits if turn is None else eight_bits.transpose(turn)
+
+
+def _beyond_palette(image: Image.Image) -> str | None:
+    if image.mode != "P":
+        return None
+    colours = len(image.getpalette("RGB") or ()) // 3
+    highest = image.getextrema()[1]
+    if isinstance(highest, int) and highest >= colours:
+        return f"damaged: a pixel has colour {highest} of a palette of {colours}"
+    return None
 
 
 def _candidates(data: bytes) -> list[bytes]:

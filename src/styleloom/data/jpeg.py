@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from PIL import Image
 
 SIGNATURE = b"\xff\xd8\xff"
 
 _APP0, _APP1, _ADOBE, _APP15, _COMMENT, _SCAN = 0xE0, 0xE1, 0xEE, 0xEF, 0xFE, 0xDA
+_START, _END = 0xD8, 0xD9
+
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
+"""A marker, rather than a byte of a scan, a restart in it, or fill. [ITU-T T.81, B.1.1]"""
 
 
 def bare(data: bytes, keep_exif: bool) -> bytes:
@@ -27,8 +33,21 @@ def bare(data: bytes, keep_exif: bool) -> bytes:
     return b"".join([*parts, data[place:]])
 
 
-def problem(image: Image.Image) -> str | None:
-    """Why the opened `image` would not be read right; None when it will be."""
+def problem(data: bytes, image: Image.Image) -> str | None:
+    """Why the opened `image` of a JPEG file would not be read right; None when it will be."""
+    if not _ends(data):  # whatever stands in place of what is missing is taken for pixels
+        return "truncated: it does not come to an end"
     if image.mode == "CMYK" and "adobe" not in image.info:
         return "a CMYK JPEG that does not say whether its inks are inverted; convert it to RGB"
     return None
+
+
+def _ends(data: bytes) -> bool:
+    """Whether the mark of the end stands behind the scans of the first picture."""
+    place = len(SIGNATURE) - 1
+    while (found := _MARKER.search(data, place)) is not None:
+        marker, place = found[1][0], found.end()
+        if marker in (_START, _END):
+            return marker == _END
+        place += int.from_bytes(data[place : place + 2], "big")
+    return False

@@ -32,11 +32,11 @@ def problem(data: bytes, image: Image.Image) -> str | None:
     depth, colour = data[24], data[25]
     if depth == 16 and colour == 2 and "transparency" in image.info:
         return "16-bit colour with a transparent colour, which cannot be told exactly; store alpha instead"
-    if image.mode == "P":
-        colours = len(image.getpalette("RGB") or ()) // 3
-        highest = image.getextrema()[1]
-        if isinstance(highest, int) and highest >= colours:
-            return f"damaged: a pixel has colour {highest} of a palette of {colours}"
+    # Damage that fits the compression goes unnoticed where all rows are there before the stream ends.
+    if any(
+        kind == b"IDAT" and zlib.crc32(whole[4:-4]) != _number(whole[-4:]) for kind, _, whole in _chunks(data)
+    ):
+        return "truncated or damaged: the checksum of its pixels is wrong"
     # Pixels that the file lacks come out as 0: only then it is worth while to count.
     last = image.crop((0, image.height - 1, *image.size))
     if last.getbbox() is None and not _is_complete(data):
@@ -67,12 +67,15 @@ def _is_complete(data: bytes) -> bool:
     return missing <= 0
 
 
+def _number(four: bytes) -> int:
+    return int.from_bytes(four, "big")
+
+
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
     """(kind, content, the chunk as it stands) of every whole chunk."""
     place = len(SIGNATURE)
     while place + 12 <= len(data):
-        (length,) = struct.unpack(">I", data[place : place + 4])
-        end = place + 12 + length
+        end = place + 12 + _number(data[place : place + 4])
         if end > len(data):
             return
         yield data[place + 4 : place + 8], data[place + 8 : end - 4], data[place:end]

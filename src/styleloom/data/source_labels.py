@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+from styleloom.data.image_names import INDEX_NAME
 from styleloom.data.index import is_index, parse_index
 from styleloom.data.labels import (
     Labels,
@@ -13,7 +15,7 @@ from styleloom.data.labels import (
     labels_from_index,
     match_labels,
 )
-from styleloom.data.sources import INDEX_NAME, Source
+from styleloom.data.sources import Source
 from styleloom.errors import UserError, note, shown
 
 
@@ -26,23 +28,31 @@ def labels_of_source(source: Source, labels: str | None) -> Labels | None:
         return labels_from_folders(names)
     if labels != "keep":
         return labels_from_file(Path(labels), names)
-    origin = f"{shown(source.path)}/{INDEX_NAME}"
+    return _kept(source, names)
+
+
+def _kept(source: Source, names: list[str]) -> Labels:
+    origin = _origin(source)
     try:
         content = source.index()
     except OSError as error:
         raise UserError(f"labels keep: {origin} cannot be read: {error}") from error
-    if content is None:
+    if content is None or source.index_name is None:
         raise UserError(
             f"labels keep: takes the labels of the source's {INDEX_NAME}, and there is no {origin}"
         )
-    kept = (
-        _of_archive(origin, content, names)
-        if is_index(content)
-        else labels_from_index(origin, content, names)
-    )
+    # Names in it are those below its folder: a data set may have been packed with the folder it was in.
+    folder = source.index_name.removesuffix(INDEX_NAME)
+    below = [name.removeprefix(folder) for name in names]
+    of = _of_archive if is_index(content) else labels_from_index
+    kept = of(origin, content, below)
     if kept is None:
         raise UserError(f"labels keep: {origin} has no labels")
-    return kept
+    return replace(kept, by_name={folder + name: label for name, label in kept.by_name.items()})
+
+
+def _origin(source: Source) -> str:
+    return f"{shown(source.path)}/{shown(source.index_name or INDEX_NAME)}"
 
 
 def check_unused(source: Source) -> None:
@@ -53,8 +63,7 @@ def check_unused(source: Source) -> None:
     except (OSError, ValueError, RecursionError):
         return  # a file of that name that is something else
     if isinstance(fields, dict) and fields.get("labels"):
-        origin = f"{shown(source.path)}/{INDEX_NAME}"
-        note(f"the labels in {origin} are not used; --labels keep takes them")
+        note(f"the labels in {_origin(source)} are not used; --labels keep takes them")
 
 
 def _of_archive(origin: str, content: bytes, names: list[str]) -> Labels | None:

@@ -7,22 +7,18 @@ import os
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import IO, Protocol
 
+from styleloom.data.decoding import Budget
+from styleloom.data.image_names import HEAD_BYTES, INDEX_NAME, images_among, index_among, looks_like_image
 from styleloom.data.paths import kind_of
 from styleloom.errors import UserError, quoted, shown
 from styleloom.names import embedded_name
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-"""File name endings, in lower case, that promise an image; other files are looked into."""
-
 EMBEDDED = {"emoji": Path(__file__).parent / "embedded" / "emoji-64.zip"}
 """Data sets inside the package, by name: archives in the project's own format."""
-
-INDEX_NAME = "dataset.json"
-"""The index inside an archive: never taken for an image nor counted as a foreign file."""
 
 MAX_FILE_BYTES = 2**30
 """Largest file that is read as an image: 1 GiB, e.g. 130 megapixels of 16-bit RGBA, uncompressed."""
@@ -31,8 +27,8 @@ MAX_INDEX_BYTES = 2**30
 """Largest `dataset.json` that is read."""
 
 _LARGE_BYTES = 2**26  # beyond it a file must begin as an image does, and not be packed as none is
+_FILES = Budget(2**29)  # bytes of encoded files in flight
 _MOST_PACKED = 200  # bytes from one byte of a zip: images are compressed already
-_HEAD_BYTES = 32
 
 
 class Source(Protocol):
@@ -69,8 +65,13 @@ class Source(Protocol):
         """The bytes of one file; safe to call from several threads. Raises OSError with the reason."""
         ...
 
+    @property
+    def index_name(self) -> str | None:
+        """The name of the `dataset.json` beside the images; None when there is none."""
+        ...
+
     def index(self) -> bytes | None:
-        """The bytes of `dataset.json` beside the images; None when there is none. Raises OSError."""
+        """The bytes of that file; None when there is none. Raises OSError."""
         ...
 
     def holds(self, path: Path) -> bool:
@@ -107,25 +108,14 @@ def open_source(path_or_name: str | Path) -> Source:
     return source
 
 
-def looks_like_image(head: bytes, tiff: bool = True) -> bool:
-    """Whether a file that begins with `head` (32 bytes) is PNG, JPEG, WebP, BMP or, where asked, TIFF."""
-    if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
-        return True
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return True
-    if head.startswith(
-        b"BM"
-    ):  # two letters prove little: the reserved fields are 0, the header's size is known
-        return head[6:10] == bytes(4) and int.from_bytes(head[14:18], "little") in (
-            12,
-            40,
-            52,
-            56,
-            64,
-            108,
-            124,
-        )
-    return tiff and head.startswith((b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0"))
+@contextlib.contextmanager
+def opened(source: Source, name: str) -> Iterator[bytes]:
+    """The bytes of one file, while the block runs; all threads together hold a bounded number.
+
+    Raises OSError with the reason.
+    """
+    with _FILES.hold(min(source.size(name), MAX_FILE_BYTES)):
+        yield source.read(name)
 
 
 class FolderSource:
@@ -141,8 +131,9 @@ class FolderSource:
         self._unlisted: dict[str, str] = {}
         self._folders: set[tuple[int, int] | None] = set()
         found = self._walk()
-        names, self.ignored = _images_among(found, self._head)
+        names, self.ignored = images_among(found, self._head)
         self.names = tuple(sorted([*names, *self._unlisted]))
+        self.index_name = index_among(set(found), names)
 
     def size(self, name: str) -> int:
         """Bytes of one file. Raises OSError."""
@@ -162,13 +153,11 @@ class FolderSource:
         return (self.path / name).read_bytes()
 
     def index(self) -> bytes | None:
-        """The bytes of `dataset.json` at the top. Raises OSError."""
-        try:
-            size = self.size(INDEX_NAME)
-        except FileNotFoundError:
+        """The bytes of `dataset.json`. Raises OSError."""
+        if self.index_name is None:
             return None
-        _refuse_large_index(size, len(self.names))
-        return (self.path / INDEX_NAME).read_bytes()
+        _refuse_large_index(self.size(self.index_name), len(self.names))
+        return (self.path / self.index_name).read_bytes()
 
     def holds(self, path: Path) -> bool:
         """Whether `path` lies in a folder that is searched."""
@@ -181,7 +170,7 @@ class FolderSource:
     def _head(self, name: str) -> bytes:
         self.size(name)
         with open(self.path / name, "rb") as file:
-            return file.read(_HEAD_BYTES)
+            return file.read(HEAD_BYTES)
 
     def _walk(self) -> list[str]:
         """Names of all files, relative to the folder, each folder visited once."""
@@ -230,7 +219,8 @@ class ZipSource:
             raise UserError(
                 f"{shown(path)}: holds {quoted(twice[0])} more than once ({len(twice)} such names)"
             )
-        self.names, self.ignored = _images_among(self._entries, self._head)
+        self.names, self.ignored = images_among(self._entries, self._head)
+        self.index_name = index_among(self._entries, self.names)
 
     def size(self, name: str) -> int:
         """Bytes of one file, as the zip claims. Raises OSError."""
@@ -245,10 +235,10 @@ class ZipSource:
         return self._open(entry, lambda file: file.read())
 
     def index(self) -> bytes | None:
-        """The bytes of `dataset.json` at the top. Raises OSError."""
-        entry = self._entries.get(INDEX_NAME)
-        if entry is None:
+        """The bytes of `dataset.json`. Raises OSError."""
+        if self.index_name is None:
             return None
+        entry = self._entries[self.index_name]
         _refuse_large_index(entry.file_size, len(self._entries))
         if entry.file_size > _LARGE_BYTES:
             _refuse_packed(entry)
@@ -263,7 +253,7 @@ class ZipSource:
         self._zip.close()
 
     def _head(self, name: str) -> bytes:
-        return self._open(self._entries[name], lambda file: file.read(_HEAD_BYTES))
+        return self._open(self._entries[name], lambda file: file.read(HEAD_BYTES))
 
     def _open(self, entry: zipfile.ZipInfo, read: Callable[[IO[bytes]], bytes]) -> bytes:
         if entry.flag_bits & 0x1:
@@ -318,31 +308,3 @@ def _refuse_large_index(size: int, number: int) -> None:
     limit = min(MAX_INDEX_BYTES, 2**20 + 2**16 * number)
     if size > limit:
         raise OSError(f"{INDEX_NAME} has {size:,} bytes, at most {limit:,} are read with {number:,} images")
-
-
-def _images_among(names: Iterable[str], head: Callable[[str], bytes]) -> tuple[tuple[str, ...], Counter[str]]:
-    """Split visible names into images, in the order given, and a count of the others by ending.
-
-    `head` gives the first bytes of a file. Raw photos of cameras are TIFF files by content, and what a reader
-    of TIFF finds in them is a thumbnail: a TIFF must be called so, or have no ending.
-    """
-    images: list[str] = []
-    ignored: Counter[str] = Counter()
-    for name in names:
-        path = PurePosixPath(name)
-        hidden = any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in path.parts)
-        if name == INDEX_NAME or hidden:
-            continue
-        suffix = path.suffix.lower()
-        if suffix in IMAGE_SUFFIXES or (path.name and _is_image(name, head, tiff=not suffix)):
-            images.append(name)
-        else:
-            ignored[suffix or "(no ending)"] += 1
-    return tuple(images), ignored
-
-
-def _is_image(name: str, head: Callable[[str], bytes], tiff: bool) -> bool:
-    try:
-        return looks_like_image(head(name), tiff)
-    except OSError:
-        return False

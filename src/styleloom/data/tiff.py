@@ -17,7 +17,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 _BITS, _COMPRESSION, _PHOTOMETRIC = 258, 259, 262
 _OFFSETS, _COUNTS, _PLANAR, _PALETTE = 273, 279, 284, 320
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS, _SAMPLE_FORMAT = 322, 323, 324, 325, 339
-_REFERENCE_BLACK_WHITE = 532
+_JPEG_TABLES, _REFERENCE_BLACK_WHITE = 347, 532
 
 _WHITE_IS_ZERO, _GREY, _RGB, _PALETTED, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _COLOUR_SPACES = (_WHITE_IS_ZERO, _GREY, _RGB, _PALETTED, _CMYK, _YCBCR)
@@ -58,6 +58,8 @@ def _wrong_colours(image: TiffImageFile, bits: int, compression: int) -> str | N
         and len(image.getbands()) > 1
     ):
         return "an uncompressed TIFF of 16-bit planes; store it with pixels together"
+    if len(image.getbands()) == 2 and compression != _NONE and _numbers(image, _PLANAR, 1)[0] == 2:
+        return "a compressed TIFF of grey and alpha in planes; store it with pixels together"
     if photometric == _YCBCR and image.mode == "YCbCr" and image.tag_v2.get(_REFERENCE_BLACK_WHITE):
         return "a TIFF of YCbCr with a range of its own; convert it to RGB"
     if photometric == _PALETTED and 0 < max(_numbers(image, _PALETTE, 0)) < 256:
@@ -77,6 +79,9 @@ def _wrong_parts(image: TiffImageFile, data: bytes, compression: int, max_pixels
     if len(offsets) != len(counts):
         return f"a TIFF with {len(offsets)} places and {len(counts)} lengths of strips"
     whole = _WHOLE.get(compression)
+    tables = image.tag_v2.get(_JPEG_TABLES)
+    if whole is not None and isinstance(tables, bytes) and not _ends_as_jpeg(tables):
+        return "truncated or damaged: the tables of the TIFF do not end as they should"
     for offset, count in zip(offsets, counts, strict=True):
         if offset + count > len(data):
             return "truncated: a strip of the TIFF lies beyond the end of the file"
@@ -114,11 +119,15 @@ def _expands(strip: bytes) -> bool:
         return False
 
 
+def _ends_as_jpeg(strip: bytes) -> bool:
+    return strip.rstrip(b"\0").endswith(b"\xff\xd9")
+
+
 _WHOLE: dict[int, Callable[[bytes], bool]] = {
     _DEFLATE: _inflates,
     _OLD_DEFLATE: _inflates,
     _LZMA: _expands,
-    _JPEG: lambda strip: strip.rstrip(b"\0").endswith(b"\xff\xd9"),
+    _JPEG: _ends_as_jpeg,
 }
 
 

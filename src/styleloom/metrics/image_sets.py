@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import io
 import os
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
@@ -18,16 +16,16 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from styleloom.config.parts import MAX_LATENT_SEED
 from styleloom.data import reals
-from styleloom.data.conversion import BadImageError, pixels_as_they_are
+from styleloom.data.conversion import pixels_as_they_are
 from styleloom.data.dataset import ImageDataset
+from styleloom.data.decoding import BadImageError, quiet, seen_size
 from styleloom.data.index import source_hash
 from styleloom.data.loader import mirror_coins, permutation
-from styleloom.data.sources import Source
+from styleloom.data.sources import Source, opened
 from styleloom.errors import UserError, shown
 from styleloom.metrics.image_size import Resize, common_size, px, resized
 from styleloom.metrics.measure import UnmeasurableError
@@ -187,7 +185,7 @@ class FileImages:
         self.name = source.name
         self.names = sorted(source.names)
         self.channels = channels
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with quiet(), ThreadPoolExecutor(os.cpu_count()) as pool:
             found = list(pool.map(self._look, self.names))
         self._fingerprint = source_hash(
             {name: digest for name, (digest, _) in zip(self.names, found, strict=True)}
@@ -205,17 +203,15 @@ class FileImages:
 
     def _look(self, name: str) -> tuple[bytes, tuple[int, int] | str]:
         """Hash of a file, and its height and width or what is wrong with it. Nothing is decoded yet."""
+        digest = bytes(32)
         try:
-            data = self.source.read(name)
-        except (OSError, zipfile.BadZipFile) as error:
-            return bytes(32), f"cannot be read ({error})"
-        digest = hashlib.sha256(data).digest()
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientations that swap the sides
-                return digest, image.size if turned else image.size[::-1]
-        except Exception as error:  # what a decoder raises on damaged bytes is not enumerable
-            return digest, f"not an image ({error})"
+            with opened(self.source, name) as data:
+                digest = hashlib.sha256(data).digest()
+                return digest, seen_size(data)
+        except OSError as error:
+            return digest, f"cannot be read: {error.strerror or error}"
+        except BadImageError as error:
+            return digest, str(error)
 
     @property
     def shape(self) -> Shape:
@@ -229,7 +225,7 @@ class FileImages:
 
     def images(self, positions: range) -> Tensor:
         """uint8 [N, C, H, W]. Raises UserError naming a file that cannot be decoded."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with quiet(), ThreadPoolExecutor(os.cpu_count()) as pool:
             arrays = list(pool.map(self._pixels, self.names[positions.start : positions.stop]))
         images = torch.from_numpy(np.stack(arrays))
         if self._coins is None:
@@ -239,10 +235,14 @@ class FileImages:
 
     def _pixels(self, name: str) -> NDArray[np.uint8]:
         try:
-            image = pixels_as_they_are(self.source.read(name), self.channels)
+            with opened(self.source, name) as data:
+                image = pixels_as_they_are(data, self.channels)
             return image if self.resize is None else self.resize(image)
-        except (BadImageError, OSError, zipfile.BadZipFile) as error:
-            raise UserError(f"{shown(self.name)}: {name}: {error}") from error
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror or error}"
+        except BadImageError as error:
+            reason = str(error)
+        raise UserError(f"{shown(self.name)}: {shown(name)}: {reason}")
 
     def record(self) -> dict[str, Any]:
         """Hash over the names and contents of the files."""
