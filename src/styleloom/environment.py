@@ -23,11 +23,12 @@ def record(device: torch.device) -> dict[str, Any]:
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {"python": platform.python_version()}
-    for name in ("styleloom", "torch", "numpy", "scipy", "scikit-learn", "pillow"):
+    for name in ("styleloom", "numpy", "scipy", "scikit-learn", "pillow"):
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "not installed"
+    versions["torch"] = str(torch.__version__)  # with its build: 2.6.0+cu124
     return {
         "device": device.type,
         "hardware": hardware(device),
