@@ -47,6 +47,7 @@ def test_build_reports_on_stdout_and_warns_on_stderr(
 def test_build_json_is_one_document(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "a" / "bad.png").write_bytes(b"")
     arguments = ["--resolution", "8", "--crop", "pad", "--filter", "box", "--channels", "1", "--workers", "2"]
+    arguments += ["--max-images", "6"]
     assert run("build", str(folder), str(tmp_path / "x.zip"), *arguments, "--skip-bad", "--json") == 0
     out, err = capsys.readouterr()
     document = json.loads(out)

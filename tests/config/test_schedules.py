@@ -103,6 +103,8 @@ def test_every_field_takes_a_constant_or_knots() -> None:
         ("adam.beta2=0:0.9,4:1", "adam.beta2: 1 is not valid, it must be less than 1"),
         ("ema_half_life_kimg=0:1,4:-2", "ema_half_life_kimg: -2.0 is not valid"),
         ("learning_rate=0:0,40:0.001", "learning_rate: '0:0,40:0.001' is not valid, it must be a number"),
+        (f"d_regularizer.gamma=0:1{'0' * 400},4:1", "d_regularizer.gamma: .* both must be finite"),
+        (f"adam.beta2={','.join(f'{k}:0' for k in range(1001))}", "adam.beta2: 1001 knots are not valid; va"),
     ],
 )
 def test_refusals(override: str, message: str) -> None:

@@ -189,6 +189,37 @@ def test_skip_bad_leaves_them_out_and_counts_them(broken: Path, tmp_path: Path) 
     assert {dataset.source_name(i) for i in range(4)} == {"a/000.png", "b/001.png", "a/002.png", "b/003.png"}
 
 
+def test_the_first_so_many_images_in_the_order(broken: Path, tmp_path: Path) -> None:
+    """Bad files make room for later ones; those that nobody reads stay unread; the recipe says it."""
+    folder = make_folder(tmp_path / "good", 6)
+    named = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+    shuffled = list(named)
+    np.random.RandomState(123).shuffle(shuffled)
+    for order, names in (("source", named), ("shuffled", shuffled)):
+        path = build(folder, tmp_path / "x.zip", order=order, max_images=4, overwrite=True)
+        dataset = open_dataset(path)
+        assert [dataset.source_name(i) for i in range(len(dataset))] == names[:4], order
+        assert (dataset.recipe.max_images, dataset.recipe.num_images) == (4, 4)
+    with zipfile.ZipFile(build(folder, tmp_path / "all.zip")) as archive:  # as in indexes that were written before
+        assert "max_images" not in json.loads(archive.read("dataset.json"))["recipe"]
+    assert len(open_dataset(build(folder, tmp_path / "more.zip", max_images=99))) == 6
+
+    # a/000 a/002 b/001 b/003 bomb cut ...: with a good file at the end, the fifth lies behind the bad ones.
+    (broken / "zz.png").write_bytes(encoded(noise(16, 16, seed=50)))
+    options = BuildOptions(ConversionOptions(16), order="source", skip_bad=True, max_images=5)
+    calls: list[tuple[int, int]] = []
+    report = build_dataset(
+        open_source(broken), tmp_path / "y.zip", options, lambda done, total: calls.append((done, total))
+    )
+    assert (report.index.recipe.num_images, report.index.recipe.num_skipped) == (5, 7)
+    assert report.index.sources[-1] == "zz.png"
+    assert all(done <= total for done, total in calls)
+    assert calls[-1] == (12, 12)
+    assert len(open_dataset(build(broken, tmp_path / "z.zip", order="source", max_images=4))) == 4
+    with pytest.raises(UserError, match=r"1 of 5 images are bad"):
+        build(broken, tmp_path / "w.zip", order="source", max_images=5)
+
+
 def test_nothing_left_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(b"")
@@ -284,3 +315,5 @@ def test_option_errors() -> None:
         BuildOptions(ConversionOptions(16), order="random")  # pyright: ignore[reportArgumentType]
     with pytest.raises(UserError, match="workers -1"):
         BuildOptions(ConversionOptions(16), workers=-1)
+    with pytest.raises(UserError, match=r"max_images -1: valid: 0 \(all\) or more"):
+        BuildOptions(ConversionOptions(16), max_images=-1)

@@ -48,6 +48,8 @@ class DatasetBuild:
     of StyleGAN2-ADA's tools), or a CSV or JSON file."""
     order: Order = "shuffled"
     """shuffled: once, with a fixed seed. source: as the source has them."""
+    max_images: int = 0
+    """Store so many images, the first ones in the order above (with shuffled: drawn from all); 0 for all."""
     skip_bad: bool = False
     """Leave bad files out and report them, instead of stopping."""
     upscale: bool = False
@@ -81,6 +83,7 @@ class DatasetBuild:
             skip_bad=self.skip_bad,
             workers=self.workers,
             overwrite=self.overwrite,
+            max_images=self.max_images,
         )
         source = open_source(self.src)
         try:

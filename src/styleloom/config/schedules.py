@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import sys
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
@@ -15,8 +16,14 @@ from styleloom.errors import UserError, quoted
 Curve: TypeAlias = Literal["linear", "cosine", "step"]
 CURVES: tuple[Curve, ...] = Curve.__args__  # type: ignore[attr-defined]
 
+MAX_KNOTS = 1000
+"""Of a number by images seen: far above what anybody writes by hand; every step goes through them."""
+
 GRAMMAR = f"KIMG:VALUE,KIMG:VALUE[:{'|'.join(CURVES)}],..."
 """How a number by images seen is written."""
+
+
+_LEAST, _MOST = -sys.float_info.max, sys.float_info.max  # whole numbers beyond them have no float
 
 
 class Knot(NamedTuple):
@@ -44,10 +51,12 @@ class ByImages:
     def __post_init__(self) -> None:
         if len(self.knots) < 2:
             raise UserError("a number by images seen needs two knots at least; write a constant as a number")
+        if len(self.knots) > MAX_KNOTS:
+            raise UserError(f"{len(self.knots)} knots are not valid; valid: 2 to {MAX_KNOTS}")
         for knot in self.knots:
             one_of("curve", knot.curve, CURVES)
             at_least("kimg", knot.kimg, 0)
-            if not all(math.isfinite(number) for number in knot[:2]):
+            if not all(_LEAST <= number <= _MOST for number in knot[:2]):
                 raise UserError(
                     f"{quoted(knot.kimg)}:{quoted(knot.value)}: is not valid, both must be finite"
                 )
@@ -89,6 +98,9 @@ class ByImages:
         Raises:
             UserError: it is not written so, or its knots are not valid.
         """
+        count = text.count(",") + 1
+        if count > MAX_KNOTS:  # before a million of them are read
+            raise UserError(f"{count} knots are not valid; valid: 2 to {MAX_KNOTS}")
         return cls(tuple(_knot(item.strip()) for item in text.split(",")))
 
 

@@ -43,6 +43,7 @@ class BuildOptions:
         skip_bad: leave bad files out and report them, instead of refusing.
         workers: threads; 0 for one per core.
         overwrite: replace an existing destination.
+        max_images: store so many and end, the first ones in `order`; 0 for all.
     """
 
     conversion: ConversionOptions
@@ -51,12 +52,15 @@ class BuildOptions:
     skip_bad: bool = False
     workers: int = 0
     overwrite: bool = False
+    max_images: int = 0
 
     def __post_init__(self) -> None:
         if self.order not in get_args(Order):
             raise UserError(f"order {quoted(self.order)}: valid: {', '.join(get_args(Order))}")
         if self.workers < 0:
             raise UserError(f"workers {self.workers}: valid: 0 (one per core) or more")
+        if self.max_images < 0:
+            raise UserError(f"max_images {self.max_images}: valid: 0 (all) or more")
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,9 @@ def build_dataset(
     if options.order == "shuffled":
         names.sort()  # so that the order in which a zip or folder lists its files has no say
         np.random.RandomState(SHUFFLE_SEED).shuffle(names)
+    wanted = options.max_images or len(names)
+    if not options.skip_bad:  # else bad ones make room for later ones
+        names = names[:wanted]
     bad: list[BadFile] = []
     digests: dict[str, bytes] = {}
     with atomic_path(dest) as partial, ArchiveWriter(partial) as writer, contextlib.ExitStack() as stack:
@@ -130,7 +137,9 @@ def build_dataset(
             elif options.skip_bad or not bad:  # after a failure only the other failures matter
                 writer.add(*item.result, item.name)
             if progress is not None:
-                progress(done, len(names))
+                progress(done, min(len(names), wanted + len(bad)))
+            if len(writer.files) == wanted:
+                break
         bad.sort(key=lambda file: file.name)
         if bad and not options.skip_bad:
             raise UserError(describe_bad(bad, len(names)))
@@ -220,6 +229,7 @@ def _index(
         num_skipped=num_skipped,
         tool_version=tool_version(),
         grid=conversion.grid,
+        max_images=options.max_images,
     )
     if labels is None:
         return Index(recipe, pixels_sha256, files, sources)

@@ -32,7 +32,8 @@ class Recipe:
 
     Args:
         source: last part of the source's path, or the name of an embedded set.
-        source_sha256: over the sorted names and contents of the source's images (see `source_hash`).
+        source_sha256: over the sorted names and contents of the source's images that were read (see
+            `source_hash`): all, but with `max_images`.
         resolution: px; see `ConversionOptions`.
         crop, filter, channels, background, upscale: see `ConversionOptions`.
         order: `shuffled` (once, seed 123) or `source`.
@@ -42,6 +43,7 @@ class Recipe:
         tool_version: the styleloom that wrote the archive.
         grid: height and width of the lowest level, px. The index leaves out 4,4, so that it is what it was
             before there were other grids.
+        max_images: images at which the build was to end; 0, all, which the index leaves out.
     """
 
     source: str
@@ -58,6 +60,7 @@ class Recipe:
     num_skipped: int
     tool_version: str
     grid: tuple[int, int] = SQUARE
+    max_images: int = 0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -95,6 +98,8 @@ class Index:
         content = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
         if self.recipe.grid == SQUARE:
             del content["recipe"]["grid"]
+        if not self.recipe.max_images:
+            del content["recipe"]["max_images"]
         text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return text.encode("utf-8", "backslashreplace") + b"\n"
 
@@ -149,7 +154,7 @@ def parse_index(origin: str, content: bytes) -> Index:
 def _from_fields(fields: dict[str, Any]) -> Index:
     if not isinstance(fields["recipe"], dict):
         raise TypeError(f"recipe is {quoted(fields['recipe'])}")
-    recipe = dict(fields["recipe"])
+    recipe = {"max_images": 0, **fields["recipe"]}
     grid = _grid(recipe.pop("grid", SQUARE))
     kinds = {field.name: field.type for field in dataclasses.fields(Recipe) if field.name != "grid"}
     if set(recipe) != set(kinds):
