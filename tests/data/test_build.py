@@ -200,7 +200,9 @@ def test_the_first_so_many_images_in_the_order(broken: Path, tmp_path: Path) -> 
         dataset = open_dataset(path)
         assert [dataset.source_name(i) for i in range(len(dataset))] == names[:4], order
         assert (dataset.recipe.max_images, dataset.recipe.num_images) == (4, 4)
-    with zipfile.ZipFile(build(folder, tmp_path / "all.zip")) as archive:  # as in indexes that were written before
+    with zipfile.ZipFile(
+        build(folder, tmp_path / "all.zip")
+    ) as archive:  # as in indexes that were written before
         assert "max_images" not in json.loads(archive.read("dataset.json"))["recipe"]
     assert len(open_dataset(build(folder, tmp_path / "more.zip", max_images=99))) == 6
 

@@ -20,6 +20,7 @@ from styleloom.metrics.definitions import parse_all
 from styleloom.metrics.full_size import FullSize, measured_at
 from styleloom.metrics.ppl import path_length_samples
 from styleloom.metrics.real_statistics import Reals
+from styleloom.metrics.stability import changes, images_at
 from styleloom.metrics.style_mixing import mixed_images
 from styleloom.metrics.suite import Evaluation, Subject
 from styleloom.metrics.swd import sliced_wasserstein
@@ -133,6 +134,18 @@ def test_the_crop_of_path_lengths_is_that_of_full_size(projection: Projection) -
 
     path_length_samples(FullSize(sampler_at(32, 0)), Watched(), [1, 2], crop=True)
     assert set(shapes) == {(16, 16)}
+
+
+def test_stability_goes_through_the_resolutions_in_turn() -> None:
+    """MSG-GAN section 3.2, Fig. 6: ProGAN is measured at each resolution in turn, whatever other metrics see."""
+    low, high = sampler_at(32, 1), sampler_at(32, 2, 0.5)
+    before, after = (images_at(measured_at(sampler, "full"), range(2)) for sampler in (low, high))
+    assert [(side, tuple(x.shape[2:])) for side, x in (*before.items(), *after.items())] == [
+        (8, (8, 8)),
+        (16, (16, 16)),
+    ]
+    assert torch.equal(before[8], images_at(low, range(2))[8])
+    assert changes(before, after) == {}
 
 
 def test_every_metric_of_a_generator_in_growth(projection: Projection, tmp_path: Path) -> None:

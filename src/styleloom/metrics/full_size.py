@@ -26,7 +26,7 @@ class FullSize(Sampler):
 
     def __init__(self, sampler: Sampler) -> None:
         super().__init__(_Repeating(sampler.generator), sampler.experiment, sampler.growth)
-        self._level = sampler
+        self.level = sampler
 
     @property
     def resolution(self) -> int:
@@ -35,7 +35,7 @@ class FullSize(Sampler):
 
     def draw_streams(self, seeds: Sequence[int]) -> tuple[Tensor, list[Tensor], list[torch.Generator]]:
         """Those of the active level: noise maps of levels that are not there yet are not drawn."""
-        return self._level.draw_streams(seeds)
+        return self.level.draw_streams(seeds)
 
 
 class _Repeating(StyleGenerator):
@@ -58,3 +58,8 @@ class _Repeating(StyleGenerator):
 def measured_at(sampler: Sampler, size: str) -> Sampler:
     """The sampler of images that metrics see, by `MeasureAt`; a network that does not grow stays as it is."""
     return FullSize(sampler) if sampler.growth is not None and size == "full" else sampler
+
+
+def at_level(sampler: Sampler) -> Sampler:
+    """What `measured_at` was given: a generator in the middle of growing, whose images have its level's size."""
+    return sampler.level if isinstance(sampler, FullSize) else sampler

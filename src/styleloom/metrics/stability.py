@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from styleloom.errors import UserError
+from styleloom.metrics.full_size import at_level
 from styleloom.sampling import Sampler
 
 
@@ -15,8 +16,8 @@ from styleloom.sampling import Sampler
 def images_at(sampler: Sampler, seeds: Sequence[int], labels: Tensor | None = None) -> dict[int, Tensor]:
     """Images of a block of seeds at each resolution that the generator makes.
 
-    Every level of a pyramid; of other generators the one resolution that the sampler has, in a growing run
-    faded as it was. Latents and noise maps depend on the seed alone, so that snapshots show the
+    Every level of a pyramid; of other generators the one resolution, in a growing run that of the active
+    level, faded as it was: ProGAN goes through the figure's resolutions in turn. Latents and noise maps depend on the seed alone, so that snapshots show the
     network's change and nothing else. No truncation.
 
     Args:
@@ -27,6 +28,7 @@ def images_at(sampler: Sampler, seeds: Sequence[int], labels: Tensor | None = No
     Returns:
         Nominal side, px -> [N, C, H, W], float32 in about [-1, 1] (not clipped), on the CPU.
     """
+    sampler = at_level(sampler)
     z, maps = sampler.draw(seeds)
     ws = sampler.generator.mapping(z, labels)
     images = sampler.generator.synthesis(ws, sampler.growth, maps)
@@ -41,8 +43,8 @@ def changes(previous: Mapping[int, Tensor], current: Mapping[int, Tensor]) -> di
     """Mean squared error between the images of two snapshots, for each resolution that both have.
 
     The mean is over latents, channels and pixels of images in [-1, 1]; the paper does not say its range. In
-    a growing run that is measured at its level, snapshots on either side of a new level have no resolution in
-    common: nothing is compared there.
+    a growing run the snapshots on either side of a new level have no resolution in common: nothing is
+    compared there.
 
     Args:
         previous, current: of `images_at`, for the same seeds.
