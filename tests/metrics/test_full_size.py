@@ -137,7 +137,7 @@ def test_the_crop_of_path_lengths_is_that_of_full_size(projection: Projection) -
 
 
 def test_stability_goes_through_the_resolutions_in_turn() -> None:
-    """MSG-GAN section 3.2, Fig. 6: ProGAN is measured at each resolution in turn, whatever other metrics see."""
+    """MSG-GAN section 3.2, Fig. 6: ProGAN is measured at each resolution in turn, unlike in others."""
     low, high = sampler_at(32, 1), sampler_at(32, 2, 0.5)
     before, after = (images_at(measured_at(sampler, "full"), range(2)) for sampler in (low, high))
     assert [(side, tuple(x.shape[2:])) for side, x in (*before.items(), *after.items())] == [

@@ -56,6 +56,19 @@ def check_exact(experiment: Experiment, archive: Path, folder: Path, first: int 
     continued.close()
 
 
+def test_a_state_that_two_trainers_share_stays_each_one_s(archive: Path) -> None:
+    """Adam's count of steps is the one number that it changes in place."""
+    first = steps(Trainer(tiny(), opened(archive), "cpu"), 2)
+    second = Trainer(tiny(), opened(archive), "cpu")
+    second.load_state(*first.state())
+    before = {name: t.clone() for name, t in first.state()[0].items() if ".step." in name}
+    assert before
+    steps(second, 2)
+    assert_equal(before, {name: first.state()[0][name] for name in before})
+    first.close()
+    second.close()
+
+
 CASES: dict[str, Experiment] = {
     "plain": tiny(),
     "micro-batches": tiny("micro_batch=4"),

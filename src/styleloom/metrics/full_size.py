@@ -61,5 +61,5 @@ def measured_at(sampler: Sampler, size: str) -> Sampler:
 
 
 def at_level(sampler: Sampler) -> Sampler:
-    """What `measured_at` was given: a generator in the middle of growing, whose images have its level's size."""
+    """What `measured_at` was given: images of a generator in the middle of growing have its level's size."""
     return sampler.level if isinstance(sampler, FullSize) else sampler

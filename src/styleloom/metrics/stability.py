@@ -17,8 +17,8 @@ def images_at(sampler: Sampler, seeds: Sequence[int], labels: Tensor | None = No
     """Images of a block of seeds at each resolution that the generator makes.
 
     Every level of a pyramid; of other generators the one resolution, in a growing run that of the active
-    level, faded as it was: ProGAN goes through the figure's resolutions in turn. Latents and noise maps depend on the seed alone, so that snapshots show the
-    network's change and nothing else. No truncation.
+    level, faded as it was: ProGAN goes through the figure's resolutions in turn. Latents and noise maps
+    depend on the seed alone, so that snapshots show the network's change and nothing else. No truncation.
 
     Args:
         sampler: a snapshot, which holds the averaged generator.

@@ -169,6 +169,6 @@ def _part(tensors: Mapping[str, Tensor], key: str) -> dict[str, Tensor]:
 
 def _placed(field: str, value: Tensor, parameter: nn.Parameter) -> Tensor:
     """An optimizer's tensor where and how the optimizer had it: moments laid out like the parameter."""
-    if field == "step":
-        return value.to(parameter.device) if parameter.device.type == "cuda" else value
+    if field == "step":  # copied: the optimizer counts in place
+        return value.to(parameter.device if parameter.device.type == "cuda" else "cpu", copy=True)
     return torch.empty_like(parameter, requires_grad=False).copy_(value)
