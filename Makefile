@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check study model ship bench clean
+.PHONY: demo test slow check study model ship bench clean
 
 demo: .venv/installed
 	$(BIN)/styleloom demo
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -m "not slow"
+
+# What takes minutes: files damaged in thousands of ways, runs killed at random moments, compilations, trainings.
+slow: .venv/installed-dev
+	$(BIN)/python -m pytest -m slow
 
 # Lint and types.
 check: .venv/installed-dev
@@ -18,7 +22,6 @@ check: .venv/installed-dev
 
 # Studies that train for minutes; they write under results/.
 study: .venv/installed-dev
-	$(BIN)/python -m pytest -m slow -s
 	$(BIN)/python benchmarks/precision.py
 	$(BIN)/python benchmarks/family.py --fresh
 	$(BIN)/python benchmarks/family_metrics.py
