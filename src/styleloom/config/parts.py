@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
@@ -94,7 +95,7 @@ class MinibatchStd:
     features: int = 1
 
     def __post_init__(self) -> None:
-        at_least("minibatch_std.group_size", self.group_size, 0)
+        within("minibatch_std.group_size", self.group_size, 0, sys.maxsize)  # the largest: the whole batch
         at_least("minibatch_std.features", self.features, 1)
 
 
