@@ -112,6 +112,13 @@ def test_refusals(override: str, message: str) -> None:
         apply_overrides(Experiment(), [override])
 
 
+def test_knots_of_a_caller_are_checked() -> None:
+    assert ByImages([(0, 1), [4, 0.5, "cosine"]]) == ByImages.parse("0:1,4:0.5:cosine")  # type: ignore[arg-type, list-item]
+    for knots in (("ab", "cd"), ((0, "1"), (4, 1)), ((0, True), (4, 1)), ((0,), (4, 1)), (None, None)):
+        with pytest.raises(UserError, match=r"knot: .* is not valid; valid: \(kimg, value\)"):
+            ByImages(knots)  # type: ignore[arg-type]
+
+
 def test_contradictions() -> None:
     with pytest.raises(UserError, match=r"ema_half_life_kimg: 0:1,4:2 is not valid with ema_beta 0\.9"):
         apply_overrides(Experiment(), ["ema_beta=0.9", "ema_half_life_kimg=0:1,4:2"])

@@ -49,6 +49,7 @@ class ByImages:
     knots: tuple[Knot, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "knots", tuple(map(_checked, self.knots)))
         if len(self.knots) < 2:
             raise UserError("a number by images seen needs two knots at least; write a constant as a number")
         if len(self.knots) > MAX_KNOTS:
@@ -102,6 +103,15 @@ class ByImages:
         if count > MAX_KNOTS:  # before a million of them are read
             raise UserError(f"{count} knots are not valid; valid: 2 to {MAX_KNOTS}")
         return cls(tuple(_knot(item.strip()) for item in text.split(",")))
+
+
+def _checked(given: Any) -> Knot:
+    """A knot of a caller's, which may be a plain tuple."""
+    row = tuple(given) if isinstance(given, (tuple, list)) else ()
+    numbers = [n for n in row[:2] if isinstance(n, (int, float)) and not isinstance(n, bool)]
+    if len(numbers) < 2 or len(row) > 3:
+        raise UserError(f"knot: {quoted(given)} is not valid; valid: (kimg, value) or (kimg, value, curve)")
+    return Knot(*row)
 
 
 def _knot(text: str) -> Knot:
