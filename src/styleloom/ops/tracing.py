@@ -11,4 +11,4 @@ def traced() -> bool:
     They know the library's own operations, but not our autograd functions, nor caches and choices by the size
     of a batch. Operations then take a plain path with the same values but for rounding.
     """
-    return torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None
+    return torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
