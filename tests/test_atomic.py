@@ -45,3 +45,12 @@ def spoiled(path: Path, error: BaseException) -> None:
     with atomic_path(path) as partial:
         partial.write_text("new")
         raise error
+
+
+def test_a_folder_in_the_way_is_said_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "x.zip").mkdir()
+    with (
+        pytest.raises(UserError, match=r"cannot write .*x\.zip: it is a folder"),
+        atomic_path(tmp_path / "x.zip"),
+    ):
+        pytest.fail("worked in vain")

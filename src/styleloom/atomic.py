@@ -20,6 +20,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     when the folder cannot be written or the disk is full.
     """
     path = Path(path)
+    if path.is_dir():  # said now, not after the work
+        raise UserError(f"cannot write {shown(path)}: it is a folder")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -439,6 +439,8 @@ def test_the_first_frame_counts() -> None:
     [
         ({"resolution": 100}, "nearest: 64 and 128"),
         ({"resolution": 2}, "nearest: 4"),
+        ({"resolution": 2**14}, "16,384x16,384 px; valid: at most 67,108,864"),
+        ({"resolution": 2**13, "grid": (4, 5)}, "10,240x8,192 px; valid: at most"),
         ({"resolution": 64, "crop": "centre"}, "did you mean 'center'"),
         ({"resolution": 64, "filter": "nearest"}, "valid: lanczos"),
         ({"resolution": 64, "channels": 2}, "valid: 1"),

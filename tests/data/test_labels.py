@@ -73,6 +73,20 @@ def test_csv(tmp_path: Path, heading: str) -> None:
     assert read(tmp_path, heading + rows.format("0.5", "1", "2"), ".csv").by_name["a/1.png"] == (0.5,)
 
 
+def test_the_heading_of_a_csv_names_the_places_of_vectors(tmp_path: Path) -> None:
+    rows = "a/1.png,1,0\na/2.png,0,1\nb/3.png,1,1\n"
+    for heading, names in {
+        "name,Glasses,Wavy Hair": ("Glasses", "Wavy Hair"),
+        "image_id;x;y": ("x", "y"),
+        "name,x,x": None,
+        "name,x": None,
+        "name,x,": None,
+    }.items():
+        separator = ";" if ";" in heading else ","
+        labels = read(tmp_path, f"{heading}\n{rows.replace(',', separator)}", ".csv")
+        assert (labels.classes, labels.by_name["a/2.png"]) == (names, (0.0, 1.0)), heading
+
+
 def test_missing_labels_are_all_listed_and_unknown_names_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"2 images \(a/1.png, b/3.png\) without a label"):
         read(tmp_path, '{"a/2.png": 0}')

@@ -43,6 +43,14 @@ def test_a_pipe_called_png_does_not_block(tmp_path: Path) -> None:
         open_source(tmp_path).read("pipe.png")
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/version"), reason="files without a size are Linux's")
+def test_a_file_without_a_size_is_empty_and_not_read(tmp_path: Path) -> None:
+    (tmp_path / "x.png").symlink_to("/proc/version")  # /proc/kmsg waits for ever, but is not for everybody
+    (tmp_path / "y").symlink_to("/proc/version")
+    source = open_source(tmp_path)
+    assert (source.names, source.read("x.png")) == (("x.png",), b"")
+
+
 def test_zip_keeps_stored_order(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ["z.png", "a/b.png", "__MACOSX/a/b.png", "a/._b.png", "t.txt"]:

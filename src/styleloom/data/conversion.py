@@ -118,6 +118,12 @@ class ConversionOptions:
     def __post_init__(self) -> None:
         validate_resolution(self.resolution)
         validate_grid(self.grid)
+        height, width = self.size
+        if height * width > MAX_PIXELS:
+            raise UserError(
+                f"resolution {self.resolution}: makes images of {width:,}x{height:,} px; valid: at most "
+                f"{MAX_PIXELS:,} px"
+            )
         if not 1 <= self.max_pixels <= LIMIT_PIXELS:
             raise UserError(f"max_pixels {self.max_pixels}: valid: 1 to {LIMIT_PIXELS}")
         for field, value, valid in (("crop", self.crop, Crop), ("filter", self.filter, Filter)):

@@ -125,7 +125,7 @@ class ImageDataset:
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """Name of each class, where classes have names."""
+        """Name of each class, or of each place of the vectors, where they have names."""
         return self._reader.index.classes
 
     @property

@@ -78,7 +78,7 @@ class Index:
         files: name of each image inside the archive.
         sources: name that each image had in the source.
         label_dim: number of classes or length of the label vectors; 0 without labels.
-        classes: name of each class, where classes have names.
+        classes: name of each class, or of each place of the vectors, where they have names.
         labels: class index or vector of each image; None without labels.
     """
 

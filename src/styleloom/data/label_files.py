@@ -27,8 +27,9 @@ _EXPECTED = 'expected {name: label} or {"labels": [[name, label], ...]}'
 _LONGEST_INDEX = 18  # digits; Python refuses to read numbers of thousands of digits
 
 
-def read_pairs(path: Path, is_image: Callable[[str], bool]) -> Pairs:
-    """The rows of a label file; a label is an int, a text or a list of numbers.
+def read_pairs(path: Path, is_image: Callable[[str], bool]) -> tuple[Pairs, list[str]]:
+    """The rows of a label file, and the heading of a CSV, as cells; a label is an int, a text or a list of
+    numbers.
 
     Args:
         path: ends in .csv or .json.
@@ -40,7 +41,8 @@ def read_pairs(path: Path, is_image: Callable[[str], bool]) -> Pairs:
     valid = "a CSV or JSON file, 'folders', 'keep'"
     if path.suffix.lower() not in (".csv", ".json"):
         raise UserError(
-            f"labels {shown(path)}: unknown ending {quoted(path.suffix)}; valid: .csv, .json, or 'folders'"
+            f"labels {shown(path)}: unknown ending {quoted(path.suffix)}; "
+            "valid: .csv, .json, 'folders', 'keep'"
         )
     if kind_of(path, f"labels {shown(path)}: cannot be read, no such file", valid) == "folder":
         raise UserError(f"labels {shown(path)}: cannot be read, it is a folder; valid: {valid}")
@@ -51,9 +53,10 @@ def read_pairs(path: Path, is_image: Callable[[str], bool]) -> Pairs:
         text = _text(path.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"labels {shown(path)}: cannot be read ({error}); valid: {valid}") from error
-    return (
-        _csv_pairs(path, text, is_image) if path.suffix.lower() == ".csv" else json_pairs(shown(path), text)
-    )
+    if path.suffix.lower() == ".json":
+        return json_pairs(shown(path), text), []
+    heading, rows = _without_heading(shown(path), _rows(shown(path), text), is_image)
+    return _csv_pairs(shown(path), rows), heading
 
 
 def _text(content: bytes) -> str:
@@ -90,9 +93,7 @@ class _Object(list[tuple[str, Any]]):
     """A JSON object with its order and its duplicates."""
 
 
-def _csv_pairs(path: Path, text: str, is_image: Callable[[str], bool]) -> Pairs:
-    origin = shown(path)
-    rows = _without_heading(origin, _rows(origin, text), is_image)
+def _csv_pairs(origin: str, rows: list[list[str]]) -> Pairs:
     short = [row[0] for row in rows if len(row) < 2]
     if short:
         raise UserError(f"labels {origin}: {listed(short)} with no value in the row; expected name,class")
@@ -148,17 +149,20 @@ def _rows(origin: str, text: str) -> list[list[str]]:
     return best
 
 
-def _without_heading(origin: str, rows: list[list[str]], is_image: Callable[[str], bool]) -> list[list[str]]:
+def _without_heading(
+    origin: str, rows: list[list[str]], is_image: Callable[[str], bool]
+) -> tuple[list[str], list[list[str]]]:
+    """The heading, empty where there is none, and the other rows."""
     if not rows or is_image(rows[0][0]):
-        return rows
+        return [], rows
     first, others = rows[0], rows[1:]
     texts = not all(map(_is_number, first[1:]))
     if first[0].strip().lower() in _HEADINGS:
-        return others
+        return first, others
     if texts and others and all(_is_number(value) for row in others for value in row[1:]):
         note(f"labels {origin}: the first row is taken as a heading: {quoted(','.join(first))}")
-        return others
-    return rows
+        return first, others
+    return [], rows
 
 
 def _is_number(text: str) -> bool:

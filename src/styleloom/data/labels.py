@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,7 +26,7 @@ class Labels:
 
     Args:
         by_name: class index (>= 0) or vector for each image.
-        classes: name of each class, where classes have names.
+        classes: name of each class, or of each place of the vectors, where they have names.
         label_dim: number of classes, or length of the vectors.
         unknown: names that the label file mentions and the source does not have.
     """
@@ -64,14 +64,22 @@ def labels_from_file(path: Path, names: Sequence[str]) -> Labels:
     """Read labels from CSV or JSON.
 
     CSV: ``name,class`` or ``name,v1,v2,...``, with commas, semicolons or tabs. A first row is a heading if it
-        starts with name, file or filename, or names no image and stands above numbers.
+    starts with name, file or filename, or names no image and stands above numbers. It names the places of
+    vectors.
     JSON: an object ``{name: label}``, or ``{"labels": [[name, label], ...]}``. A label is a class index, a
     class name, or a list of numbers; all labels are of one kind. Class names are numbered in sorted order.
     Names are those of the images, in any normal form of Unicode, with / or \\ between folders.
     Raises UserError for anything else, listing every image that has no label.
     """
     known = {same_name(name) for name in names}
-    return match_labels(shown(path), read_pairs(path, lambda name: same_name(name) in known), names)
+    pairs, heading = read_pairs(path, lambda name: same_name(name) in known)
+    labels = match_labels(shown(path), pairs, names)
+    # Heads of columns of numbers are names of attributes, as `styleloom train-classifiers` shows them.
+    columns = tuple(heading[1:])
+    vectors = isinstance(next(iter(labels.by_name.values())), tuple)
+    if vectors and len(columns) == len(set(columns) - {""}) == labels.label_dim:
+        labels = replace(labels, classes=columns)
+    return labels
 
 
 def labels_from_index(origin: str, content: bytes, names: Sequence[str]) -> Labels | None:

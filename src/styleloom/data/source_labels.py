@@ -21,9 +21,9 @@ from styleloom.errors import UserError, note, shown
 
 def labels_of_source(source: Source, labels: str | None) -> Labels | None:
     """What `BuildOptions.labels` asks for. Raises UserError."""
-    if labels is None:
-        return None
     names = [name for name in source.names if not name.endswith("/")]  # folders that cannot be listed
+    if labels is None or not names:
+        return None
     if labels == "folders":
         return labels_from_folders(names)
     if labels != "keep":

@@ -148,6 +148,8 @@ class FolderSource:
     def read(self, name: str) -> bytes:
         """The bytes of one file. Raises OSError."""
         size = self.size(name)
+        if not size:
+            return b""
         if size > _LARGE_BYTES:
             _refuse_large(size, self._head(name))
         return (self.path / name).read_bytes()
@@ -168,7 +170,8 @@ class FolderSource:
         """Nothing to release."""
 
     def _head(self, name: str) -> bytes:
-        self.size(name)
+        if not self.size(name):  # those of the kernel's that have no size may wait for ever when read
+            return b""
         with open(self.path / name, "rb") as file:
             return file.read(HEAD_BYTES)
 
