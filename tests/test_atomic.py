@@ -47,10 +47,13 @@ def spoiled(path: Path, error: BaseException) -> None:
         raise error
 
 
-def test_a_folder_in_the_way_is_said_before_the_work(tmp_path: Path) -> None:
-    (tmp_path / "x.zip").mkdir()
-    with (
-        pytest.raises(UserError, match=r"cannot write .*x\.zip: it is a folder"),
-        atomic_path(tmp_path / "x.zip"),
-    ):
-        pytest.fail("worked in vain")
+def test_what_a_file_would_replace_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    before = sorted(tmp_path.iterdir())
+    for name, message in {"folder": "a folder", "pipe": "no regular file", "link": "no regular file"}.items():
+        with pytest.raises(UserError, match=f"it is {message}"), atomic_path(tmp_path / name):
+            pytest.fail("worked in vain")
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "pipe").is_fifo()

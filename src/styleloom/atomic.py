@@ -20,8 +20,10 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     when the folder cannot be written or the disk is full.
     """
     path = Path(path)
-    if path.is_dir():  # said now, not after the work
-        raise UserError(f"cannot write {shown(path)}: it is a folder")
+    # Said now, not after the work; and a device would be replaced by a file, for everybody.
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no regular file, but a device, pipe or socket"
+        raise UserError(f"cannot write {shown(path)}: it is {what}")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
