@@ -26,6 +26,16 @@ PRESETS = (
 """Every family, block and topology."""
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*get_attr")
+"""What torch 2.6 says of constants in the graphs that it exports itself."""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_compiled() -> None:
+    """torch compiles one function so many times and then no more."""
+    torch.compiler.reset()
+
+
 def tiny(preset: str) -> StyleGenerator:
     experiment = apply_overrides(get(preset), ["resolution=8", "generator.features.max=8"])
     generator = build_generator(experiment.generator).eval()

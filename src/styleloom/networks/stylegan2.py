@@ -159,7 +159,7 @@ class SynthesisNetwork(SynthesisTrunk):
     def forward(self, ws: Tensor, growth: GrowthState | None, noise: Noise) -> Images:
         """ws [N, L, W] -> images [N, C, H, W] of the active resolution: full but in "growing"."""
         growth = resolve_growth(self.cfg, growth)
-        noises = [noise] * self.num_noises if isinstance(noise, str) else list(noise)
+        noises = [noise for _ in range(self.num_noises)] if isinstance(noise, str) else list(noise)
         if len(noises) != self.num_noises:
             raise UserError(f"noise: {len(noises)} maps given, this network takes {self.num_noises}")
         layers = ws.unbind(1)
