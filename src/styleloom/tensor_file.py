@@ -55,8 +55,19 @@ def layout_of(tensors: Mapping[str, Tensor]) -> Layout:
     return {name: (TYPES.get(t.dtype, str(t.dtype)), tuple(t.shape)) for name, t in tensors.items()}
 
 
+def check_name(path: Path) -> None:
+    """Raise UserError for a path that is no UTF-8: safetensors and TensorBoard cannot open it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{shown(path)}: is no name in UTF-8; use another, or a locale of UTF-8 such as LC_ALL=C.UTF-8"
+        ) from error
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
     """Tensors and one JSON document, which names its `format`, to `path`: atomically, with a checksum."""
+    check_name(path)
     document = dict(document) | {"version": VERSION}
     contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     document |= {CHECKSUM: _checksum(contiguous, _parsed(json.dumps(document)))}
@@ -114,6 +125,7 @@ def open_tensors(path: Path, expected: str) -> Iterator[TensorFile]:
     of another kind, which is named.
     """
     head = readable_file(path, f"a {expected} (*.safetensors)")
+    check_name(path)
     try:
         with safe_open(str(path), framework="pt") as file:  # type: ignore[no-untyped-call]
             document = _document(path, (file.metadata() or {}).get(KEY), expected)

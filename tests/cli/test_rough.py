@@ -23,6 +23,7 @@ from styleloom.cli.signals import TOGETHER_SEC, orderly_end
 from styleloom.config.overrides import OTHER_NAMES, field_names
 from styleloom.errors import nearest, note, shell_word, shown
 from styleloom.presets import PRESETS
+from styleloom.training.run_dir import RunDirectory
 from tiny import flags
 
 SOURCE = Path(styleloom.cli.__file__).parents[2]
@@ -197,6 +198,27 @@ def test_what_nobody_hears_ends_no_work(monkeypatch: pytest.MonkeyPatch) -> None
     tell("nor this")
     with ProgressLine("work") as line:
         line.show("half", 0.5, last=True)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_readers_that_are_gone_end_no_training(tmp_path: Path) -> None:
+    """`train 2>&1 | tee`, the terminal closed: stderr breaks at the first line, all is done and saved."""
+    run = tmp_path / "run"
+    data = ["dataset", "build", "emoji", str(tmp_path / "data.zip"), "--resolution", "8"]
+    assert main(data) == 0
+    words = shlex.join(
+        command("train", "--data", str(tmp_path / "data.zip"), "--out", str(run), *flags(), "--device", "cpu")
+    )
+    line = f"({words} 2>&1 >/dev/null; echo $? > {tmp_path / 'status'}) | true"
+    subprocess.run(["sh", "-c", line], env=environment(), check=True)
+    assert (tmp_path / "status").read_text() == "0\n"
+    assert [line["step"] for line in RunDirectory(run).read_stats()] == [2, 4, 6, 8]
+    unnamed = tmp_path / os.fsdecode(b"a\xff")  # safetensors opens names in UTF-8 alone
+    done = subprocess.run(
+        [*shlex.split(words), "--out", str(unnamed)], env=environment(), capture_output=True, text=True
+    )
+    assert (done.returncode, unnamed.exists()) == (2, False)
+    assert "is no name in UTF-8" in done.stderr
 
 
 @pytest.mark.skipif(os.name != "posix", reason="users and working directories of POSIX")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
+import torch
 
 from styleloom.config import apply_overrides
+from styleloom.config.serialize import flatten
 from styleloom.errors import UserError
+from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.presets import get
 
 HUGE = [
@@ -45,3 +50,26 @@ def test_what_somebody_may_train_is_not_refused() -> None:
         "run.max_skipped=1000000",
     ]
     assert apply_overrides(get("stylegan2-f"), big).batch.base == 8192
+
+
+def test_no_number_breaks_an_experiment_or_its_networks() -> None:
+    """Every numeric field with numbers that nobody means: refused by name, or networks that can be built."""
+    other = (str, bool, type(None))
+    fields = [name for name, value in flatten(get("demo")).items() if not isinstance(value, other)]
+    assert "generator.resample_filter" in fields
+    messages = {}
+    for name, number in itertools.product(fields, ("0", "-1", "1e308", "nan", "1e-320", "9" * 38)):
+        try:
+            experiment = apply_overrides(get("demo"), [f"{name}={number}"])
+        except UserError as error:
+            messages[name, number] = str(error)
+            continue
+        with torch.device("meta"):
+            build_generator(experiment.generator)
+            build_discriminator(experiment.discriminator)
+    unnamed = {
+        (name, number)
+        for (name, number), message in messages.items()
+        if not any(part in message for part in name.split(".")[-2:])
+    }
+    assert not unnamed

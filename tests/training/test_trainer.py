@@ -362,6 +362,20 @@ def test_a_regularizer_of_every_step_takes_no_update_of_its_own(order: str, make
 # ---- averages
 
 
+def test_running_means_take_no_pass_that_is_not_finite(make: Any) -> None:
+    """Else one such pass would leave the average of w, and all that is truncated towards it, NaN for good."""
+    trainer = make()
+    before = trainer.g.w_avg.clone()
+    for bad in (torch.nan, torch.inf, -torch.inf):
+        mean = torch.ones_like(before)
+        mean[0] = bad
+        trainer.g.update_w_avg(mean)
+        assert torch.equal(trainer.g.w_avg, before)
+    mean = torch.randn_like(before)
+    trainer.g.update_w_avg(mean)
+    assert torch.equal(trainer.g.w_avg, before.lerp(mean, 1 - trainer.g.w_avg_beta))
+
+
 def test_w_avg_takes_every_mapping_pass(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = make("g_regularizer.every=2")
     means: list[Tensor] = []

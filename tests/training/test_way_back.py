@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -22,7 +23,7 @@ from styleloom.snapshot import load
 from styleloom.training.fit import fit, resume, start
 from styleloom.training.health import WEIGHT_LIMIT, complaint
 from styleloom.training.optim import STATE_FIELDS
-from styleloom.training.run_dir import RunDirectory, step_of
+from styleloom.training.run_dir import BEST, RunDirectory, step_of
 from tiny import flags, make_archive, opened, steps, tiny
 
 
@@ -165,7 +166,7 @@ def rewritten(state: Path, change: Callable[[dict[str, Tensor], dict[str, Any]],
     with safe_open(state, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         document = json.loads(file.metadata()["styleloom"])
-    del document["sha256"]
+    document.pop("sha256", None)
     change(tensors, document)
     save_file(tensors, state, {"styleloom": json.dumps(document)})
 
@@ -259,3 +260,79 @@ def test_valid_lines_after_a_damaged_one_stay(
     trainer.close()
     run.append_stats({"step": 9})
     assert [line["step"] for line in run.read_stats()] == [2, 9]
+
+
+def test_lines_that_json_reads_and_nobody_can_use_are_damaged(run: RunDirectory, archive: Path) -> None:
+    """They cost neither the run nor the lines beside them."""
+    whole = run.stats_file.read_text()
+    for wrong in (
+        '{"step": 8, "tick": NaN}',
+        '{"step": 8, "tick": 1e999}',
+        '{"step": 8, "tick": 3.5}',
+        '{"step": true}',
+        '{"step": 8, "sec_total": NaN}',
+        '{"step": 8, "sec_total": null}',
+        '{"step": 8, "swd": "x"}',
+        '{"step": 8, "swd": [1]}',
+        '{"step": 8, "metrics/x": "1"}',
+        f'{{"step": 8, "tick": 1{"0" * 400}}}',
+    ):
+        run.stats_file.write_text(whole + wrong + "\n")
+        assert [line["step"] for line in run.read_stats()] == [2, 4, 6, 8], wrong
+    run.stats_file.write_text(whole + '{"step": 8, "metrics/x": 1}\n')  # of another version: no images seen
+    shutil.copy(run.snapshots()[-1], run.path / BEST)
+    trainer, _ = resume(run.path, opened(archive), tiny("total_kimg=0.08"), ["total_kimg"], device="cpu")
+    fit(trainer, run)
+    trainer.close()
+    assert run.read_stats()[-1]["tick"] == 4
+
+
+# ---- damaged experiments
+
+
+def test_the_states_say_what_a_damaged_experiment_said(
+    run: RunDirectory, archive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Told once; a run without any other state says what is wrong."""
+    file = run.path / "experiment.json"
+    whole = file.read_bytes()
+    for content in (b"", b"\0" * 50, b"\xff\xfe\x00", b"[]", b"null", b"[" * 100_000, whole[:-30], None):
+        file.unlink()
+        if content is not None:
+            file.write_bytes(content)
+        assert main(["train", "--resume", str(run.path), "--device", "cpu"]) == 0
+        assert capsys.readouterr().err.count("is taken from the run's latest state") == 1
+        assert file.read_bytes() == whole
+    for state in run.states()[1:]:
+        state.unlink()
+    file.write_bytes(b"[" * 100_000)
+    with pytest.raises(UserError, match=r"experiment\.json: damaged, no JSON"):
+        run.read_experiment()
+    file.unlink()
+    with pytest.raises(UserError, match="not a run directory"):
+        run.read_experiment()
+    os.mkfifo(file)
+    with pytest.raises(UserError, match="no regular file"):
+        run.read_experiment()
+
+
+def test_a_state_under_another_name_is_refused(run: RunDirectory, archive: Path) -> None:
+    """Else the run would begin anew from it at every resume, and later states would count as earlier."""
+    wrong = run.path / "state-000000999.safetensors"
+    shutil.copy(run.states()[1], wrong)
+    with pytest.raises(UserError, match=r"rename it to state-000000002.safetensors.*--state 8"):
+        resume(run.path, opened(archive), device="cpu")
+    assert run.healthy_state() == run.states()[-2]
+
+
+def test_numbers_that_no_run_has_are_refused(run: RunDirectory, archive: Path) -> None:
+    for changed in ({"images_seen": 2**70}, {"loader_position": 2**70}, {"skipped": {"g": 2**64, "d": 0}}):
+        rewritten(run.states()[-1], lambda tensors, document, by=changed: document["counters"].update(by))
+        with pytest.raises(UserError, match="damaged, its counters are"):
+            resume(run.path, opened(archive), device="cpu")
+    for name, value in (("cache_gib", float("nan")), ("cache_gib", float("inf")), ("workers", 2**40)):
+        with pytest.raises(UserError, match=name):
+            resume(run.states()[0], opened(archive), device="cpu", **{name: value})
+    with pytest.raises(UserError, match="--state"):
+        run.find_state("9" * 5000)
+    assert run.find_state("0004") == run.find_state("4")

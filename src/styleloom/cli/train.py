@@ -211,8 +211,11 @@ class Train:
         """The images that --data names, else those that the run names."""
         if self.data is not None:
             return open_dataset(self.data, resolution)
+        path = record.get("path")
+        if not isinstance(path, str) or not path:
+            raise UserError(f"{shown(self.resume)}: does not say where its data are; name them with --data")
         try:
-            return open_dataset(recorded_name(str(record.get("path", "")), EMBEDDED), resolution)
+            return open_dataset(recorded_name(path, EMBEDDED), resolution)
         except UserError as error:
             raise UserError(f"{error}; if the run's data are elsewhere now, name them with --data") from error
 

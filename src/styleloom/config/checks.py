@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from styleloom.errors import UserError, nearest, quoted
@@ -39,6 +39,23 @@ def within(field: str, value: float, low: float, high: float) -> None:
     """Raise UserError unless `low` <= `value` <= `high`."""
     if not low <= value <= high:
         raise UserError(f"{field}: {quoted(value)} is not valid, it must lie in [{low}, {high}]")
+
+
+MAX_TAPS = 64
+"""Longest separable filter."""
+
+
+def taps(field: str, values: Sequence[float]) -> None:
+    """Raise UserError unless `values` are the taps of a filter, whose sum it can be divided by."""
+    if not 1 <= len(values) <= MAX_TAPS:
+        raise UserError(
+            f"{field} (number of taps): {len(values)} is not valid, it must lie in [1, {MAX_TAPS}]"
+        )
+    if not 1e-6 <= abs(sum(values)) <= 1e12:
+        raise UserError(
+            f"{field}: {quoted(values)} is not valid, the taps' sum must be neither zero nor huge, such as "
+            "1,3,3,1"
+        )
 
 
 MAX_SIDE = 2**14

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from styleloom.config.checks import at_least, one_of
+from styleloom.config.checks import one_of, taps
 from styleloom.config.parts import ACTIVATIONS, Activation, FeatureMaps, ImageShape, MinibatchStd
 from styleloom.config.progan import Gain, PixelNorm, Pooling, ProGANGenerator, features_8192
 from styleloom.config.stylegan import BlurOrder, StyleGANGenerator
@@ -172,5 +172,5 @@ class MSGStyleGANDiscriminator(_MSGDiscriminator):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least("discriminator.blur (number of taps)", len(self.blur), 1)
+        taps("discriminator.blur", self.blur)
         one_of("discriminator.blur_order", self.blur_order, BlurOrder.__args__)  # type: ignore[attr-defined]

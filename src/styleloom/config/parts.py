@@ -41,7 +41,7 @@ class FeatureMaps:
         at_least("features.base", self.base, 1)
         at_least("features.min", self.min, 1)
         at_least("features.max", self.max, self.min)
-        at_least("features.decay", self.decay, 0)
+        within("features.decay", self.decay, 0, 64)
 
     def at(self, stage: int) -> int:
         """Channels at `stage`; the block at side 2^r works with `at(r - 1)`."""

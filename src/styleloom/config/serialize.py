@@ -110,7 +110,8 @@ def _scalar(annotation: Any, inner: Any, data: Json, path: str) -> Json:
         raise invalid(path, data, annotation)
     if inner is float and not -sys.float_info.max <= data <= sys.float_info.max:
         raise invalid(path, data, annotation)
-    return data
+    exact = inner is not float or abs(data) <= 2**53
+    return data if exact else float(data)  # a longer whole number fits in nothing that reckons
 
 
 def _dataclass(cls: type, data: Mapping[str, Any], path: str, default: Any) -> Any:

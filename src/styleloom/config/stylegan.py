@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from styleloom.config.checks import at_least, one_of, within
+from styleloom.config.checks import at_least, one_of, taps, within
 from styleloom.config.parts import ACTIVATIONS, Activation, FeatureMaps, ImageShape, Mapping, MinibatchStd
 from styleloom.config.progan import features_8192
 from styleloom.errors import UserError
@@ -65,7 +65,7 @@ class StyleGANGenerator(ImageShape):
             one_of("generator.normalization", layer, Normalization.__args__)  # type: ignore[attr-defined]
         one_of("generator.blur_order", self.blur_order, BlurOrder.__args__)  # type: ignore[attr-defined]
         one_of("generator.activation", self.activation, ACTIVATIONS)
-        at_least("generator.blur (number of taps)", len(self.blur), 1)
+        taps("generator.blur", self.blur)
         within("generator.w_avg_beta", self.w_avg_beta, 0, 1)
         if self.mapping.layers == 0 and self.w_dim != self._z_and_label:
             raise UserError(
@@ -137,7 +137,7 @@ class StyleGANDiscriminator(ImageShape):
         super().__post_init__()
         one_of("discriminator.activation", self.activation, ACTIVATIONS)
         one_of("discriminator.blur_order", self.blur_order, BlurOrder.__args__)  # type: ignore[attr-defined]
-        at_least("discriminator.blur (number of taps)", len(self.blur), 1)
+        taps("discriminator.blur", self.blur)
 
     @property
     def grows(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
-from styleloom.config.checks import at_least, one_of, within
+from styleloom.config.checks import at_least, one_of, taps, within
 from styleloom.config.parts import ACTIVATIONS, Activation, FeatureMaps, ImageShape, Mapping, MinibatchStd
 
 Architecture: TypeAlias = Literal["orig", "skip", "resnet", "growing"]
@@ -56,7 +56,7 @@ class StyleGAN2Generator(ImageShape):
         one_of("generator.architecture", self.architecture, ARCHITECTURES)
         one_of("generator.normalization", self.normalization, STYLE_NORMALIZATIONS)
         one_of("generator.activation", self.activation, ACTIVATIONS)
-        at_least("generator.resample_filter (number of taps)", len(self.resample_filter), 1)
+        taps("generator.resample_filter", self.resample_filter)
         within("generator.w_avg_beta", self.w_avg_beta, 0, 1)
 
     @property
@@ -114,7 +114,7 @@ class StyleGAN2Discriminator(ImageShape):
         one_of("discriminator.architecture", self.architecture, ARCHITECTURES)
         one_of("discriminator.activation", self.activation, ACTIVATIONS)
         one_of("discriminator.labels", self.labels, ("select", "project"))
-        at_least("discriminator.resample_filter (number of taps)", len(self.resample_filter), 1)
+        taps("discriminator.resample_filter", self.resample_filter)
 
     @property
     def projects(self) -> bool:

@@ -25,6 +25,9 @@ from styleloom.data.dataset import ImageDataset
 from styleloom.errors import UserError
 
 _CHUNK = 16  # images per task of a worker: enough to hide the cost of handing tasks over
+MAX_WORKERS = 1024
+"""Threads that decode: each holds images ahead."""
+
 _AHEAD = 4  # chunks in flight per worker
 _COIN_STREAM = 0x9E3779B97F4A7C15
 
@@ -101,6 +104,8 @@ class Loader:
         for name, value in (("seed", seed), ("workers", workers), ("position", position)):
             if value < 0:
                 raise UserError(f"{name} {value}: valid: 0 or more")
+        if workers > MAX_WORKERS:
+            raise UserError(f"workers {workers}: valid: 0 to {MAX_WORKERS}")
         if not 0 <= rank < world:
             raise UserError(f"shard (rank {rank}, world {world}): valid: 0 <= rank < world")
         self.dataset = dataset

@@ -158,8 +158,13 @@ class StyleGenerator(nn.Module):
 
     @torch.no_grad()
     def update_w_avg(self, w_mean: Tensor) -> None:
-        """One training-mode mapping pass: move the average towards the batch mean [W] of w."""
-        self.w_avg.lerp_(w_mean.detach().to(self.w_avg.dtype), 1 - self.w_avg_beta)
+        """One training-mode mapping pass: move the average towards the batch mean [W] of w.
+
+        A mean that is not finite stays out, as the average would never be finite again.
+        """
+        mean = w_mean.detach().to(self.w_avg.dtype)
+        mean = torch.where(mean.isfinite().all(), mean, self.w_avg)  # nothing waits for the device
+        self.w_avg.lerp_(mean, 1 - self.w_avg_beta)
 
     def truncate(self, ws: Tensor, psi: Truncation, layers: int | None = None) -> Tensor:
         """w' = w_avg + psi (w - w_avg) (StyleGAN appendix B).

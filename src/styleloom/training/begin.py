@@ -18,7 +18,7 @@ from styleloom.sampling import grid
 from styleloom.training import lock
 from styleloom.training.health import recorded_complaint
 from styleloom.training.pictures import sheet_shape
-from styleloom.training.run_dir import RunDirectory
+from styleloom.training.run_dir import RunDirectory, state_name, step_of
 from styleloom.training.run_metrics import RunMetrics, check_distance
 from styleloom.training.state import checked_counters
 from styleloom.training.trainer import Trainer
@@ -82,15 +82,15 @@ def resume(
     """
     chosen = Path(path) if Path(path).suffix == ".safetensors" else None
     run = RunDirectory(path if chosen is None else chosen.parent)
-    written, _ = run.read_experiment()
+    requested = run.read_experiment()[0] if requested is None else requested
     with contextlib.ExitStack() as undo:
         if lock.lock(run.path):
             undo.callback(lock.unlock, run.path)
         file = run.find_state(None if chosen is None else chosen.name)
         tensors, document = _checked(run, file)
-        changed = check_changes(from_json(document["experiment"]), requested or written, allowed or [])
-        check_distance(requested or written, dataset)
-        trainer = Trainer(requested or written, dataset, device, workers, cache_gib)
+        changed = check_changes(from_json(document["experiment"]), requested, allowed or [])
+        check_distance(requested, dataset)
+        trainer = Trainer(requested, dataset, device, workers, cache_gib)
         undo.callback(trainer.close)
         changed |= _check_data(trainer, document, allowed or [])
         _check_metrics(trainer)
@@ -124,7 +124,12 @@ def _checked(run: RunDirectory, file: Path) -> tuple[dict[str, Tensor], dict[str
     """A state whose document can be read. Errors name another state."""
     try:
         tensors, document = run.load_state(file)
-        checked_counters(document, shown(file))
+        step = checked_counters(document, shown(file))["step"]
+        if step != step_of(file):
+            raise UserError(
+                f"{shown(file)}: is the state of step {step} under another name; rename it to "
+                f"{state_name(step)}, or remove it"
+            )
         data: Any = document.get("data")
         if not isinstance(data, dict) or not {"fingerprint", "name", "count"} <= data.keys():
             raise UserError(f"{shown(file)}: damaged, its data are {quoted(data)}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from styleloom.errors import UserError
+from styleloom.errors import QUOTE_CHARACTERS, UserError, shown
 
 if TYPE_CHECKING:
     from styleloom.training.trainer import Trainer
@@ -57,7 +57,7 @@ def complaint(trainer: Trainer) -> str | None:
 def recorded_complaint(document: Mapping[str, Any]) -> str | None:
     """What a state's document says is wrong; of an older one, what its counters say."""
     if document.get("complaint") is not None:
-        return str(document["complaint"])
+        return shown(document["complaint"], QUOTE_CHARACTERS)
     counters = document.get("counters")
     rows = counters.get("skipped_in_a_row") if isinstance(counters, dict) else None
     skipped = any(rows.values()) if isinstance(rows, dict) else False

@@ -19,6 +19,7 @@ import contextlib
 import json
 import os
 import re
+import sys
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -29,17 +30,17 @@ from torch import Tensor
 from styleloom.atomic import write_text
 from styleloom.config import Experiment, from_json, to_json
 from styleloom.errors import UserError, note, quoted, shell_word, shown
+from styleloom.file_kinds import readable_file
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.sampling import save_png
 from styleloom.snapshot import FORMAT as SNAPSHOT_FORMAT
 from styleloom.snapshot import save
 from styleloom.snapshot_names import BEST, numbered_snapshots, snapshot_name
-from styleloom.tensor_file import open_tensors, read_tensors, write_tensors
+from styleloom.tensor_file import DOCUMENT_CHARACTERS, check_name, open_tensors, read_tensors, write_tensors
 from styleloom.training import lock
 from styleloom.training.health import recorded_complaint
 
 STATE_FORMAT = "styleloom-state"
-FIRST_STATE = "state-000000000.safetensors"
 
 
 class RunDirectory:
@@ -71,6 +72,7 @@ class RunDirectory:
     def check_free(self) -> None:
         """Raise UserError unless a new run may begin here: nothing, an empty folder, half a start."""
         path = self.path
+        check_name(path.absolute())
         try:
             if path.is_dir():
                 names = [entry.name for entry in path.iterdir()]
@@ -109,27 +111,50 @@ class RunDirectory:
         write_text(self.path / "experiment.json", json.dumps(document, indent=2) + "\n")
 
     def read_experiment(self) -> tuple[Experiment, dict[str, Any]]:
-        """What `write_experiment` recorded. Raises UserError when `path` is no run."""
+        """What `write_experiment` recorded. Raises UserError when `path` is no run.
+
+        Where experiment.json is damaged or gone, the run's latest state that can be read says the same.
+        """
         file = self.path / "experiment.json"
         try:
-            document = json.loads(file.read_text())
-            return from_json(document["experiment"]), dict(document["data"])
+            document = self._experiment_document(file)
+        except UserError as error:
+            later = [state for state in self.states() if step_of(state) > 0]
+            found = next(filter(None, (_document(state, STATE_FORMAT) for state in reversed(later))), None)
+            if found is None or not _describes_a_run(found):
+                raise
+            note(f"{error}; what it said is taken from the run's latest state")
+            document = found
+        try:
+            return from_json(document["experiment"]), document["data"]
+        except UserError as error:
+            raise UserError(f"{shown(file)}: {error}") from error
+
+    def _experiment_document(self, file: Path) -> dict[str, Any]:
+        """What experiment.json holds. Raises UserError where that is no experiment with its data."""
+        try:
+            size = os.stat(file).st_size
         except PermissionError as error:
             raise UserError(f"{shown(file)}: permission denied, this user may not read it") from error
         except OSError as error:
             if (self.path / lock.NAME).exists():
                 raise UserError(
-                    f"{shown(self.path)}: this run was ended before its first state was "
-                    f"complete; start it again, "
-                    f"with the same --out {shell_word(self.path)}"
+                    f"{shown(self.path)}: this run was ended before its first state was complete; start it "
+                    f"again, with the same --out {shell_word(self.path)}"
                 ) from error
             raise UserError(
                 f"{shown(self.path)}: not a run directory, {shown(file.name)}: {error.strerror}"
             ) from error
-        except UserError as error:
-            raise UserError(f"{shown(file)}: {error}") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{shown(file)}: damaged ({type(error).__name__}: {error})") from error
+        readable_file(file, "the document of a run")
+        if size > DOCUMENT_CHARACTERS:
+            raise UserError(f"{shown(file)}: damaged, it has {size:,} bytes, at most {DOCUMENT_CHARACTERS:,}")
+        try:
+            document = json.loads(file.read_text(encoding="utf-8-sig"))
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{shown(file)}: damaged, no JSON ({quoted(str(error))})") from error
+        if not _describes_a_run(document):
+            raise UserError(f"{shown(file)}: damaged, it has no experiment with its data")
+        return document
 
     # Statistics -------------------------------------------------------------------------------------
 
@@ -152,9 +177,10 @@ class RunDirectory:
 
     def _stats_text(self) -> str:
         try:
+            if not self.stats_file.exists():
+                return ""
+            readable_file(self.stats_file, "the statistics of a run")
             return self.stats_file.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
         except OSError as error:
             raise UserError(f"cannot read {shown(self.stats_file)}: {error.strerror}") from error
 
@@ -180,7 +206,7 @@ class RunDirectory:
     def save_state(self, step: int, tensors: dict[str, Tensor], document: dict[str, Any], keep: int) -> None:
         """Write a state, then remove all but the latest `keep` (0 keeps all) and the latest healthy one."""
         head = {"format": STATE_FORMAT}
-        write_tensors(self.path / f"state-{step:09d}.safetensors", tensors, head | document)
+        write_tensors(self.path / state_name(step), tensors, head | document)
         _prune(self.states(), keep, _healthy_state)
 
     def healthy_state(self) -> Path | None:
@@ -194,8 +220,9 @@ class RunDirectory:
             raise UserError(f"{shown(self.path)}: has no training state (state-*.safetensors) to resume from")
         if wanted is None:
             return states[-1]
+        step = wanted.isdecimal() and wanted.lstrip("0").zfill(9)  # never int(): it may have any length
         for state in states:
-            if wanted == state.name or (wanted.isdecimal() and int(wanted) == step_of(state)):
+            if wanted == state.name or (step and state.name == f"state-{step}.safetensors"):
                 return state
         for state in states:
             if os.path.exists(wanted) and os.path.samefile(wanted, state):
@@ -273,6 +300,11 @@ class RunDirectory:
         return self.path / f"{name}.png"
 
 
+def state_name(step: int) -> str:
+    """Name of the file of the state after `step` steps."""
+    return f"state-{step:09d}.safetensors"
+
+
 def step_of(state: Path) -> int:
     """Steps that a state was taken after."""
     return _number(state)
@@ -285,18 +317,31 @@ def _number(file: Path) -> int:
 
 def _of_a_start(name: str) -> bool:
     """Whether a start has written a file of this name before its run was complete."""
-    return name in (lock.NAME, "reals.png", FIRST_STATE) or (name[:1] == "." and name.endswith(".partial"))
+    return name in (lock.NAME, "reals.png", state_name(0)) or (name[:1] == "." and name.endswith(".partial"))
 
 
 def _parsed(line: str) -> dict[str, Any] | None:
-    """A line of statistics; None for a damaged one."""
+    """A line of statistics: an object of numbers, counters among them; None for a damaged one."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    fields = ("step", "tick", "images_seen", "sec_total")
-    whole = isinstance(found, dict) and "step" in found
-    return found if whole and all(isinstance(found.get(field, 0), int | float) for field in fields) else None
+    if not isinstance(found, dict) or "step" not in found:
+        return None
+    counters = all(type(found.get(name, 0)) is int for name in ("step", "tick", "images_seen"))
+    numbers = all(value is None or _is_number(value) for value in found.values())
+    return found if counters and numbers and found.get("sec_total", 0) is not None else None
+
+
+def _is_number(value: Any) -> bool:
+    limit = sys.float_info.max
+    return type(value) in (int, float) and -limit <= value <= limit
+
+
+def _describes_a_run(document: Any) -> bool:
+    return isinstance(document, dict) and all(
+        isinstance(document.get(part), dict) for part in ("experiment", "data")
+    )
 
 
 def _document(file: Path, expected: str) -> dict[str, Any]:
@@ -310,7 +355,9 @@ def _document(file: Path, expected: str) -> dict[str, Any]:
 
 def _healthy_state(file: Path) -> bool:
     document = _document(file, STATE_FORMAT)
-    return bool(document) and recorded_complaint(document) is None
+    counters: Any = document.get("counters")
+    named_right = isinstance(counters, dict) and counters.get("step") == step_of(file)
+    return named_right and recorded_complaint(document) is None
 
 
 def _info(snapshot: Path) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class RunMetrics:
         )
         self.evaluation.check(self._subject(None))
         self._noted: set[str] = set()
-        self.measured_at = max((line["images_seen"] for line in lines if has_metrics(line)), default=0)
+        self.measured_at = max((line.get("images_seen", 0) for line in lines if has_metrics(line)), default=0)
 
     @property
     def judge(self) -> Judge:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 COUNTERS = ("step", "images_seen", "loader_position")
 
+MAX_COUNTER = 2**53
+"""Far above any training, and exact as a number of every kind."""
+
 
 def state_of(trainer: Trainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors, and a document: experiment, counters, data, and what is wrong with the weights, if anything.
@@ -112,7 +115,7 @@ def checked_counters(document: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _count(value: Any) -> bool:
-    return type(value) is int and value >= 0
+    return type(value) is int and 0 <= value <= MAX_COUNTER
 
 
 def _checked_moments(

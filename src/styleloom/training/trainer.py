@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from styleloom.config import Experiment
+from styleloom.config.checks import within
 from styleloom.config.experiment import StepOrder
 from styleloom.config.schedules import at, constant
 from styleloom.data import reals
@@ -46,6 +47,9 @@ TURNS: dict[StepOrder, tuple[str, ...]] = {
     "average-last": ("d", "g", "average"),
 }
 """Whose turn it is: generator, averaged generator, discriminator."""
+
+MAX_CACHE_GIB = 2**20
+"""More memory than any machine has."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ class Trainer:
         cache_gib: float = PRELOAD_BUDGET_BYTES / 2**30,
     ) -> None:
         check_data(experiment, dataset)
+        within("cache_gib", cache_gib, 0, MAX_CACHE_GIB)
         self.device = resolve_device(device)
         self.experiment = replace(experiment, precision=resolve_precision(experiment.precision, self.device))
         self.dataset = dataset
