@@ -55,7 +55,7 @@ def test_a_path_in_use_is_refused(run: RunDirectory, tmp_path: Path) -> None:
         (b"{", r"experiment\.json: damaged"),
         (b"\xff\xfe", r"experiment\.json: damaged"),
         (b"[]", r"experiment\.json: damaged"),
-        (b"{}", r"experiment\.json: damaged .*experiment"),
+        (b"{}", r"experiment\.json: damaged, .*experiment"),
         (b'{"experiment": {"nmae": "x"}, "data": {}}', r"experiment\.json: nmae: no such field"),
         (b'{"experiment": {"batch": {"base": 0}}, "data": {}}', r"experiment\.json: batch: 0 is not valid"),
     ],
