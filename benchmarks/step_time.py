@@ -188,7 +188,7 @@ class Variant:
             before = torch.cuda.memory_allocated(self.device)
             self.measure(phase, batch)
             return torch.cuda.max_memory_allocated(self.device) - before
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as record:
             self.measure(phase, batch)
         return peak_of(record)
 
