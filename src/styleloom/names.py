@@ -23,10 +23,13 @@ def embedded_name(name: str | Path, embedded: Mapping[str, Path]) -> str | None:
         name: what a user or caller gave.
         embedded: the package's own things by name.
 
-    Raises UserError when a bare name means two things, or ``embedded:`` stands before an unknown one.
+    Raises UserError when a bare name means two things or is empty, or ``embedded:`` stands before an unknown
+    one.
     """
     if isinstance(name, Path):
         return None
+    if not name.strip():
+        raise UserError(f"{quoted(name)}: an empty name; valid: a path, or {_valid(embedded)}")
     if name.startswith(PREFIX):
         bare = name[len(PREFIX) :]
         if bare not in embedded:

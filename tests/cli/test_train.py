@@ -161,6 +161,8 @@ def test_a_dry_run_writes_nothing(
     assert document["training_pflop"] > 0
     assert document["timeline"][0]["batch"] == 8
     assert {row["network"] for row in document["parameters"]} == {"generator", "discriminator"}
+    assert main([*command, "--metrics", "fid50q"]) == 2
+    assert "fid50q" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

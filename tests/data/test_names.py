@@ -31,6 +31,9 @@ def test_a_path_has_a_separator_and_a_name_with_two_meanings_is_refused(
         embedded_name("embedded:faces", EMBEDDED)
     with pytest.raises(UserError, match=r"emoji: means two things.*valid: embedded:emoji or \./emoji"):
         embedded_name("emoji", EMBEDDED)
+    for empty in ("", " "):
+        with pytest.raises(UserError, match="an empty name; valid: a path, or embedded:emoji"):
+            open_source(empty)
 
 
 def test_every_opener_of_data_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

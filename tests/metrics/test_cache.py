@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from styleloom.errors import UserError
 from styleloom.metrics.cache import StatisticsCache, _note_no_folder, cache_folder
 
 KEY = {"images": {"fingerprint": "aa", "mirror": False}, "layer": "pool", "count": 10}
@@ -73,6 +74,9 @@ def test_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert cache_folder() == tmp_path / "here"
     assert cache_folder(tmp_path / "given") == tmp_path / "given"
     assert cache_folder(Path("none")) is None
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file is no folder; valid: a folder, or none"):
+        cache_folder(tmp_path / "file")
     monkeypatch.setenv("STYLELOOM_STATISTICS", "none")
     assert cache_folder() is None
     monkeypatch.delenv("STYLELOOM_STATISTICS")

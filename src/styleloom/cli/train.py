@@ -251,9 +251,12 @@ class Train:
 
     def _plan(self, experiment: Experiment) -> None:
         """Print what a run would do."""
+        from styleloom.metrics.definitions import parse_all
         from styleloom.precision import resolve_device, resolve_precision
         from styleloom.training.plan import parameter_table, timeline, training_flops
 
+        if experiment.run.metrics:
+            parse_all(",".join(experiment.run.metrics))  # a run would refuse an unknown one
         device = resolve_device(self.device)
         precision = resolve_precision(experiment.precision, device)
         phases, parameters = timeline(experiment), parameter_table(experiment)

@@ -30,10 +30,16 @@ VERSION = 1
 
 def cache_folder(given: Path | str | None = None) -> Path | None:
     """The folder that is `given`, else that of the environment variable STYLELOOM_STATISTICS, else one in the
-    user's cache. "none" keeps nothing, as does a user without a cache folder, which is said once."""
+    user's cache. "none" keeps nothing, as does a user without a cache folder, which is said once.
+
+    Raises UserError when what is named is there and no folder.
+    """
     named = given or os.environ.get("STYLELOOM_STATISTICS")
     if named:
-        return None if str(named) == "none" else Path(named)
+        folder = None if str(named) == "none" else Path(named)
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise UserError(f"cache: {shown(folder)} is no folder; valid: a folder, or none")
+        return folder
     cache = user_cache()
     if cache is None:
         _note_no_folder()
