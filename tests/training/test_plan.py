@@ -11,7 +11,7 @@ import torch
 from styleloom import presets
 from styleloom.config import Experiment, apply_overrides
 from styleloom.networks.build import build_discriminator, build_generator, count_parameters
-from styleloom.ops.upfirdn import fir_kernel
+from styleloom.ops.upfirdn import _kept_fir_kernel
 from styleloom.training.growth import growth_at
 from styleloom.training.plan import (
     Networks,
@@ -279,7 +279,7 @@ def test_smaller_work_at_lower_levels() -> None:
 
 def test_planning_does_not_disturb_what_follows() -> None:
     """Kernels are kept for the life of the process: none may have been made without storage."""
-    fir_kernel.cache_clear()
+    _kept_fir_kernel.cache_clear()
     training_flops(tiny())
     image = build_generator(tiny().generator)(torch.zeros(1, 16))
     assert torch.isfinite(image).all()
