@@ -294,13 +294,16 @@ def test_lines_that_json_reads_and_nobody_can_use_are_damaged(run: RunDirectory,
 def test_the_states_say_what_a_damaged_experiment_said(
     run: RunDirectory, archive: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Told once; a run without any other state says what is wrong."""
+    """Told once. A damaged file may hold an edit: it stays until the user removes it."""
     file = run.path / "experiment.json"
     whole = file.read_bytes()
     for content in (b"", b"\0" * 50, b"\xff\xfe\x00", b"[]", b"null", b"[" * 100_000, whole[:-30], None):
-        file.unlink()
         if content is not None:
             file.write_bytes(content)
+            assert main(["train", "--resume", str(run.path), "--device", "cpu"]) == 2
+            assert "or remove it: the run's latest state says what it said" in capsys.readouterr().err
+            assert file.read_bytes() == content
+        file.unlink()
         assert main(["train", "--resume", str(run.path), "--device", "cpu"]) == 0
         assert capsys.readouterr().err.count("is taken from the run's latest state") == 1
         assert file.read_bytes() == whole

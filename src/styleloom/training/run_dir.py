@@ -113,7 +113,8 @@ class RunDirectory:
     def read_experiment(self) -> tuple[Experiment, dict[str, Any]]:
         """What `write_experiment` recorded. Raises UserError when `path` is no run.
 
-        Where experiment.json is damaged or gone, the run's latest state that can be read says the same.
+        Where experiment.json is gone, the run's latest state that can be read says the same. A damaged one
+        may hold an edit of the user's: it is refused, with the advice to remove it.
         """
         file = self.path / "experiment.json"
         try:
@@ -123,6 +124,10 @@ class RunDirectory:
             found = next(filter(None, (_document(state, STATE_FORMAT) for state in reversed(later))), None)
             if found is None or not _describes_a_run(found):
                 raise
+            if os.path.lexists(file):
+                raise UserError(
+                    f"{error}; mend it, or remove it: the run's latest state says what it said"
+                ) from error
             note(f"{error}; what it said is taken from the run's latest state")
             document = found
         try:
