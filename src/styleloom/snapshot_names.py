@@ -62,8 +62,7 @@ def find_snapshot(given: Path | str) -> Path:
         )
     if not os.path.lexists(path) and path.suffix != ".safetensors":
         raise UserError(
-            f"{shown(path)}: there is no such file; expected a styleloom-snapshot "
-            f"(*.safetensors), a run directory, "
-            f"or an embedded model: {', '.join(EMBEDDED)}"
+            f"{shown(path)}: there is no such file; expected a styleloom-snapshot (*.safetensors), a "
+            f"run directory, or an embedded model: {', '.join(EMBEDDED)}"
         )
     return path

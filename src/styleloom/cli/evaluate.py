@@ -197,8 +197,7 @@ class Evaluate:
             if sha256 not in known:
                 raise UserError(
                     f"--weights: {shown(path)} has the SHA-256 {sha256}, which is that of "
-                    f"no weights known; valid: "
-                    "the files that `styleloom features list` shows"
+                    "no weights known; valid: the files that `styleloom features list` shows"
                 )
             found[known[sha256]] = path
         return found

@@ -375,9 +375,8 @@ class Experiment:
                 )
             if self.compile != "none":
                 raise UserError(
-                    f"compile: {quoted(self.compile)} is not valid with growth.mode "
-                    f"progressive, whose networks "
-                    "change at every step of a fade; valid: none"
+                    f"compile: {quoted(self.compile)} is not valid with growth.mode progressive, "
+                    "whose networks change at every step of a fade; valid: none"
                 )
         if self.style_mixing > 0 and not g.mixes_styles:
             raise UserError(

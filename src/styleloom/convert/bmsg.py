@@ -168,9 +168,8 @@ def _shape(where: str, values: Mapping[str, Any], size: str) -> tuple[int, Featu
     least = max(2, 2 ** (depth - 4))
     if not isinstance(channels, int) or channels < least or channels & (channels - 1):
         raise UserError(
-            f"{where}: {size} {quoted(channels)} is not valid, at depth {depth} it must be "
-            f"a power of two of at "
-            f"least {least}"
+            f"{where}: {size} {quoted(channels)} is not valid, at depth {depth} it must be a power "
+            f"of two of at least {least}"
         )
     return 4 << (depth - 1), FeatureMaps(base=channels * CONSTANT_UP_TO // 2, max=channels)
 

@@ -207,8 +207,7 @@ def _finished(
             listed = ", ".join(f"{name} {value}" for name, value in changed.items())
             raise UserError(
                 f"{shown(path)}: a classifier of another training ({listed}); give another "
-                f"folder, or the same "
-                "settings and data to go on"
+                "folder, or the same settings and data to go on"
             )
         found[record.index] = (path, record)
     return found

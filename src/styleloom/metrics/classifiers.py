@@ -108,8 +108,7 @@ def load_classifiers(folder: Path | str, device: str = "cpu") -> list[Classifier
     if not paths:
         raise UserError(
             f"{shown(folder)}: no classifiers (*.safetensors) there; make them with: "
-            f"styleloom train-classifiers "
-            "--data DATA.zip --out FOLDER"
+            "styleloom train-classifiers --data DATA.zip --out FOLDER"
         )
     where = resolve_device(device)
     found: dict[tuple[str, int], Classifier] = {}

@@ -190,15 +190,14 @@ def _num_reals(d: Definition, reals: ImageSet, fakes: int, may_repeat: bool) -> 
     if not isinstance(reals, DatasetImages):
         if d.choice == "random" and d.of.needs_reals:
             raise UserError(
-                f"{d.name}: {shown(reals.name)} holds files, which are taken in the order "
-                f"of their names; valid: an "
-                "archive made by `styleloom dataset build`, or a metric without _random"
+                f"{d.name}: {shown(reals.name)} holds files, which are taken in the order of "
+                "their names; valid: an archive made by `styleloom dataset build`, or a metric without "
+                "_random"
             )
         if may_repeat and available < fakes:
             raise UserError(
-                f"{d.name}: needs {fakes:,} real images, {shown(reals.name)} has "
-                f"{available:,}; a number in the "
-                "metric's name asks for fewer, _full takes all"
+                f"{d.name}: needs {fakes:,} real images, {shown(reals.name)} has {available:,}; "
+                "a number in the metric's name asks for fewer, _full takes all"
             )
     return fakes if may_repeat else min(fakes, available)
 

@@ -145,8 +145,8 @@ class Evaluation:
         if images.available is not None and images.available < found.fakes.count:
             raise UserError(
                 f"{d.name}: needs {found.fakes.count:,} images, {shown(subject.name)} has "
-                f"{images.available:,}; a "
-                "number in the metric's name asks for fewer, all in its place for every image"
+                f"{images.available:,}; a number in the metric's name asks for fewer, all in its place for "
+                "every image"
             )
         return found
 
