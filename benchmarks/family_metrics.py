@@ -30,8 +30,8 @@ from styleloom import sampling
 from styleloom.atomic import write_text
 from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.errors import UserError
+from styleloom.features.registry import load_network
 from styleloom.metrics.collect import MAX_BATCH
-from styleloom.metrics.features import load_network
 from styleloom.metrics.fid import frechet_distance
 from styleloom.metrics.image_sets import GeneratedImages, first_seed
 from styleloom.metrics.intervals import Summary, summarize

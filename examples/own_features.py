@@ -14,9 +14,9 @@ import tyro
 from torch import Tensor
 
 import styleloom
+from styleloom.features.registry import NetworkEntry, register
 from styleloom.metrics.collect import Networks
 from styleloom.metrics.definitions import parse_all
-from styleloom.metrics.features import NetworkEntry, register
 from styleloom.metrics.real_statistics import Reals
 from styleloom.metrics.suite import Evaluation, Subject
 

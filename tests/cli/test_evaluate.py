@@ -20,9 +20,9 @@ from styleloom import snapshot
 from styleloom.cli import main
 from styleloom.data import open_dataset
 from styleloom.errors import UserError
+from styleloom.features.weights import EFFICIENTNET_LITE0, locate
 from styleloom.metrics.cache import _note_no_folder
 from styleloom.metrics.processes import Processes
-from styleloom.metrics.weights import EFFICIENTNET_LITE0, locate
 from styleloom.networks.build import build_generator
 from styleloom.presets import get
 from styleloom.training.fit import fit, start
@@ -179,7 +179,7 @@ def test_weights_are_told_by_their_hash(
     assert own is not None
     file = tmp_path / "renamed.bin"
     file.write_bytes(own.read_bytes())
-    monkeypatch.setattr("styleloom.metrics.weights.locate", lambda file: None)
+    monkeypatch.setattr("styleloom.features.weights.locate", lambda file: None)
     words = (made, "--metrics", "is16_lite0")
     assert run(*words) == 2
     assert run(*words, "--weights", file) == 0

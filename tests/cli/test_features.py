@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from styleloom.cli import main
-from styleloom.metrics import features
-from styleloom.metrics.features import NETWORKS, NetworkEntry
-from styleloom.metrics.weights import EFFICIENTNET_LITE0, INCEPTION_2015, VGG16, WeightFile
+from styleloom.features import registry
+from styleloom.features.registry import NETWORKS, NetworkEntry
+from styleloom.features.weights import EFFICIENTNET_LITE0, INCEPTION_2015, VGG16, WeightFile
 
 CONTENT = b"weights of a test" * 100
 
@@ -31,7 +31,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WeightFile:
     url = (tmp_path / "served.pth").as_uri()
     file = WeightFile("tiny.pth", url, digest, len(CONTENT), "MIT", "a test")
     monkeypatch.setattr(
-        features, "NETWORKS", {**NETWORKS, "tiny": NetworkEntry("t", "tiny one", "MIT", (file,))}
+        registry, "NETWORKS", {**NETWORKS, "tiny": NetworkEntry("t", "tiny one", "MIT", (file,))}
     )
     return file
 
@@ -58,7 +58,7 @@ def test_list_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = run_json(capsys, "list")
     assert document["folder"] == str(folder)
     networks = {network["name"]: network for network in document["networks"]}
-    assert list(networks) == features.names()
+    assert list(networks) == registry.names()
     inception = networks["inception-2015"]
     assert (inception["features"], inception["distance"]) == (True, False)
     assert (inception["default_layer"], inception["logits_layer"]) == ("pool3", "logits_unbiased")
@@ -70,7 +70,7 @@ def test_list_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_network_without_files_is_listed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(features, "NETWORKS", {"bare": NetworkEntry("b", "no weights", "MIT")})
+    monkeypatch.setattr(registry, "NETWORKS", {"bare": NetworkEntry("b", "no weights", "MIT")})
     assert main(["features", "list"]) == 0
     assert "│ bare    │ none" in capsys.readouterr().out
 
@@ -87,8 +87,8 @@ def test_fetch(tiny: WeightFile, folder: Path, capsys: pytest.CaptureFixture[str
 def test_fetch_all(
     tiny: WeightFile, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    two = {name: features.NETWORKS[name] for name in ("tiny", "efficientnet-lite0")}
-    monkeypatch.setattr(features, "NETWORKS", two)
+    two = {name: registry.NETWORKS[name] for name in ("tiny", "efficientnet-lite0")}
+    monkeypatch.setattr(registry, "NETWORKS", two)
     assert [file["file"] for file in run_json(capsys, "fetch", "--all")["files"]] == [
         "tiny.pth",
         EFFICIENTNET_LITE0.file,

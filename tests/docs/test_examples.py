@@ -12,7 +12,7 @@ from PIL import Image
 
 from styleloom import presets
 from styleloom.cli import main
-from styleloom.metrics.features import NETWORKS
+from styleloom.features.registry import NETWORKS
 
 from .tiny_model import RESOLUTION, experiment, write_photos, write_snapshot
 

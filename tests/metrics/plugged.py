@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styleloom.metrics import features
-from styleloom.metrics.features import NetworkEntry
+from styleloom.features import registry
+from styleloom.features.registry import NetworkEntry
 
 DIM = 6
 
@@ -60,8 +60,8 @@ def plugged(projection: Projection) -> Iterator[Projection]:
         default_layer="out",
         logits_layer="classes",
     )
-    features.register("projection", entry)
+    registry.register("projection", entry)
     try:
         yield projection
     finally:
-        del features.NETWORKS["projection"]
+        del registry.NETWORKS["projection"]

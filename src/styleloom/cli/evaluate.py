@@ -18,8 +18,8 @@ from styleloom.cli.progress import EvaluationProgress
 from styleloom.cli.report import console, print_json, say, tell
 from styleloom.data.dataset import ImageDataset
 from styleloom.errors import UserError, shown
+from styleloom.features.weights import sha256_of
 from styleloom.metrics.measure import errors
-from styleloom.metrics.weights import sha256_of
 from styleloom.models import EMBEDDED as EMBEDDED_MODELS
 from styleloom.names import embedded_name
 from styleloom.snapshot_names import find_snapshot
@@ -186,9 +186,9 @@ class Evaluate:
         return device
 
     def _weights(self) -> dict[str, Path]:
-        from styleloom.metrics import features
+        from styleloom.features import registry
 
-        known = {file.sha256: file.file for name in features.names() for file in features.entry(name).weights}
+        known = {file.sha256: file.file for name in registry.names() for file in registry.entry(name).weights}
         found: dict[str, Path] = {}
         for path in self.weights:
             if not path.is_file():

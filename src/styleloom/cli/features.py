@@ -14,11 +14,11 @@ from rich.table import Table
 from styleloom.cli.progress import counting
 from styleloom.cli.report import console, print_json, say
 from styleloom.errors import UserError
-from styleloom.metrics import weights
-from styleloom.metrics.weights import WeightFile
+from styleloom.features import weights
+from styleloom.features.weights import WeightFile
 
 if TYPE_CHECKING:
-    from styleloom.metrics.features import NetworkEntry
+    from styleloom.features.registry import NetworkEntry
 
 HASH_SHOWN = 12
 """Digits of a SHA-256 in tables; --json has them all."""
@@ -33,9 +33,9 @@ class FeaturesList:
 
     def run(self) -> int:
         """List on stdout. Returns 0."""
-        from styleloom.metrics import features  # late, here and below: torch takes seconds to import
+        from styleloom.features import registry  # late, here and below: torch takes seconds to import
 
-        networks = {name: features.entry(name) for name in features.names()}
+        networks = {name: registry.entry(name) for name in registry.names()}
         if self.json:
             documents = [_network_document(name, entry) for name, entry in networks.items()]
             print_json({"folder": _text(weights.folder()), "networks": documents})
@@ -70,10 +70,10 @@ class FeaturesFetch:
         """Fetch; paths on stdout, progress on stderr. Returns 0. Raises UserError."""
         if bool(self.names) == self.all:
             raise UserError("names: give the networks to fetch, or --all")
-        from styleloom.metrics import features
+        from styleloom.features import registry
 
         paths: dict[str, str] = {}
-        for file in _files(features.names() if self.all else self.names):
+        for file in _files(registry.names() if self.all else self.names):
             with counting(file.file, DownloadColumn()) as progress:
                 paths[file.file] = str(weights.fetch(file, progress))
             if not self.json:
@@ -94,9 +94,9 @@ class FeaturesCheck:
 
     def run(self) -> int:
         """Check; report on stdout. Returns 0, or 1 when a file is here and wrong; absent is no failure."""
-        from styleloom.metrics import features
+        from styleloom.features import registry
 
-        documents = [_check(file) for file in _files(self.names or features.names())]
+        documents = [_check(file) for file in _files(self.names or registry.names())]
         if self.json:
             print_json({"files": documents})
         else:
@@ -107,9 +107,9 @@ class FeaturesCheck:
 
 def _files(names: Iterable[str]) -> list[WeightFile]:
     """Weights of the networks, each once. Raises UserError for an unknown name."""
-    from styleloom.metrics import features
+    from styleloom.features import registry
 
-    return list(dict.fromkeys(file for name in names for file in features.entry(name).weights))
+    return list(dict.fromkeys(file for name in names for file in registry.entry(name).weights))
 
 
 def _cells(name: str, file: WeightFile) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ class Generate:
         path = find_snapshot(self.snapshot)
         files = self._files(wanted, shape)
         from styleloom import sampling  # late: torch takes seconds to import
-        from styleloom.metrics.weights import sha256_of
+        from styleloom.features.weights import sha256_of
 
         sampler = sampling.load(path, self.device, self.precision)
         _check_sheet(self.grid, shape, sampler.size)

@@ -20,7 +20,7 @@ from typing import Any
 from torch import Tensor
 
 from styleloom.errors import UserError, note, shown
-from styleloom.metrics.weights import user_cache
+from styleloom.features.weights import user_cache
 from styleloom.tensor_file import read_tensors, write_tensors
 
 FORMAT = "styleloom-statistics"

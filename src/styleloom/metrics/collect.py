@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from styleloom.errors import UserError
-from styleloom.metrics.features import as_rgb, load_distance, load_network
+from styleloom.features.registry import as_rgb, load_distance, load_network
 from styleloom.metrics.image_sets import ImageSet
 from styleloom.metrics.moments import Moments, Rows
 from styleloom.metrics.ms_ssim import scale_terms

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from styleloom.errors import UserError, nearest, quoted
-from styleloom.metrics.features import entry, names
+from styleloom.features.registry import entry, names
 from styleloom.metrics.image_sets import Choice
 
 Better: TypeAlias = Literal["lower", "higher"]

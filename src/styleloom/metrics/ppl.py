@@ -18,8 +18,8 @@ from torch import Tensor
 
 from styleloom.data.reals import box_downsample
 from styleloom.errors import UserError, quoted
+from styleloom.features.resize import as_rgb
 from styleloom.metrics.intervals import winsorized_standard_error
-from styleloom.metrics.resize import as_rgb
 from styleloom.networks.assembly import finest
 from styleloom.sampling import Sampler
 from styleloom.types import PerceptualDistance

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from styleloom.errors import UserError, shown
+from styleloom.features.registry import entry
 from styleloom.metrics.collect import Failed, Keep, Similarities, Statistic, Wanted, grid_of
 from styleloom.metrics.definitions import Definition
-from styleloom.metrics.features import entry
 from styleloom.metrics.fid import frechet_distance
 from styleloom.metrics.image_sets import DatasetImages, ImageSet
 from styleloom.metrics.inception_score import SPLITS, inception_score

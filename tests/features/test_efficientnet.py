@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from styleloom.errors import UserError
-from styleloom.metrics.efficientnet import (
+from styleloom.features.efficientnet import (
     DISTANCE_STAGES,
     STAGES,
     Lite0,
@@ -16,8 +16,8 @@ from styleloom.metrics.efficientnet import (
     Lite0Features,
     SameConv,
 )
-from styleloom.metrics.resize import antialiased_bilinear
-from styleloom.metrics.weights import EFFICIENTNET_LITE0, find, load_state
+from styleloom.features.resize import antialiased_bilinear
+from styleloom.features.weights import EFFICIENTNET_LITE0, find, load_state
 
 
 @pytest.fixture(scope="module")

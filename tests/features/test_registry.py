@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from styleloom.errors import UserError
-from styleloom.metrics import features
-from styleloom.metrics.features import NETWORKS, NetworkEntry, load_distance, load_network, register
-from styleloom.metrics.inception import ConvUnit, InceptionV3
-from styleloom.metrics.vgg import WIDTHS
-from styleloom.metrics.weights import EFFICIENTNET_LITE0, INCEPTION_2015, LPIPS_VGG, VGG16, WeightFile
+from styleloom.features import registry
+from styleloom.features.inception import ConvUnit, InceptionV3
+from styleloom.features.registry import NETWORKS, NetworkEntry, load_distance, load_network, register
+from styleloom.features.vgg import WIDTHS
+from styleloom.features.weights import EFFICIENTNET_LITE0, INCEPTION_2015, LPIPS_VGG, VGG16, WeightFile
 from styleloom.types import FeatureNetwork, PerceptualDistance
 
 
@@ -208,7 +208,7 @@ ENTRY = NetworkEntry(
 
 @pytest.fixture
 def own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "NETWORKS", dict(NETWORKS))
+    monkeypatch.setattr(registry, "NETWORKS", dict(NETWORKS))
 
 
 @pytest.mark.usefixtures("own")
@@ -217,7 +217,7 @@ def test_a_network_of_ones_own() -> None:
     network = load_network("mean", "cpu")
     images = torch.arange(12, dtype=torch.uint8).reshape(1, 3, 2, 2)
     assert network.features(images, ["colour"])["colour"].tolist() == [[1.5, 5.5, 9.5]]
-    assert "mean" in features.names()
+    assert "mean" in registry.names()
     with pytest.raises(ValueError, match="'mean': taken by 'mean colour'"):
         register("mean", ENTRY)
 
@@ -226,7 +226,7 @@ class Points:
     """Installed packages with entry points."""
 
     def __init__(self, **values: str) -> None:
-        self.points = [EntryPoint(name, value, features.GROUP) for name, value in values.items()]
+        self.points = [EntryPoint(name, value, registry.GROUP) for name, value in values.items()]
 
     def __call__(self, group: str) -> list[EntryPoint]:
         assert group == "styleloom.features"
@@ -237,7 +237,7 @@ class Points:
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A package as a plug-in brings it."""
     (tmp_path / "plugin_of_a_test.py").write_text(
-        "from styleloom.metrics.features import NetworkEntry\n"
+        "from styleloom.features.registry import NetworkEntry\n"
         "ENTRY = NetworkEntry('mine', 'my own', 'MIT', distance=lambda paths, device: 'built')\n"
         "WRONG = 3\n"
     )
@@ -246,26 +246,26 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_networks_of_installed_packages(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "entry_points", Points(mine=f"{module}:ENTRY"))
-    assert features.names() == [*NETWORKS, "mine"]
+    monkeypatch.setattr(registry, "entry_points", Points(mine=f"{module}:ENTRY"))
+    assert registry.names() == [*NETWORKS, "mine"]
     assert load_distance("mine") == "built"
     with pytest.raises(UserError, match="did you mean 'mine'"):
-        features.entry("mne")
+        registry.entry("mne")
 
 
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("mine", "plugin_of_a_test:WRONG", "is a int, valid: a styleloom.metrics.features.NetworkEntry"),
+        ("mine", "plugin_of_a_test:WRONG", "is a int, valid: a styleloom.features.registry.NetworkEntry"),
         ("mine", "plugin_of_a_test:ABSENT", "'mine': cannot load plugin_of_a_test:ABSENT"),
         ("vgg16", "plugin_of_a_test:ENTRY", "'vgg16': the name is taken twice"),
     ],
 )
 @pytest.mark.usefixtures("module")
 def test_broken_packages(name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "entry_points", Points(**{name: value}))
+    monkeypatch.setattr(registry, "entry_points", Points(**{name: value}))
     with pytest.raises(UserError, match=message):
-        features.entry(name)
+        registry.entry(name)
 
 
 def test_convolutions_are_channels_last_on_the_cpu(absent: Path) -> None:

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from styleloom.metrics.resize import ANTIALIASED_BILINEAR, antialiased_bilinear, as_rgb, check_layers
-from styleloom.metrics.vgg import unit_length
-from styleloom.metrics.weights import folded_batch_norm, load_frozen
+from styleloom.features.resize import ANTIALIASED_BILINEAR, antialiased_bilinear, as_rgb, check_layers
+from styleloom.features.vgg import unit_length
+from styleloom.features.weights import folded_batch_norm, load_frozen
 
 SIDE = 224
 """Side of the images that features are taken of, px."""

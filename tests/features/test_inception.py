@@ -13,8 +13,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from styleloom.errors import UserError
-from styleloom.metrics.inception import ConvUnit, Inception2015, InceptionV3
-from styleloom.metrics.resize import tf1_bilinear
+from styleloom.features.inception import ConvUnit, Inception2015, InceptionV3
+from styleloom.features.resize import tf1_bilinear
 
 POOL_CHANNELS = 192
 """The pool branch is the end of the last block's channels."""

@@ -12,7 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from styleloom.errors import UserError
-from styleloom.metrics import resize
+from styleloom.features import resize
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from styleloom.metrics.resize import TF1_BILINEAR, as_rgb, check_layers, tf1_bilinear
-from styleloom.metrics.weights import load_frozen
+from styleloom.features.resize import TF1_BILINEAR, as_rgb, check_layers, tf1_bilinear
+from styleloom.features.weights import load_frozen
 
 SIDE = 224
 """Side of the images that the dense layers need, px."""

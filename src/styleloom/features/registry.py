@@ -19,11 +19,11 @@ import torch
 from torch import nn
 
 from styleloom.errors import UserError, nearest, quoted
-from styleloom.metrics.efficientnet import Lite0Distance, Lite0Features
-from styleloom.metrics.inception import Inception2015
-from styleloom.metrics.resize import as_rgb
-from styleloom.metrics.vgg import LPIPSVGG, VGG16Features
-from styleloom.metrics.weights import (
+from styleloom.features.efficientnet import Lite0Distance, Lite0Features
+from styleloom.features.inception import Inception2015
+from styleloom.features.resize import as_rgb
+from styleloom.features.vgg import LPIPSVGG, VGG16Features
+from styleloom.features.weights import (
     EFFICIENTNET_LITE0,
     INCEPTION_2015,
     LPIPS_VGG,
@@ -193,7 +193,7 @@ def _load_plugin(point: EntryPoint) -> NetworkEntry:
     if not isinstance(loaded, NetworkEntry):
         raise UserError(
             f"feature network {quoted(point.name)}: {point.value} is a {type(loaded).__name__}, valid: a "
-            "styleloom.metrics.features.NetworkEntry"
+            "styleloom.features.registry.NetworkEntry"
         )
     return loaded
 

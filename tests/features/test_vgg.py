@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from styleloom.errors import UserError
-from styleloom.metrics.resize import tf1_bilinear
-from styleloom.metrics.vgg import LPIPSVGG, WIDTHS, VGG16Features
+from styleloom.features.resize import tf1_bilinear
+from styleloom.features.vgg import LPIPSVGG, WIDTHS, VGG16Features
 
 BLOCKS = [f"block{i}_conv{len(stage)}" for i, stage in enumerate(WIDTHS, 1)]
 """Keras's layers that end in relu1_2, relu2_2, relu3_3, relu4_3, relu5_3."""

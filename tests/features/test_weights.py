@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from styleloom.errors import UserError
-from styleloom.metrics import vgg, weights
-from styleloom.metrics.inception import InceptionV3
-from styleloom.metrics.weights import WeightFile
+from styleloom.features import vgg, weights
+from styleloom.features.inception import InceptionV3
+from styleloom.features.weights import WeightFile
 
 CONTENT = bytes(range(256)) * 10_000
 """Longer than two of the pieces in which files are read."""

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from styleloom.metrics.resize import TF1_BILINEAR, as_rgb, check_layers, tf1_bilinear
-from styleloom.metrics.weights import folded_batch_norm, load_frozen
+from styleloom.features.resize import TF1_BILINEAR, as_rgb, check_layers, tf1_bilinear
+from styleloom.features.weights import folded_batch_norm, load_frozen
 
 SIDE = 299
 """Side of the images that the network reads, px."""
