@@ -29,6 +29,7 @@ from machine import describe
 from styleloom import sampling
 from styleloom.atomic import write_text
 from styleloom.data.dataset import ImageDataset, open_dataset
+from styleloom.distributed import blocks
 from styleloom.errors import UserError
 from styleloom.features.registry import load_network
 from styleloom.metrics.collect import MAX_BATCH
@@ -38,7 +39,6 @@ from styleloom.metrics.intervals import Summary, summarize
 from styleloom.metrics.kid import kernel_distance
 from styleloom.metrics.moments import Moments
 from styleloom.metrics.precision_recall import precision_recall
-from styleloom.metrics.processes import blocks
 from styleloom.precision import full_precision
 from styleloom.types import FeatureNetwork
 

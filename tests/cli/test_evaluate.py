@@ -19,10 +19,10 @@ from metrics.plugged import DIM, Projection, plugged
 from styleloom import snapshot
 from styleloom.cli import main
 from styleloom.data import open_dataset
+from styleloom.distributed import Processes
 from styleloom.errors import UserError
 from styleloom.features.weights import EFFICIENTNET_LITE0, locate
 from styleloom.metrics.cache import _note_no_folder
-from styleloom.metrics.processes import Processes
 from styleloom.networks.build import build_generator
 from styleloom.presets import get
 from styleloom.training.fit import fit, start

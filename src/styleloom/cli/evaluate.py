@@ -25,9 +25,9 @@ from styleloom.names import embedded_name
 from styleloom.snapshot_names import find_snapshot
 
 if TYPE_CHECKING:
+    from styleloom.distributed import Processes
     from styleloom.metrics.definitions import Definition
     from styleloom.metrics.image_size import Resize
-    from styleloom.metrics.processes import Processes
     from styleloom.metrics.suite import Evaluation, Subject
 
 DEFAULT_METRICS = "fd10k_lite0,kid10k_lite0,pr10k3_lite0"
@@ -104,9 +104,9 @@ class Evaluate:
                 raise UserError(f"--{name}: {value} is not valid, at least 1")
         if os.environ.get("RANK", "0") == "0":
             self._check_out()
+        from styleloom.distributed import Processes
         from styleloom.metrics.definitions import parse_all
         from styleloom.metrics.image_sets import MAX_REPEATS
-        from styleloom.metrics.processes import Processes
 
         definitions = parse_all(self.metrics)
         if self.seed < 0 or self.seed + self.repeats > MAX_REPEATS:

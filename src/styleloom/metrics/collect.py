@@ -11,12 +11,12 @@ from typing import Any, Literal, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
+from styleloom.distributed import Processes, blocks
 from styleloom.errors import UserError
 from styleloom.features.registry import as_rgb, load_distance, load_network
 from styleloom.metrics.image_sets import ImageSet
 from styleloom.metrics.moments import Moments, Rows
 from styleloom.metrics.ms_ssim import scale_terms
-from styleloom.metrics.processes import Processes, blocks
 from styleloom.metrics.swd import Descriptors
 from styleloom.sampling import PIXELS_PER_BATCH
 from styleloom.types import FeatureNetwork, PerceptualDistance

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from styleloom.data.reals import box_downsample
+from styleloom.distributed import blocks
 from styleloom.errors import UserError
 from styleloom.metrics.classifiers import MAX_RESOLUTION, Classifier
 from styleloom.metrics.collect import Collector, Networks
@@ -30,7 +31,6 @@ from styleloom.metrics.ppl import (
     path_length_samples,
     percentile_groups,
 )
-from styleloom.metrics.processes import blocks
 from styleloom.metrics.resolution_usage import resolution_usage, rgb_layers, rgb_moments
 from styleloom.metrics.separability import PRIMAL, PUBLISHED, Method, samples, separability
 

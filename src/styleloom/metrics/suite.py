@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from styleloom import environment
+from styleloom.distributed import Processes
 from styleloom.errors import UserError, shown
 from styleloom.metrics.cache import StatisticsCache
 from styleloom.metrics.classifiers import Classifier
@@ -20,7 +21,6 @@ from styleloom.metrics.image_sets import CHOICES, GeneratedImages, ImageSet, Sha
 from styleloom.metrics.intervals import summarize
 from styleloom.metrics.measure import Measure, UnmeasurableError, attempt, errors
 from styleloom.metrics.probes import PROBES, Probe, check
-from styleloom.metrics.processes import Processes
 from styleloom.metrics.real_statistics import Reals, RealStatistics
 from styleloom.metrics.set_metrics import SET_METRICS, Plan, number, plan
 from styleloom.precision import full_precision

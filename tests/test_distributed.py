@@ -9,9 +9,9 @@ import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 
+from styleloom import distributed as module
+from styleloom.distributed import Processes, blocks
 from styleloom.errors import UserError
-from styleloom.metrics import processes as module
-from styleloom.metrics.processes import Processes, blocks
 
 
 @given(st.integers(0, 200), st.integers(1, 50))
