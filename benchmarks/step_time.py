@@ -35,12 +35,12 @@ from styleloom import presets
 from styleloom.allocator import keep_large_blocks
 from styleloom.config import Experiment, apply_overrides
 from styleloom.config.experiment import Precision
+from styleloom.config.growth import active_ws
 from styleloom.data import reals
 from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.precision import resolve_device, set_precision
 from styleloom.training import phases
-from styleloom.training.growth import active_ws
 from styleloom.training.losses import compares_with_reals
 from styleloom.training.phases import Bound, Latents, Reals
 from styleloom.training.plan import phase_flops

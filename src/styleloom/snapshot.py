@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from styleloom.config import Experiment, from_json, to_json
+from styleloom.config.growth import unfinished_growth
 from styleloom.config.networks import DiscriminatorConfig, GeneratorConfig
 from styleloom.config.serialize import flatten
 from styleloom.errors import UserError, cut, quoted, shown
@@ -22,7 +23,6 @@ from styleloom.networks.assembly import StyleGenerator
 from styleloom.networks.build import build_generator
 from styleloom.snapshot_names import find_snapshot
 from styleloom.tensor_file import Layout, layout_of, open_tensors, write_tensors
-from styleloom.training.growth import unfinished_growth
 from styleloom.types import GrowthState
 
 FORMAT = "styleloom-snapshot"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor
 
-from styleloom.config.parts import NoiseMode
+from styleloom.config.growth import GrowthState as GrowthState
+from styleloom.config.parts import NoiseMode as NoiseMode
 
 Pyramid: TypeAlias = tuple[Tensor, ...]
 """Images of one scene at several resolutions, low to high, each [N, C, H, W] in [-1, 1]."""
@@ -22,20 +22,6 @@ Noise: TypeAlias = NoiseMode | Sequence[Tensor]
 
 LogitFunction: TypeAlias = Callable[[Images, Tensor | None], Tensor]
 """What losses see of a discriminator: images and label to logits [N], growth already bound."""
-
-
-@dataclass(frozen=True)
-class GrowthState:
-    """Where a growing network stands (ProGAN section 2).
-
-    Args:
-        level: index of the highest active resolution, 0 at 4x4. With the papers' level of detail `lod` and
-            output resolution 2^L this is `L - 2 - floor(lod)`.
-        alpha: weight of the new level in [0, 1]; 1 when it is fully faded in. `1 - (lod - floor(lod))`.
-    """
-
-    level: int
-    alpha: float
 
 
 @runtime_checkable

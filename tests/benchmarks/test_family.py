@@ -16,9 +16,9 @@ from PIL import Image
 
 from styleloom import presets
 from styleloom.config import FeatureMaps, Mapping
+from styleloom.config.growth import lod_at
 from styleloom.data import open_dataset
 from styleloom.snapshot import load
-from styleloom.training.growth import lod_at
 from tiny import make_archive
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from styleloom import presets
-from styleloom.training.growth import lod_at
+from styleloom.config.growth import lod_at
 from styleloom.training.plan import timeline
 
 # StyleGAN Fig. 9: at 8.4M images training has progressed to full resolution; it ends at 25M.

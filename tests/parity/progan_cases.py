@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleloom.config import ByResolution, Growth
+from styleloom.config.growth import lod_at, resolution_at
 from styleloom.convert import progan_tf
 from styleloom.convert.tables import load, locate
 from styleloom.networks.assembly import StyleGenerator, Trunk
 from styleloom.networks.build import build_discriminator, build_generator
-from styleloom.training.growth import lod_at, resolution_at
 from styleloom.training.losses import discriminator_loss, generator_loss, label_loss, wgan_drift
 from styleloom.training.regularizers import gradient_penalty, zero_centred_penalty
 from styleloom.types import GrowthState

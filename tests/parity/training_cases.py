@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from styleloom.config import Adam, ByResolution, Growth, RunOptions
 from styleloom.config.experiment import Loss
+from styleloom.config.growth import lod_at, resolution_at
 from styleloom.convert import stylegan2_tf
 from styleloom.convert.tables import Layout, Table, locate
 from styleloom.networks.assembly import StyleGenerator, Trunk
 from styleloom.training.ema import update_ema
-from styleloom.training.growth import lod_at, resolution_at
 from styleloom.training.losses import discriminator_loss, generator_loss, wgan_drift
 from styleloom.training.optim import build_optimizer
 from styleloom.training.regularizers import (

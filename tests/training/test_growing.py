@@ -17,11 +17,11 @@ from torch import Tensor
 from presets.shrink import BATCH, RESOLUTION, STEPS_PER_PHASE, shrink
 from styleloom import presets, sampling, snapshot
 from styleloom.config import Adam, ByResolution, Experiment, GradientPenalty, Growth
+from styleloom.config.growth import active_ws, phase_at
 from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator
 from styleloom.sampling import Sampler
 from styleloom.training.fit import fit, resume, start
-from styleloom.training.growth import active_ws, phase_at
 from styleloom.training.regularizers import gradient_penalty, path_lengths, zero_centred_penalty
 from styleloom.training.style_mixing import draw_cutoffs
 from styleloom.training.trainer import Trainer

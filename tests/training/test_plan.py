@@ -10,9 +10,9 @@ import torch
 
 from styleloom import presets
 from styleloom.config import Experiment, apply_overrides
+from styleloom.config.growth import growth_at
 from styleloom.networks.build import build_discriminator, build_generator, count_parameters
 from styleloom.ops.upfirdn import _kept_fir_kernel
-from styleloom.training.growth import growth_at
 from styleloom.training.plan import (
     Networks,
     intervals,

@@ -171,7 +171,7 @@ class Train:
 
     def _note_growth(self, experiment: Experiment) -> None:
         """Say so when the run ends before the networks have grown up."""
-        from styleloom.training.growth import unfinished_growth
+        from styleloom.config.growth import unfinished_growth
 
         last = unfinished_growth(experiment, experiment.total_kimg * 1000)
         if last is None:

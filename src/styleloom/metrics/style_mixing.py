@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from styleloom.config.growth import active_ws
 from styleloom.errors import UserError
 from styleloom.networks.assembly import finest
 from styleloom.sampling import Sampler
-from styleloom.training.growth import active_ws
 
 
 @torch.no_grad()

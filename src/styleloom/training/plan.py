@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from styleloom.config import Experiment
+from styleloom.config.growth import growth_at
 from styleloom.config.schedules import at, by_images, constant, values
 from styleloom.networks.build import build_discriminator, build_generator, count_parameters
-from styleloom.training.growth import growth_at
 from styleloom.training.losses import compares_with_reals
 from styleloom.training.regularizers import like, needs_fakes, scales
 from styleloom.types import GrowthState, Images

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from styleloom.config import Experiment
 from styleloom.config.checks import within
 from styleloom.config.experiment import StepOrder
+from styleloom.config.growth import active_ws, lod_at, phase_at, resolution_at, unfinished_growth
 from styleloom.config.schedules import at, constant
 from styleloom.data import reals
 from styleloom.data.dataset import PRELOAD_BUDGET_BYTES, ImageDataset
@@ -32,7 +33,6 @@ from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.precision import resolve_device, resolve_precision, set_precision
 from styleloom.training import phases
 from styleloom.training.ema import ema_beta, update_ema
-from styleloom.training.growth import active_ws, lod_at, phase_at, resolution_at, unfinished_growth
 from styleloom.training.health import DivergedError
 from styleloom.training.losses import compares_with_reals
 from styleloom.training.optim import build_optimizer, fill_gradients, set_rates, with_gradient

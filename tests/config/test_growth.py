@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from styleloom.config.experiment import Growth
-from styleloom.training.growth import growth_at, lod_at, resolution_at
+from styleloom.config.growth import growth_at, lod_at, resolution_at
 from styleloom.types import GrowthState
 
 FROM_8, FROM_4 = Growth("progressive", 8), Growth("progressive", 4)

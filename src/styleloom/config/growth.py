@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from styleloom.config.experiment import Experiment, Growth
-from styleloom.types import GrowthState
+
+
+@dataclass(frozen=True)
+class GrowthState:
+    """Where a growing network stands (ProGAN section 2).
+
+    Args:
+        level: index of the highest active resolution, 0 at 4x4. With the papers' level of detail `lod` and
+            output resolution 2^L this is `L - 2 - floor(lod)`.
+        alpha: weight of the new level in [0, 1]; 1 when it is fully faded in. `1 - (lod - floor(lod))`.
+    """
+
+    level: int
+    alpha: float
 
 
 def lod_at(images_seen: float, growth: Growth, resolution: int) -> float:
