@@ -48,9 +48,9 @@ from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.errors import UserError
 from styleloom.metrics.swd import sliced_wasserstein
 from styleloom.networks.build import build_discriminator, build_generator, count_parameters
+from styleloom.runs.fit import samples
 from styleloom.sampling import grid, save_png
 from styleloom.snapshot import save
-from styleloom.training.fit import samples
 from styleloom.training.trainer import Trainer
 
 # ---- settings

@@ -28,7 +28,7 @@ from styleloom import presets
 from styleloom.atomic import write_text
 from styleloom.config.experiment import Precision
 from styleloom.data.dataset import open_dataset
-from styleloom.training.fit import run_swd
+from styleloom.runs.fit import run_swd
 from styleloom.training.trainer import Trainer
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")

@@ -40,10 +40,10 @@ from styleloom.data import reals
 from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.precision import resolve_device, set_precision
+from styleloom.runs.plan import phase_flops
 from styleloom.training import phases
 from styleloom.training.losses import compares_with_reals
 from styleloom.training.phases import Bound, Latents, Reals
-from styleloom.training.plan import phase_flops
 from styleloom.types import GrowthState
 
 

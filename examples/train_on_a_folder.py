@@ -13,7 +13,7 @@ import tyro
 import styleloom
 from styleloom.config import DataOptions
 from styleloom.data import BuildOptions, ConversionOptions, build_dataset, open_source
-from styleloom.training.fit import fit, start
+from styleloom.runs.fit import fit, start
 
 
 def main(

@@ -26,7 +26,7 @@ from styleloom.data.reals import to_uint8
 from styleloom.errors import UserError
 from styleloom.metrics.swd import sliced_wasserstein
 from styleloom.models import FOLDER
-from styleloom.training.run_dir import RunDirectory
+from styleloom.runs.directory import RunDirectory
 
 MAX_MB = 15
 COLUMNS, ROWS = 12, 8

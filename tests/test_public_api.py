@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import styleloom
-from styleloom.training.fit import fit, start
+from styleloom.runs.fit import fit, start
 from tiny import make_archive, tiny
 
 

@@ -25,8 +25,8 @@ from styleloom.features.weights import EFFICIENTNET_LITE0, locate
 from styleloom.metrics.cache import _note_no_folder
 from styleloom.networks.build import build_generator
 from styleloom.presets import get
-from styleloom.training.fit import fit, start
-from styleloom.training.run_dir import RunDirectory
+from styleloom.runs.directory import RunDirectory
+from styleloom.runs.fit import fit, start
 from tiny import make_archive, tiny
 
 

@@ -23,7 +23,7 @@ from styleloom.cli.signals import TOGETHER_SEC, orderly_end
 from styleloom.config.overrides import OTHER_NAMES, field_names
 from styleloom.errors import nearest, note, shell_word, shown
 from styleloom.presets import PRESETS
-from styleloom.training.run_dir import RunDirectory
+from styleloom.runs.directory import RunDirectory
 from tiny import flags
 
 SOURCE = Path(styleloom.cli.__file__).parents[2]

@@ -20,8 +20,8 @@ import styleloom
 from data.images import make_folder
 from styleloom.cli import main
 from styleloom.config import from_json
-from styleloom.training import fit
-from styleloom.training.run_dir import RunDirectory
+from styleloom.runs import fit
+from styleloom.runs.directory import RunDirectory
 from tiny import flags, make_archive, tiny
 
 

@@ -21,8 +21,8 @@ from styleloom.data.build import BuildOptions, build_dataset
 from styleloom.data.conversion import ConversionOptions
 from styleloom.data.dataset import open_dataset
 from styleloom.data.sources import open_source
+from styleloom.runs.fit import fit, start
 from styleloom.snapshot import write_tensors
-from styleloom.training.fit import fit, start
 
 RECORDED = Path(__file__).parent / "recorded" / "879f553"
 

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from styleloom import sampling
 from styleloom.data.dataset import open_dataset
+from styleloom.runs.fit import fit, resume
 from styleloom.snapshot import load
-from styleloom.training.fit import fit, resume
 from tiny import assert_equal
 
 RECORDED = Path(__file__).parent / "recorded" / "879f553"

@@ -15,7 +15,7 @@ from styleloom import presets
 from styleloom.cli import VERBS
 from styleloom.config import apply_overrides
 from styleloom.metrics.definitions import KINDS, parse, parse_all
-from styleloom.training.plan import training_flops
+from styleloom.runs.plan import training_flops
 
 PATH = Path(__file__).parents[2] / "docs" / "reproduce.md"
 TEXT = PATH.read_text()

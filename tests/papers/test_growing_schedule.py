@@ -8,7 +8,7 @@ import pytest
 
 from styleloom import presets
 from styleloom.config.growth import lod_at
-from styleloom.training.plan import timeline
+from styleloom.runs.plan import timeline
 
 # StyleGAN Fig. 9: at 8.4M images training has progressed to full resolution; it ends at 25M.
 # kimg: (level of detail, resolution of the tables, total batch on 8 GPUs, learning rate)

@@ -14,8 +14,8 @@ from presets.shrink import BATCH, RESOLUTION, STEPS_PER_PHASE, shrink
 from styleloom import presets, snapshot
 from styleloom.config import Experiment, from_json, to_json
 from styleloom.networks.assembly import finest
+from styleloom.runs.plan import parameter_table, timeline, training_flops
 from styleloom.sampling import Sampler
-from styleloom.training.plan import parameter_table, timeline, training_flops
 from styleloom.training.trainer import Trainer
 from tiny import make_archive, opened, same_state, steps
 

@@ -20,8 +20,8 @@ from styleloom.config import Adam, ByResolution, Experiment, GradientPenalty, Gr
 from styleloom.config.growth import active_ws, phase_at
 from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator
+from styleloom.runs.fit import fit, resume, start
 from styleloom.sampling import Sampler
-from styleloom.training.fit import fit, resume, start
 from styleloom.training.regularizers import gradient_penalty, path_lengths, zero_centred_penalty
 from styleloom.training.style_mixing import draw_cutoffs
 from styleloom.training.trainer import Trainer

@@ -51,7 +51,7 @@ class Demo:
 
         from styleloom import sampling
         from styleloom.data.reals import to_uint8
-        from styleloom.training.fit import StopRequest, fit, run_swd, start
+        from styleloom.runs.fit import StopRequest, fit, run_swd, start
 
         out = free_folder(self.out)
         experiment = presets.get(PRESET)

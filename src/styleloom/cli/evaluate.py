@@ -151,9 +151,9 @@ class Evaluate:
         from styleloom.metrics.cache import StatisticsCache, cache_folder
         from styleloom.metrics.classifiers import load_classifiers
         from styleloom.metrics.collect import Networks
-        from styleloom.metrics.run_history import evaluate_run
         from styleloom.metrics.suite import Evaluation
-        from styleloom.training.run_dir import RunDirectory
+        from styleloom.runs.directory import RunDirectory
+        from styleloom.runs.history import evaluate_run
 
         with EvaluationProgress(enabled=processes.collects) as progress:
             evaluation = Evaluation(

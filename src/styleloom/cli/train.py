@@ -21,7 +21,7 @@ from styleloom.errors import UserError, note, shell_word, shown
 from styleloom.names import recorded_name
 
 if TYPE_CHECKING:
-    from styleloom.training.run_dir import RunDirectory
+    from styleloom.runs.directory import RunDirectory
 
 
 # What needs torch is imported where it is used: help and wrong flags do not wait for it.
@@ -114,7 +114,7 @@ class Train:
         out = self.out or Path("runs") / experiment.name
         self._note_labels(experiment, dataset)
         self._note_growth(experiment)
-        from styleloom.training.fit import start
+        from styleloom.runs.fit import start
 
         trainer, run = start(out, experiment, dataset, self.device, self.workers, self.cache_gib)
         return self._fit(trainer, run)
@@ -186,8 +186,8 @@ class Train:
         for name in ("out", "preset", "device-table"):
             if getattr(self, name.replace("-", "_")) is not None:
                 raise UserError(f"--{name}: not with --resume, which continues {shown(path)} as it is")
-        from styleloom.training.fit import resume
-        from styleloom.training.run_dir import RunDirectory
+        from styleloom.runs.directory import RunDirectory
+        from styleloom.runs.fit import resume
 
         written, data = RunDirectory(path).read_experiment()
         requested = self._changed(written)
@@ -220,7 +220,7 @@ class Train:
             raise UserError(f"{error}; if the run's data are elsewhere now, name them with --data") from error
 
     def _fit(self, trainer: Any, run: RunDirectory) -> int:
-        from styleloom.training.fit import StopRequest, fit
+        from styleloom.runs.fit import StopRequest, fit
 
         total = trainer.experiment.total_kimg * 1000
         minutes, stop = math.inf if self.minutes is None else self.minutes, StopRequest()
@@ -253,7 +253,7 @@ class Train:
         """Print what a run would do."""
         from styleloom.metrics.definitions import parse_all
         from styleloom.precision import resolve_device, resolve_precision
-        from styleloom.training.plan import parameter_table, timeline, training_flops
+        from styleloom.runs.plan import parameter_table, timeline, training_flops
 
         if experiment.run.metrics:
             parse_all(",".join(experiment.run.metrics))  # a run would refuse an unknown one

@@ -19,16 +19,16 @@ from styleloom.data.dataset import ImageDataset
 from styleloom.errors import UserError
 from styleloom.layers.growing import repeat_to
 from styleloom.metrics.swd import SWD, sliced_wasserstein
+from styleloom.runs import lock
+from styleloom.runs.begin import resume, save_state, start
+from styleloom.runs.directory import BEST, RunDirectory, step_of
+from styleloom.runs.events import EventWriter
+from styleloom.runs.metrics import PREFIX, SWD_PX, RunMetrics, attempt, has_metrics
+from styleloom.runs.pictures import sample_labels, samples, sheet_shape
+from styleloom.runs.stopping import StopRequest
 from styleloom.sampling import grid
-from styleloom.training import lock
-from styleloom.training.begin import resume, save_state, start
-from styleloom.training.events import EventWriter
 from styleloom.training.health import DivergedError, complaint
 from styleloom.training.phases import Stats
-from styleloom.training.pictures import sample_labels, samples, sheet_shape
-from styleloom.training.run_dir import BEST, RunDirectory, step_of
-from styleloom.training.run_metrics import PREFIX, SWD_PX, RunMetrics, attempt, has_metrics
-from styleloom.training.stopping import StopRequest
 from styleloom.training.trainer import Trainer
 
 Report = Callable[[dict[str, Any]], None]

@@ -13,7 +13,7 @@ from styleloom.config import Experiment, apply_overrides
 from styleloom.config.growth import growth_at
 from styleloom.networks.build import build_discriminator, build_generator, count_parameters
 from styleloom.ops.upfirdn import _kept_fir_kernel
-from styleloom.training.plan import (
+from styleloom.runs.plan import (
     Networks,
     intervals,
     parameter_table,

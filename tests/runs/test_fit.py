@@ -18,10 +18,10 @@ from PIL import Image
 
 from styleloom.config import ByResolution, RunOptions
 from styleloom.errors import UserError
+from styleloom.runs import fit as module
+from styleloom.runs.directory import RunDirectory, step_of
+from styleloom.runs.fit import StopRequest, _Loop, fit, resume, run_swd, samples, sheet_shape, start
 from styleloom.snapshot import load
-from styleloom.training import fit as module
-from styleloom.training.fit import StopRequest, _Loop, fit, resume, run_swd, samples, sheet_shape, start
-from styleloom.training.run_dir import RunDirectory, step_of
 from styleloom.training.trainer import Trainer
 from tiny import assert_equal, make_archive, opened, tiny
 

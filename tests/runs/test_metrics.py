@@ -19,11 +19,11 @@ from styleloom.data.reals import to_uint8
 from styleloom.errors import UserError
 from styleloom.metrics.swd import sliced_wasserstein
 from styleloom.presets import get
+from styleloom.runs import fit as fit_module
+from styleloom.runs.fit import fit, resume, start
+from styleloom.runs.metrics import RunMetrics, check_distance
 from styleloom.sampling import Sampler
 from styleloom.snapshot import load
-from styleloom.training import fit as fit_module
-from styleloom.training.fit import fit, resume, start
-from styleloom.training.run_metrics import RunMetrics, check_distance
 from styleloom.training.trainer import Trainer
 from tiny import flags, make_archive, opened, same_state, steps, tiny
 

@@ -18,7 +18,7 @@ import pytest
 
 import styleloom
 from styleloom.cli import main
-from styleloom.training.run_dir import RunDirectory
+from styleloom.runs.directory import RunDirectory
 from tiny import flags, make_archive
 
 pytestmark = pytest.mark.slow

@@ -32,12 +32,12 @@ from styleloom.config import Experiment, from_json, to_json
 from styleloom.errors import UserError, note, quoted, shell_word, shown
 from styleloom.file_kinds import readable_file
 from styleloom.networks.assembly import StyleGenerator
+from styleloom.runs import lock
 from styleloom.sampling import save_png
 from styleloom.snapshot import FORMAT as SNAPSHOT_FORMAT
 from styleloom.snapshot import save
 from styleloom.snapshot_names import BEST, numbered_snapshots, snapshot_name
 from styleloom.tensor_file import DOCUMENT_CHARACTERS, check_name, open_tensors, read_tensors, write_tensors
-from styleloom.training import lock
 from styleloom.training.health import recorded_complaint
 
 STATE_FORMAT = "styleloom-state"

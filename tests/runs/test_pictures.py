@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from data.images import build, make_folder
+from styleloom.runs.fit import fit, start
+from styleloom.runs.pictures import sample_labels
 from styleloom.sampling import Sampler
-from styleloom.training.fit import fit, start
-from styleloom.training.pictures import sample_labels
 from tiny import make_archive, opened, tiny
 
 

@@ -15,15 +15,15 @@ import pytest
 import styleloom
 from styleloom.cli import main
 from styleloom.errors import UserError
-from styleloom.training import lock
-from styleloom.training.fit import fit, resume, start
-from styleloom.training.run_dir import RunDirectory
+from styleloom.runs import lock
+from styleloom.runs.directory import RunDirectory
+from styleloom.runs.fit import fit, resume, start
 from tiny import flags, make_archive, opened, tiny
 
 HOLD = """
 import sys
 from pathlib import Path
-from styleloom.training.lock import lock
+from styleloom.runs.lock import lock
 lock(Path(sys.argv[1]))
 print("locked", flush=True)
 sys.stdin.read()

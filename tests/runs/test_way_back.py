@@ -19,11 +19,11 @@ from torch import Tensor
 
 from styleloom.cli import main
 from styleloom.errors import UserError
+from styleloom.runs.directory import BEST, RunDirectory, step_of
+from styleloom.runs.fit import fit, resume, start
 from styleloom.snapshot import load
-from styleloom.training.fit import fit, resume, start
 from styleloom.training.health import WEIGHT_LIMIT, complaint
 from styleloom.training.optim import STATE_FIELDS
-from styleloom.training.run_dir import BEST, RunDirectory, step_of
 from tiny import flags, make_archive, opened, steps, tiny
 
 

@@ -13,8 +13,8 @@ import torch
 
 from styleloom.errors import UserError
 from styleloom.networks.build import build_generator
+from styleloom.runs.directory import BEST, RunDirectory
 from styleloom.snapshot import load
-from styleloom.training.run_dir import BEST, RunDirectory
 from tiny import tiny
 
 DATA = {"path": "x.zip", "name": "x", "fingerprint": "f", "count": 3}

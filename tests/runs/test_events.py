@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from styleloom.errors import UserError
-from styleloom.training.events import EventWriter
-from styleloom.training.fit import fit, resume, start
+from styleloom.runs.events import EventWriter
+from styleloom.runs.fit import fit, resume, start
 from tiny import make_archive, opened, tiny
 
 

@@ -15,7 +15,7 @@ from styleloom.metrics.definitions import Definition
 from styleloom.metrics.measure import errors
 from styleloom.metrics.stability import changes, images_at
 from styleloom.metrics.suite import Evaluation, Subject, primary_value
-from styleloom.training.run_dir import BEST, RunDirectory
+from styleloom.runs.directory import BEST, RunDirectory
 
 
 def evaluate_run(

@@ -11,10 +11,10 @@ import torch
 from styleloom.config import Experiment, to_json
 from styleloom.data.dataset import ImageDataset
 from styleloom.errors import UserError
+from styleloom.runs.begin import check_changes
+from styleloom.runs.directory import STATE_FORMAT, RunDirectory
+from styleloom.runs.fit import fit, resume, save_state, start
 from styleloom.tensor_file import read_tensors, write_tensors
-from styleloom.training.begin import check_changes
-from styleloom.training.fit import fit, resume, save_state, start
-from styleloom.training.run_dir import STATE_FORMAT, RunDirectory
 from styleloom.training.trainer import Trainer
 from tiny import assert_equal, make_archive, opened, same_state, steps, tiny
 
