@@ -32,9 +32,9 @@ from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.distributed import blocks
 from styleloom.errors import UserError
 from styleloom.features.registry import load_network
-from styleloom.metrics.collect import MAX_BATCH
+from styleloom.metrics.evaluation.collect import MAX_BATCH
+from styleloom.metrics.evaluation.image_sets import GeneratedImages, first_seed
 from styleloom.metrics.fid import frechet_distance
-from styleloom.metrics.image_sets import GeneratedImages, first_seed
 from styleloom.metrics.intervals import Summary, summarize
 from styleloom.metrics.kid import kernel_distance
 from styleloom.metrics.moments import Moments

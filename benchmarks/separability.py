@@ -21,7 +21,14 @@ import tyro
 from torch import Tensor
 
 from machine import describe, publish
-from styleloom.metrics.separability import PRIMAL, PUBLISHED, Method, conditional_entropy, predict, surest
+from styleloom.metrics.probes.separability import (
+    PRIMAL,
+    PUBLISHED,
+    Method,
+    conditional_entropy,
+    predict,
+    surest,
+)
 
 
 @dataclass

@@ -15,10 +15,10 @@ from torch import Tensor
 
 import styleloom
 from styleloom.features.registry import NetworkEntry, register
-from styleloom.metrics.collect import Networks
-from styleloom.metrics.definitions import parse_all
-from styleloom.metrics.real_statistics import Reals
-from styleloom.metrics.suite import Evaluation, Subject
+from styleloom.metrics.evaluation.collect import Networks
+from styleloom.metrics.evaluation.definitions import parse_all
+from styleloom.metrics.evaluation.statistics import Reals
+from styleloom.metrics.evaluation.suite import Evaluation, Subject
 
 
 class Colours:

@@ -15,7 +15,7 @@ import styleloom
 from styleloom.config import apply_overrides
 from styleloom.config.parts import MAX_LATENT_SEED
 from styleloom.errors import UserError
-from styleloom.metrics.style_mixing import mixed_images
+from styleloom.metrics.probes.mixing import mixed_images
 from styleloom.networks.build import build_generator
 from styleloom.precision import set_precision
 from styleloom.presets import get

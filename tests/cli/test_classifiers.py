@@ -12,9 +12,9 @@ from styleloom.cli import main
 from styleloom.cli.classifiers import ClassifiersProgress
 from styleloom.config.networks import DiscriminatorConfig, FeatureMaps
 from styleloom.data import ImageDataset
-from styleloom.metrics import classifier_training
-from styleloom.metrics.classifier_training import ClassifierProgress
-from styleloom.metrics.classifiers import load_classifiers
+from styleloom.metrics.classifiers import training as classifier_training
+from styleloom.metrics.classifiers.classifier import load_classifiers
+from styleloom.metrics.classifiers.training import ClassifierProgress
 from tiny import make_archive
 
 

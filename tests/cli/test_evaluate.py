@@ -22,7 +22,7 @@ from styleloom.data import open_dataset
 from styleloom.distributed import Processes
 from styleloom.errors import UserError
 from styleloom.features.weights import EFFICIENTNET_LITE0, locate
-from styleloom.metrics.cache import _note_no_folder
+from styleloom.metrics.evaluation.cache import _note_no_folder
 from styleloom.networks.build import build_generator
 from styleloom.presets import get
 from styleloom.runs.directory import RunDirectory

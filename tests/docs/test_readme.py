@@ -13,7 +13,7 @@ from styleloom import presets
 from styleloom.cli import main
 from styleloom.data.conversion import MAX_PIXELS
 from styleloom.data.dataset import open_dataset
-from styleloom.metrics.definitions import KINDS, parse
+from styleloom.metrics.evaluation.definitions import KINDS, parse
 
 from .preset_table import BLOCK, README, table
 from .tiny_model import RESOLUTION, experiment, write_photos, write_snapshot

@@ -14,7 +14,7 @@ import tyro
 from styleloom import presets
 from styleloom.cli import VERBS
 from styleloom.config import apply_overrides
-from styleloom.metrics.definitions import KINDS, parse, parse_all
+from styleloom.metrics.evaluation.definitions import KINDS, parse, parse_all
 from styleloom.runs.plan import training_flops
 
 PATH = Path(__file__).parents[2] / "docs" / "reproduce.md"

@@ -17,8 +17,8 @@ from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.errors import UserError, quoted
 
 if TYPE_CHECKING:
-    from styleloom.metrics.classifier_training import ClassifierProgress
-    from styleloom.metrics.classifiers import ClassifierRecord
+    from styleloom.metrics.classifiers.classifier import ClassifierRecord
+    from styleloom.metrics.classifiers.training import ClassifierProgress
 
 
 @dataclass
@@ -75,7 +75,10 @@ class TrainClassifiers:
         return 0
 
     def _train(self, dataset: ImageDataset, chosen: list[str] | None) -> dict[Path, ClassifierRecord]:
-        from styleloom.metrics.classifier_training import ClassifierSettings, train_classifiers  # needs torch
+        from styleloom.metrics.classifiers.training import (  # needs torch
+            ClassifierSettings,
+            train_classifiers,
+        )
 
         settings = ClassifierSettings(
             self.kimg,

@@ -126,11 +126,11 @@ class Demo:
     ) -> dict[str, float]:
         """Of generated and of training images to the held-out ones, times 1000; nothing, with a note, where
         the feature network is not installed."""
-        from styleloom.metrics.collect import Networks
-        from styleloom.metrics.definitions import parse
-        from styleloom.metrics.image_sets import DatasetImages
-        from styleloom.metrics.real_statistics import Reals
-        from styleloom.metrics.suite import Evaluation, Subject, primary_value
+        from styleloom.metrics.evaluation.collect import Networks
+        from styleloom.metrics.evaluation.definitions import parse
+        from styleloom.metrics.evaluation.image_sets import DatasetImages
+        from styleloom.metrics.evaluation.statistics import Reals
+        from styleloom.metrics.evaluation.suite import Evaluation, Subject, primary_value
         from styleloom.precision import resolve_device
 
         definition = parse(f"kid{len(reals)}_{FEATURES}")

@@ -19,16 +19,16 @@ from styleloom.cli.report import console, print_json, say, tell
 from styleloom.data.dataset import ImageDataset
 from styleloom.errors import UserError, shown
 from styleloom.features.weights import sha256_of
-from styleloom.metrics.measure import errors
+from styleloom.metrics.evaluation.measure import errors
 from styleloom.models import EMBEDDED as EMBEDDED_MODELS
 from styleloom.names import embedded_name
 from styleloom.snapshot_names import find_snapshot
 
 if TYPE_CHECKING:
     from styleloom.distributed import Processes
-    from styleloom.metrics.definitions import Definition
-    from styleloom.metrics.image_size import Resize
-    from styleloom.metrics.suite import Evaluation, Subject
+    from styleloom.metrics.evaluation.definitions import Definition
+    from styleloom.metrics.evaluation.image_size import Resize
+    from styleloom.metrics.evaluation.suite import Evaluation, Subject
 
 DEFAULT_METRICS = "fd10k_lite0,kid10k_lite0,pr10k3_lite0"
 """Those that need no download."""
@@ -105,8 +105,8 @@ class Evaluate:
         if os.environ.get("RANK", "0") == "0":
             self._check_out()
         from styleloom.distributed import Processes
-        from styleloom.metrics.definitions import parse_all
-        from styleloom.metrics.image_sets import MAX_REPEATS
+        from styleloom.metrics.evaluation.definitions import parse_all
+        from styleloom.metrics.evaluation.image_sets import MAX_REPEATS
 
         definitions = parse_all(self.metrics)
         if self.seed < 0 or self.seed + self.repeats > MAX_REPEATS:
@@ -148,10 +148,10 @@ class Evaluate:
             ) from error
 
     def _document(self, definitions: tuple[Definition, ...], processes: Processes) -> dict[str, Any]:
-        from styleloom.metrics.cache import StatisticsCache, cache_folder
-        from styleloom.metrics.classifiers import load_classifiers
-        from styleloom.metrics.collect import Networks
-        from styleloom.metrics.suite import Evaluation
+        from styleloom.metrics.classifiers.classifier import load_classifiers
+        from styleloom.metrics.evaluation.cache import StatisticsCache, cache_folder
+        from styleloom.metrics.evaluation.collect import Networks
+        from styleloom.metrics.evaluation.suite import Evaluation
         from styleloom.runs.directory import RunDirectory
         from styleloom.runs.history import evaluate_run
 
@@ -206,8 +206,8 @@ class Evaluate:
 
     def _subject(self, evaluation: Evaluation) -> Subject:
         from styleloom.cli.evaluation_images import open_pair
-        from styleloom.metrics.real_statistics import Reals
-        from styleloom.metrics.suite import Subject
+        from styleloom.metrics.evaluation.statistics import Reals
+        from styleloom.metrics.evaluation.suite import Subject
 
         if (
             embedded_name(self.subject, EMBEDDED_MODELS) is not None
@@ -221,16 +221,16 @@ class Evaluate:
         return Subject(self.subject, record, measured.images("first"), reals)
 
     def _resize(self, size: tuple[int, int] | None = None) -> Resize | None:
-        from styleloom.metrics.image_size import Resize
+        from styleloom.metrics.evaluation.image_size import Resize
 
         return None if self.resize == "none" else Resize(self.resize, size)
 
     def _snapshot(self, given: str | Path, evaluation: Evaluation) -> Subject:
         from styleloom import sampling
         from styleloom.cli.evaluation_images import open_images
-        from styleloom.metrics.full_size import measured_at
-        from styleloom.metrics.real_statistics import Reals
-        from styleloom.metrics.suite import Subject
+        from styleloom.metrics.evaluation.statistics import Reals
+        from styleloom.metrics.evaluation.suite import Subject
+        from styleloom.metrics.probes.full_size import measured_at
         from styleloom.snapshot import load as load_snapshot
 
         if self.mirror == "both":
@@ -286,7 +286,7 @@ class Metrics:
 
     def run(self) -> int:
         """List; 0."""
-        from styleloom.metrics.definitions import KINDS
+        from styleloom.metrics.evaluation.definitions import KINDS
 
         if self.json:
             print_json(

@@ -11,8 +11,8 @@ from styleloom.data.archive import is_archive
 from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.data.sources import EMBEDDED, open_source
 from styleloom.errors import UserError
-from styleloom.metrics.image_sets import FileImages
-from styleloom.metrics.image_size import Resize
+from styleloom.metrics.evaluation.image_sets import FileImages
+from styleloom.metrics.evaluation.image_size import Resize
 from styleloom.models import EMBEDDED as EMBEDDED_MODELS
 from styleloom.names import embedded_name
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from styleloom.errors import shown
-from styleloom.metrics.measure import errors
+from styleloom.metrics.evaluation.measure import errors
 
 
 def table(document: dict[str, Any]) -> Table:

@@ -251,7 +251,7 @@ class Train:
 
     def _plan(self, experiment: Experiment) -> None:
         """Print what a run would do."""
-        from styleloom.metrics.definitions import parse_all
+        from styleloom.metrics.evaluation.definitions import parse_all
         from styleloom.precision import resolve_device, resolve_precision
         from styleloom.runs.plan import parameter_table, timeline, training_flops
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from styleloom.errors import UserError, note, shown
-from styleloom.metrics.cache import StatisticsCache
-from styleloom.metrics.definitions import Definition
-from styleloom.metrics.measure import errors
-from styleloom.metrics.stability import changes, images_at
-from styleloom.metrics.suite import Evaluation, Subject, primary_value
+from styleloom.metrics.evaluation.cache import StatisticsCache
+from styleloom.metrics.evaluation.definitions import Definition
+from styleloom.metrics.evaluation.measure import errors
+from styleloom.metrics.evaluation.suite import Evaluation, Subject, primary_value
+from styleloom.metrics.probes.stability import changes, images_at
 from styleloom.runs.directory import BEST, RunDirectory
 
 

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 from styleloom.config import Experiment
 from styleloom.data.dataset import ImageDataset
 from styleloom.errors import UserError, note, shown
-from styleloom.metrics.cache import StatisticsCache, cache_folder
-from styleloom.metrics.collect import Networks
-from styleloom.metrics.definitions import Definition, parse_all
-from styleloom.metrics.full_size import measured_at
-from styleloom.metrics.measure import errors
-from styleloom.metrics.real_statistics import Reals
-from styleloom.metrics.suite import Evaluation, Subject
+from styleloom.metrics.evaluation.cache import StatisticsCache, cache_folder
+from styleloom.metrics.evaluation.collect import Networks
+from styleloom.metrics.evaluation.definitions import Definition, parse_all
+from styleloom.metrics.evaluation.measure import errors
+from styleloom.metrics.evaluation.statistics import Reals
+from styleloom.metrics.evaluation.suite import Evaluation, Subject
+from styleloom.metrics.probes.full_size import measured_at
 from styleloom.metrics.swd import MIN_IMAGES
 from styleloom.sampling import Sampler
 from styleloom.training.trainer import Trainer

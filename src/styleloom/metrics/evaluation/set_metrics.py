@@ -12,13 +12,13 @@ from torch import Tensor
 
 from styleloom.errors import UserError, shown
 from styleloom.features.registry import entry
-from styleloom.metrics.collect import Failed, Keep, Similarities, Statistic, Wanted, grid_of
-from styleloom.metrics.definitions import Definition
+from styleloom.metrics.evaluation.collect import Failed, Keep, Similarities, Statistic, Wanted, grid_of
+from styleloom.metrics.evaluation.definitions import Definition
+from styleloom.metrics.evaluation.image_sets import DatasetImages, ImageSet
+from styleloom.metrics.evaluation.measure import Measure
 from styleloom.metrics.fid import frechet_distance
-from styleloom.metrics.image_sets import DatasetImages, ImageSet
 from styleloom.metrics.inception_score import SPLITS, inception_score
 from styleloom.metrics.kid import kernel_distance
-from styleloom.metrics.measure import Measure
 from styleloom.metrics.moments import Moments, Rows
 from styleloom.metrics.ms_ssim import MIN_SIDE, joined, per_channel
 from styleloom.metrics.precision_recall import precision_recall

@@ -19,7 +19,7 @@ from styleloom.data.loader import mirror_coins
 from styleloom.data.reals import mirror, to_uint8
 from styleloom.data.sources import open_source
 from styleloom.errors import UserError
-from styleloom.metrics.image_sets import (
+from styleloom.metrics.evaluation.image_sets import (
     DatasetImages,
     FileImages,
     GeneratedImages,

@@ -15,14 +15,14 @@ from metrics.plugged import Projection, plugged
 from styleloom.config import Experiment
 from styleloom.data import ImageDataset, open_dataset
 from styleloom.data.reals import to_signed, to_uint8
-from styleloom.metrics.collect import Networks
-from styleloom.metrics.definitions import parse_all
-from styleloom.metrics.full_size import FullSize, measured_at
-from styleloom.metrics.ppl import path_length_samples
-from styleloom.metrics.real_statistics import Reals
-from styleloom.metrics.stability import changes, images_at
-from styleloom.metrics.style_mixing import mixed_images
-from styleloom.metrics.suite import Evaluation, Subject
+from styleloom.metrics.evaluation.collect import Networks
+from styleloom.metrics.evaluation.definitions import parse_all
+from styleloom.metrics.evaluation.statistics import Reals
+from styleloom.metrics.evaluation.suite import Evaluation, Subject
+from styleloom.metrics.probes.full_size import FullSize, measured_at
+from styleloom.metrics.probes.mixing import mixed_images
+from styleloom.metrics.probes.ppl import path_length_samples
+from styleloom.metrics.probes.stability import changes, images_at
 from styleloom.metrics.swd import sliced_wasserstein
 from styleloom.networks.assembly import SynthesisTrunk
 from styleloom.networks.build import build_generator

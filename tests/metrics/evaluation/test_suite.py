@@ -18,15 +18,15 @@ from metrics.probed import real
 from styleloom.data import open_dataset
 from styleloom.data.sources import open_source
 from styleloom.errors import UserError
-from styleloom.metrics.cache import StatisticsCache
-from styleloom.metrics.collect import Networks
-from styleloom.metrics.definitions import parse_all
+from styleloom.metrics.evaluation.cache import StatisticsCache
+from styleloom.metrics.evaluation.collect import Networks
+from styleloom.metrics.evaluation.definitions import parse_all
+from styleloom.metrics.evaluation.image_sets import DatasetImages, FileImages
+from styleloom.metrics.evaluation.measure import UnmeasurableError, errors
+from styleloom.metrics.evaluation.statistics import Reals
+from styleloom.metrics.evaluation.suite import Evaluation, Subject, primary_value
 from styleloom.metrics.fid import frechet_distance
-from styleloom.metrics.image_sets import DatasetImages, FileImages
-from styleloom.metrics.measure import UnmeasurableError, errors
 from styleloom.metrics.moments import Moments
-from styleloom.metrics.real_statistics import Reals
-from styleloom.metrics.suite import Evaluation, Subject, primary_value
 from styleloom.networks.assembly import Trunk
 from styleloom.networks.build import build_generator
 from styleloom.presets import get

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metrics.probed import labels, real
 from styleloom.errors import UserError
-from styleloom.metrics.style_mixing import crossover_points, mix, mixed_images
+from styleloom.metrics.probes.mixing import crossover_points, mix, mixed_images
 from styleloom.sampling import Sampler
 from styleloom.types import GrowthState
 

@@ -31,8 +31,8 @@ from styleloom.data.dataset import ImageDataset
 from styleloom.data.loader import Loader
 from styleloom.data.reals import to_signed
 from styleloom.errors import UserError, shown
-from styleloom.metrics.attributes import Attribute, select_attributes
-from styleloom.metrics.classifiers import (
+from styleloom.metrics.classifiers.attributes import Attribute, select_attributes
+from styleloom.metrics.classifiers.classifier import (
     FORMAT,
     MAX_RESOLUTION,
     ClassifierRecord,

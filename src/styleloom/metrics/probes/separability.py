@@ -25,7 +25,7 @@ from torch import Tensor
 from styleloom.config.checks import within
 from styleloom.data.reals import box_downsample
 from styleloom.errors import UserError
-from styleloom.metrics.classifiers import MAX_RESOLUTION, Classifier
+from styleloom.metrics.classifiers.classifier import MAX_RESOLUTION, Classifier
 from styleloom.networks.assembly import finest
 from styleloom.sampling import Sampler
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from styleloom.distributed import Processes, blocks
 from styleloom.errors import UserError
 from styleloom.features.registry import as_rgb, load_distance, load_network
-from styleloom.metrics.image_sets import ImageSet
+from styleloom.metrics.evaluation.image_sets import ImageSet
 from styleloom.metrics.moments import Moments, Rows
 from styleloom.metrics.ms_ssim import scale_terms
 from styleloom.metrics.swd import Descriptors

@@ -17,13 +17,13 @@ from torch import Tensor
 from styleloom.data.reals import box_downsample
 from styleloom.distributed import blocks
 from styleloom.errors import UserError
-from styleloom.metrics.classifiers import MAX_RESOLUTION, Classifier
-from styleloom.metrics.collect import Collector, Networks
-from styleloom.metrics.definitions import Definition
-from styleloom.metrics.image_sets import GeneratedImages
-from styleloom.metrics.jacobian import singular_values, spectrum
-from styleloom.metrics.measure import Measure
-from styleloom.metrics.ppl import (
+from styleloom.metrics.classifiers.classifier import MAX_RESOLUTION, Classifier
+from styleloom.metrics.evaluation.collect import Collector, Networks
+from styleloom.metrics.evaluation.definitions import Definition
+from styleloom.metrics.evaluation.image_sets import GeneratedImages
+from styleloom.metrics.evaluation.measure import Measure
+from styleloom.metrics.probes.jacobian import singular_values, spectrum
+from styleloom.metrics.probes.ppl import (
     check_space,
     comparable,
     image_path_lengths,
@@ -31,8 +31,8 @@ from styleloom.metrics.ppl import (
     path_length_samples,
     percentile_groups,
 )
-from styleloom.metrics.resolution_usage import resolution_usage, rgb_layers, rgb_moments
-from styleloom.metrics.separability import PRIMAL, PUBLISHED, Method, samples, separability
+from styleloom.metrics.probes.resolution_usage import resolution_usage, rgb_layers, rgb_moments
+from styleloom.metrics.probes.separability import PRIMAL, PUBLISHED, Method, samples, separability
 
 R = TypeVar("R")
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from styleloom.errors import UserError
-from styleloom.metrics.cache import StatisticsCache, _note_no_folder, cache_folder
+from styleloom.metrics.evaluation.cache import StatisticsCache, _note_no_folder, cache_folder
 
 KEY = {"images": {"fingerprint": "aa", "mirror": False}, "layer": "pool", "count": 10}
 TENSORS = {"rows": torch.arange(6.0).reshape(3, 2)}

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from styleloom.config.networks import Mapping, StyleGANGenerator
 from styleloom.errors import UserError
-from styleloom.metrics import separability as module
-from styleloom.metrics.classifiers import Classifier, ClassifierRecord
-from styleloom.metrics.separability import (
+from styleloom.metrics.classifiers.classifier import Classifier, ClassifierRecord
+from styleloom.metrics.probes import separability as module
+from styleloom.metrics.probes.separability import (
     PRIMAL,
     PUBLISHED,
     Method,

@@ -13,16 +13,16 @@ from typing import Any
 from styleloom import environment
 from styleloom.distributed import Processes
 from styleloom.errors import UserError, shown
-from styleloom.metrics.cache import StatisticsCache
-from styleloom.metrics.classifiers import Classifier
-from styleloom.metrics.collect import Collector, Networks, Progress, Wanted
-from styleloom.metrics.definitions import Definition
-from styleloom.metrics.image_sets import CHOICES, GeneratedImages, ImageSet, Shape, first_seed
+from styleloom.metrics.classifiers.classifier import Classifier
+from styleloom.metrics.evaluation.cache import StatisticsCache
+from styleloom.metrics.evaluation.collect import Collector, Networks, Progress, Wanted
+from styleloom.metrics.evaluation.definitions import Definition
+from styleloom.metrics.evaluation.image_sets import CHOICES, GeneratedImages, ImageSet, Shape, first_seed
+from styleloom.metrics.evaluation.measure import Measure, UnmeasurableError, attempt, errors
+from styleloom.metrics.evaluation.probing import PROBES, Probe, check
+from styleloom.metrics.evaluation.set_metrics import SET_METRICS, Plan, number, plan
+from styleloom.metrics.evaluation.statistics import Reals, RealStatistics
 from styleloom.metrics.intervals import summarize
-from styleloom.metrics.measure import Measure, UnmeasurableError, attempt, errors
-from styleloom.metrics.probes import PROBES, Probe, check
-from styleloom.metrics.real_statistics import Reals, RealStatistics
-from styleloom.metrics.set_metrics import SET_METRICS, Plan, number, plan
 from styleloom.precision import full_precision
 from styleloom.sampling import Sampler
 

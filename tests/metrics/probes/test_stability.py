@@ -9,8 +9,8 @@ import torch
 
 from metrics.probed import DIM, labels, linear, real
 from styleloom.errors import UserError
-from styleloom.metrics.definitions import KINDS
-from styleloom.metrics.stability import changes, images_at
+from styleloom.metrics.evaluation.definitions import KINDS
+from styleloom.metrics.probes.stability import changes, images_at
 from styleloom.types import GrowthState
 
 SEEDS = range(KINDS["stability"].num)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from metrics.probed import labels, real
 from styleloom.errors import UserError
-from styleloom.metrics.resolution_usage import resolution_usage, rgb_moments
+from styleloom.metrics.probes.resolution_usage import resolution_usage, rgb_moments
 from styleloom.sampling import Sampler
 
 SIDES = (4, 8, 16)

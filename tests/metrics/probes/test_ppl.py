@@ -15,8 +15,8 @@ from torch import Tensor
 
 from metrics.probed import DIM, Squared, labels, linear, passes, real
 from styleloom.errors import UserError
-from styleloom.metrics import ppl
-from styleloom.metrics.ppl import (
+from styleloom.metrics.probes import ppl
+from styleloom.metrics.probes.ppl import (
     central_window,
     comparable,
     image_path_lengths,

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from styleloom.errors import UserError, nearest, quoted
 from styleloom.features.registry import entry, names
-from styleloom.metrics.image_sets import Choice
+from styleloom.metrics.evaluation.image_sets import Choice
 
 Better: TypeAlias = Literal["lower", "higher"]
 """Which values of a metric are better."""

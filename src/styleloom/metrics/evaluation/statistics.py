@@ -9,11 +9,18 @@ from typing import Any
 from styleloom import environment
 from styleloom.data.dataset import ImageDataset
 from styleloom.errors import UserError, note
-from styleloom.metrics.cache import StatisticsCache
-from styleloom.metrics.collect import Collector, Failed, Statistic, Wanted
-from styleloom.metrics.image_sets import Choice, DatasetImages, FileImages, ImageSet, Rule, labels_of
-from styleloom.metrics.image_size import Resize
-from styleloom.metrics.set_metrics import restore, tensors
+from styleloom.metrics.evaluation.cache import StatisticsCache
+from styleloom.metrics.evaluation.collect import Collector, Failed, Statistic, Wanted
+from styleloom.metrics.evaluation.image_sets import (
+    Choice,
+    DatasetImages,
+    FileImages,
+    ImageSet,
+    Rule,
+    labels_of,
+)
+from styleloom.metrics.evaluation.image_size import Resize
+from styleloom.metrics.evaluation.set_metrics import restore, tensors
 from styleloom.sampling import Tensor
 
 

@@ -27,9 +27,9 @@ from styleloom.data.index import source_hash
 from styleloom.data.loader import mirror_coins, permutation
 from styleloom.data.sources import Source, opened
 from styleloom.errors import UserError, shown
-from styleloom.metrics.image_size import Resize, common_size, px, resized
-from styleloom.metrics.measure import UnmeasurableError
-from styleloom.metrics.style_mixing import check_latents, mixed_images
+from styleloom.metrics.evaluation.image_size import Resize, common_size, px, resized
+from styleloom.metrics.evaluation.measure import UnmeasurableError
+from styleloom.metrics.probes.mixing import check_latents, mixed_images
 from styleloom.sampling import Sampler
 
 Shape: TypeAlias = tuple[int, int, int]

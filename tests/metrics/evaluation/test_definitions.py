@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from styleloom.errors import UserError
-from styleloom.metrics.definitions import KINDS, Definition, parse, parse_all
+from styleloom.metrics.evaluation.definitions import KINDS, Definition, parse, parse_all
 
 
 @pytest.mark.parametrize(

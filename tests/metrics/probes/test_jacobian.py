@@ -9,8 +9,8 @@ from torch import Tensor
 
 from metrics.probed import DIM, labels, linear, real
 from styleloom.errors import UserError
-from styleloom.metrics import jacobian
-from styleloom.metrics.jacobian import gram_matrix, singular_values, spectrum
+from styleloom.metrics.probes import jacobian
+from styleloom.metrics.probes.jacobian import gram_matrix, singular_values, spectrum
 from styleloom.networks.assembly import finest
 from styleloom.sampling import Sampler
 from styleloom.types import GrowthState

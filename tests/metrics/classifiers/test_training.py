@@ -22,9 +22,10 @@ from styleloom.config.networks import DiscriminatorConfig, FeatureMaps
 from styleloom.data import ImageDataset, open_dataset
 from styleloom.data.reals import box_downsample, to_signed
 from styleloom.errors import UserError
-from styleloom.metrics import classifier_training
-from styleloom.metrics.attributes import Attribute, select_attributes
-from styleloom.metrics.classifier_training import (
+from styleloom.metrics.classifiers import training as classifier_training
+from styleloom.metrics.classifiers.attributes import Attribute, select_attributes
+from styleloom.metrics.classifiers.classifier import FORMAT, ClassifierRecord, load_classifiers
+from styleloom.metrics.classifiers.training import (
     ClassifierProgress,
     ClassifierSettings,
     classifier_config,
@@ -32,7 +33,6 @@ from styleloom.metrics.classifier_training import (
     logistic_loss,
     train_classifiers,
 )
-from styleloom.metrics.classifiers import FORMAT, ClassifierRecord, load_classifiers
 from styleloom.networks.build import build_discriminator, count_parameters
 from styleloom.tensor_file import read_tensors, write_tensors
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from styleloom.errors import UserError
-from styleloom.metrics.full_size import at_level
+from styleloom.metrics.probes.full_size import at_level
 from styleloom.sampling import Sampler
 
 

@@ -1,0 +1,1 @@
+"""Classifiers of binary attributes: their labels, files and training."""

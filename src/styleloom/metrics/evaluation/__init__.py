@@ -1,0 +1,1 @@
+"""Evaluations: names, passes over images, statistics, caches."""

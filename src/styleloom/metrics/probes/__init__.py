@@ -1,0 +1,1 @@
+"""What is measured of a generator itself, rather than of its images."""
