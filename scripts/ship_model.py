@@ -3,7 +3,7 @@
     styleloom train --preset emoji-64 --data emoji --out runs/emoji-64
     python scripts/ship_model.py runs/emoji-64 --seen seen.md
 
-Writes src/styleloom/models/NAME/: the snapshot, experiment.json, stats.jsonl, a grid of reals, grids of
+Writes src/styleloom/pretrained/NAME/: the snapshot, experiment.json, stats.jsonl, a grid of reals, grids of
 generated images, and CARD.md. A model that is there already is replaced.
 """
 
@@ -25,7 +25,7 @@ from styleloom.data.dataset import open_dataset
 from styleloom.data.reals import to_uint8
 from styleloom.errors import UserError
 from styleloom.metrics.swd import sliced_wasserstein
-from styleloom.models import FOLDER
+from styleloom.pretrained import FOLDER
 from styleloom.runs.directory import RunDirectory
 
 MAX_MB = 15

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from styleloom.errors import UserError, note, shown
-from styleloom.models import EMBEDDED
 from styleloom.names import embedded_name
+from styleloom.pretrained import EMBEDDED
 
 BEST = "snapshot-best.safetensors"
 

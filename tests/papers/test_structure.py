@@ -101,7 +101,7 @@ def test_the_order_of_papers_is_enforced(paper: str) -> None:
     others = [name for name in PAPERS if name != paper]
     later = {f"networks.{name}" for name in others if PAPERS.index(name) > PAPERS.index(paper)}
     assert foreign(paper, {f"networks.{name}" for name in others}) == later
-    higher = {"networks.build", "presets", "presets.stylegan2", "training.losses", "convert.tables"}
+    higher = {"networks.build", "presets", "presets.stylegan2", "training.losses", "weights.tables"}
     assert foreign(paper, higher | {"layers.growing", "networks.assembly", "ops.upfirdn"}) == higher
 
 
@@ -114,7 +114,7 @@ def test_papers_are_known_to_the_builder_table_and_converters_alone() -> None:
     papers = tuple(f"networks.{Path(file).stem}" for file in paper_files())
     knowing = {file for file in FILES if any(allowed(name, papers) for name in imports(file))}
     assert "networks/build.py" in knowing
-    others = {file for file in knowing if not file.startswith(("networks/", "convert/"))}
+    others = {file for file in knowing if not file.startswith(("networks/", "weights/"))}
     assert others == set()
 
 
@@ -203,7 +203,7 @@ def family_tests(tree: ast.AST) -> Iterator[int]:
             yield getattr(node, "lineno", 0)
 
 
-KNOWING_FAMILIES = ("config/", "presets/", "networks/", "convert/")
+KNOWING_FAMILIES = ("config/", "presets/", "networks/", "weights/")
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if not file.startswith(KNOWING_FAMILIES)])

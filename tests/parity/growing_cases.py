@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleloom.convert import stylegan2_tf
-from styleloom.convert.tables import load
 from styleloom.networks.assembly import StyleGenerator, Trunk
 from styleloom.networks.build import build_discriminator
 from styleloom.types import GrowthState
+from styleloom.weights import stylegan2_tf
+from styleloom.weights.tables import load
 
 from .golden_file import Case, GoldenFile
 from .network_cases import slow_references, tf_generator

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from styleloom.config.experiment import Loss
-from styleloom.convert import bmsg, msg_tf
-from styleloom.convert.tables import Table, load, locate
 from styleloom.networks.assembly import StyleGenerator, Trunk
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.training.losses import discriminator_loss, generator_loss, wgan_drift
 from styleloom.training.regularizers import zero_centred_penalty
 from styleloom.types import Images, Pyramid
+from styleloom.weights import bmsg, msg_tf
+from styleloom.weights.tables import Table, load, locate
 
 from .golden_file import Case, GoldenFile
 from .network_cases import slow_references

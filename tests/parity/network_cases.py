@@ -1,4 +1,4 @@
-"""Files of whole networks, filled through the name tables of `styleloom.convert`."""
+"""Files of whole networks, filled through the name tables of `styleloom.weights`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from styleloom.convert import stylegan2_ada, stylegan2_tf
-from styleloom.convert.tables import load
 from styleloom.layers import equalized
 from styleloom.networks import stylegan2
 from styleloom.networks.assembly import StyleGenerator, Trunk
@@ -22,6 +20,8 @@ from styleloom.ops.conv_layer import conv_layer_reference
 from styleloom.ops.modulated_conv import modulated_layer_reference
 from styleloom.ops.upfirdn import upfirdn2d_reference
 from styleloom.training.style_mixing import mix
+from styleloom.weights import stylegan2_ada, stylegan2_tf
+from styleloom.weights.tables import load
 
 from .golden_file import Case, GoldenFile
 

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleloom.config.networks import ACTIVATIONS, Activation
-from styleloom.convert.tables import conv_hwio, dense_io
 from styleloom.layers.equalized import EqualizedConv, EqualizedDense
 from styleloom.layers.minibatch_std import minibatch_std
 from styleloom.ops import conv_layer as conv_layer_module
@@ -34,6 +33,7 @@ from styleloom.ops.upfirdn import (
     upfirdn2d_reference,
     upsample2d,
 )
+from styleloom.weights.tables import conv_hwio, dense_io
 
 from .golden_file import Case, GoldenFile
 

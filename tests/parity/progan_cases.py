@@ -13,13 +13,13 @@ from torch import Tensor
 
 from styleloom.config import ByResolution, Growth
 from styleloom.config.growth import lod_at, resolution_at
-from styleloom.convert import progan_tf
-from styleloom.convert.tables import load, locate
 from styleloom.networks.assembly import StyleGenerator, Trunk
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.training.losses import discriminator_loss, generator_loss, label_loss, wgan_drift
 from styleloom.training.regularizers import gradient_penalty, zero_centred_penalty
 from styleloom.types import GrowthState
+from styleloom.weights import progan_tf
+from styleloom.weights.tables import load, locate
 
 from .golden_file import Case, GoldenFile
 from .network_cases import slow_references

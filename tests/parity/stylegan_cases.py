@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleloom.convert import stylegan_tf
-from styleloom.convert.tables import load, locate
 from styleloom.networks.assembly import StyleGenerator, Trunk
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.training.losses import discriminator_loss, generator_loss, wgan_drift
 from styleloom.training.regularizers import gradient_penalty, zero_centred_penalty
 from styleloom.training.style_mixing import mix
+from styleloom.weights import stylegan_tf
+from styleloom.weights.tables import load, locate
 
 from .golden_file import Case, GoldenFile
 from .growing_cases import grown_discriminator_cases, grown_generator_cases, growth_of

@@ -9,8 +9,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from styleloom.convert import stylegan_tf
-from styleloom.convert.tables import Layout, conv_hwio, dense_io
 from styleloom.data.reals import fade, mirror, to_signed
 from styleloom.layers.equalized import EqualizedConv, EqualizedDense
 from styleloom.layers.growing import down2, up2
@@ -20,6 +18,8 @@ from styleloom.networks.stylegan import adaptive_instance_norm, blur, modulate
 from styleloom.ops.bias_act import bias_act
 from styleloom.ops.conv_layer import Resample
 from styleloom.ops.instance_norm import instance_norm, instance_norm_reference
+from styleloom.weights import stylegan_tf
+from styleloom.weights.tables import Layout, conv_hwio, dense_io
 
 from . import progan_cases
 from .golden_file import Case, GoldenFile

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from styleloom.config import Adam, ByResolution, Growth, RunOptions
 from styleloom.config.experiment import Loss
 from styleloom.config.growth import lod_at, resolution_at
-from styleloom.convert import stylegan2_tf
-from styleloom.convert.tables import Layout, Table, locate
 from styleloom.networks.assembly import StyleGenerator, Trunk
 from styleloom.training.ema import update_ema
 from styleloom.training.losses import discriminator_loss, generator_loss, wgan_drift
@@ -23,6 +21,8 @@ from styleloom.training.regularizers import (
     path_lengths,
     zero_centred_penalty,
 )
+from styleloom.weights import stylegan2_tf
+from styleloom.weights.tables import Layout, Table, locate
 
 from .golden_file import Case, GoldenFile
 from .network_cases import tf_discriminator, tf_generator

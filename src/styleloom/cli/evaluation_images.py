@@ -13,8 +13,8 @@ from styleloom.data.sources import EMBEDDED, open_source
 from styleloom.errors import UserError
 from styleloom.metrics.evaluation.image_sets import FileImages
 from styleloom.metrics.evaluation.image_size import Resize
-from styleloom.models import EMBEDDED as EMBEDDED_MODELS
 from styleloom.names import embedded_name
+from styleloom.pretrained import EMBEDDED as EMBEDDED_MODELS
 
 Images: TypeAlias = ImageDataset | FileImages
 

@@ -200,7 +200,7 @@ STYLEGAN_PAPER = _row(
 # The authors' PyTorch code, older than the paper: relativistic hinge loss without penalty, RGB joined by
 # lin_cat, one minibatch standard deviation over the whole batch, gain sqrt(2) in every layer, one draw of z
 # for both networks' updates, and the average after the generator's. There the
-# features that RGB joins have half as many channels as here (`convert/bmsg.py` imports that exactly).
+# features that RGB joins have half as many channels as here (`weights/bmsg.py` imports that exactly).
 WHOLE_BATCH = 4096
 """A group larger than any batch: the whole batch is one."""
 

@@ -20,10 +20,10 @@ from styleloom.config.networks import (
     MSGStyleGANDiscriminator,
     MSGStyleGANGenerator,
 )
-from styleloom.convert import bmsg, msg_tf, stylegan_tf
-from styleloom.convert.tables import conv_hwio, load, locate
 from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator, build_generator
+from styleloom.weights import bmsg, msg_tf, stylegan_tf
+from styleloom.weights.tables import conv_hwio, load, locate
 
 TF_G, TF_D = msg_tf.generator_config, msg_tf.discriminator_config
 BMSG_G, BMSG_D = bmsg.generator_config, bmsg.discriminator_config

@@ -12,7 +12,9 @@ from typing import Any
 
 from styleloom.config.networks import FeatureMaps, MinibatchStd, StyleGAN2Discriminator, StyleGAN2Generator
 from styleloom.config.networks import Mapping as MappingConfig
-from styleloom.convert.tables import (
+from styleloom.errors import UserError
+from styleloom.ops.upfirdn import fir_kernel
+from styleloom.weights.tables import (
     REQUIRED,
     Layout,
     Rule,
@@ -26,8 +28,6 @@ from styleloom.convert.tables import (
     unbatched,
     without_one,
 )
-from styleloom.errors import UserError
-from styleloom.ops.upfirdn import fir_kernel
 
 # ---- names
 

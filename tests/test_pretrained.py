@@ -16,8 +16,8 @@ from styleloom.data.dataset import open_dataset
 from styleloom.data.reals import to_uint8
 from styleloom.errors import UserError
 from styleloom.metrics.swd import sliced_wasserstein
-from styleloom.models import EMBEDDED
 from styleloom.networks.assembly import finest
+from styleloom.pretrained import EMBEDDED
 from styleloom.snapshot_names import find_snapshot, numbered_snapshots
 
 

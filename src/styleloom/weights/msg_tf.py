@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from styleloom.config.networks import MinibatchStd, MSGStyleGANDiscriminator, MSGStyleGANGenerator
-from styleloom.convert import stylegan_tf
-from styleloom.convert.stylegan_tf import FusedScale
-from styleloom.convert.tables import Rule, Table, conv_hwio, settings
+from styleloom.weights import stylegan_tf
+from styleloom.weights.stylegan_tf import FusedScale
+from styleloom.weights.tables import Rule, Table, conv_hwio, settings
 
 # ---- names
 

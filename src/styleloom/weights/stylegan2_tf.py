@@ -18,7 +18,7 @@ from styleloom.config.networks import (
     StyleGAN2Generator,
 )
 from styleloom.config.networks import Mapping as MappingConfig
-from styleloom.convert.tables import Rule, Table, conv_hwio, dense_io, only, separable_taps, settings
+from styleloom.weights.tables import Rule, Table, conv_hwio, dense_io, only, separable_taps, settings
 
 # ---- names
 

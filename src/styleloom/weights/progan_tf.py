@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from styleloom.config.networks import FeatureMaps, MinibatchStd, ProGANDiscriminator, ProGANGenerator
-from styleloom.convert.tables import Rule, Table, conv_hwio, dense_io, only, settings
+from styleloom.weights.tables import Rule, Table, conv_hwio, dense_io, only, settings
 
 # ---- names
 

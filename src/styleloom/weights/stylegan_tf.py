@@ -14,7 +14,7 @@ from torch import Tensor
 
 from styleloom.config.networks import FeatureMaps, MinibatchStd, StyleGANDiscriminator, StyleGANGenerator
 from styleloom.config.networks import Mapping as MappingConfig
-from styleloom.convert.tables import Rule, Table, conv_hwio, dense_io, only, separable_taps, settings
+from styleloom.weights.tables import Rule, Table, conv_hwio, dense_io, only, separable_taps, settings
 
 FusedScale: TypeAlias = bool | Literal["auto"]
 

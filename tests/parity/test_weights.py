@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from styleloom.config import MinibatchStd, StyleGAN2Discriminator, StyleGAN2Generator
-from styleloom.convert import stylegan2_ada, stylegan2_tf
-from styleloom.convert.tables import Rule, Table, convert, dense_io, load, locate
 from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator
+from styleloom.weights import stylegan2_ada, stylegan2_tf
+from styleloom.weights.tables import Rule, Table, convert, dense_io, load, locate
 
 ADA = {"c_dim": 0, "img_resolution": 1024, "img_channels": 3}
 

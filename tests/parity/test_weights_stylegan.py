@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from styleloom.config.networks import FeatureMaps, StyleGANDiscriminator, StyleGANGenerator
-from styleloom.convert.stylegan_tf import (
+from styleloom.errors import UserError
+from styleloom.networks.build import build_generator
+from styleloom.weights.stylegan_tf import (
     FusedScale,
     discriminator_config,
     discriminator_table,
@@ -17,9 +19,7 @@ from styleloom.convert.stylegan_tf import (
     generator_table,
     turned_conv_hwio,
 )
-from styleloom.convert.tables import conv_hwio, convert, locate
-from styleloom.errors import UserError
-from styleloom.networks.build import build_generator
+from styleloom.weights.tables import conv_hwio, convert, locate
 
 SMALL = {"resolution": 8, "fmap_max": 4, "latent_size": 5, "dlatent_size": 5, "mapping_layers": 1}
 

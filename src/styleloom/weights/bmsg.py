@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from styleloom.config.networks import FeatureMaps, MinibatchStd, MSGProGANDiscriminator, MSGProGANGenerator
-from styleloom.convert.tables import Layout, Rule, Table, only, same, settings
 from styleloom.errors import UserError, quoted
 from styleloom.networks.progan import ROOT2
+from styleloom.weights.tables import Layout, Rule, Table, only, same, settings
 
 # ---- layouts
 

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from styleloom.config.networks import FeatureMaps, MinibatchStd, ProGANDiscriminator, ProGANGenerator
-from styleloom.convert import progan_tf
-from styleloom.convert.tables import conv_hwio, load, locate
 from styleloom.errors import UserError
 from styleloom.networks.build import build_generator
+from styleloom.weights import progan_tf
+from styleloom.weights.tables import conv_hwio, load, locate
 
 G, D = progan_tf.generator_config, progan_tf.discriminator_config
 
