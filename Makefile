@@ -22,9 +22,9 @@ check: .venv/installed-dev
 
 # Studies that train for minutes; they write under results/.
 study: .venv/installed-dev
-	$(BIN)/python benchmarks/precision.py
-	$(BIN)/python benchmarks/family.py --fresh
-	$(BIN)/python benchmarks/family_metrics.py
+	$(BIN)/python studies/precision.py
+	$(BIN)/python studies/family.py --fresh
+	$(BIN)/python studies/family_metrics.py
 
 # The model in the package, trained anew; ship puts it in place of the one that is there. SEEN is a file that says
 # what its pictures show.

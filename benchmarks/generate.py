@@ -22,11 +22,12 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from machine import describe, publish
+from machine import publish
 from plain import make_plain, plain_operations
 from styleloom import presets
 from styleloom.allocator import keep_large_blocks
 from styleloom.config.experiment import Precision
+from styleloom.environment import describe
 from styleloom.networks.build import build_generator
 from styleloom.precision import resolve_device, set_precision
 

@@ -32,12 +32,13 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from machine import describe, publish
+from machine import publish
 from styleloom import presets
 from styleloom.config import ByResolution, Experiment, apply_overrides
 from styleloom.config.experiment import Precision
 from styleloom.data import BuildOptions, ConversionOptions, ImageDataset, build_dataset, open_dataset
 from styleloom.data.sources import open_source
+from styleloom.environment import describe
 from styleloom.errors import UserError
 from styleloom.training.trainer import Trainer
 

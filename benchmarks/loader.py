@@ -15,9 +15,9 @@ from typing import Any
 import torch
 import tyro
 
-from machine import describe
 from styleloom.cli.report import print_json
 from styleloom.data import ImageDataset, Loader, open_dataset
+from styleloom.environment import describe
 
 
 @dataclass

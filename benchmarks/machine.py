@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from styleloom.cli.report import print_json
-from styleloom.environment import describe
-
-__all__ = ["describe", "publish", "record"]
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -21,8 +21,9 @@ from scipy import linalg
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
-from machine import describe, publish
+from machine import publish
 from styleloom.allocator import keep_large_blocks
+from styleloom.environment import describe
 from styleloom.metrics.fid import frechet_distance
 from styleloom.metrics.kid import kernel_distance
 from styleloom.metrics.moments import Moments

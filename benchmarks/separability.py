@@ -20,7 +20,8 @@ import torch
 import tyro
 from torch import Tensor
 
-from machine import describe, publish
+from machine import publish
+from styleloom.environment import describe
 from styleloom.metrics.probes.separability import (
     PRIMAL,
     PUBLISHED,

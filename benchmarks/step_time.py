@@ -29,7 +29,7 @@ from torch.profiler import ProfilerActivity, profile
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from machine import describe, publish
+from machine import publish
 from plain import make_plain, plain_operations
 from styleloom import presets
 from styleloom.allocator import keep_large_blocks
@@ -37,6 +37,7 @@ from styleloom.config import Experiment, apply_overrides
 from styleloom.config.experiment import Precision
 from styleloom.config.growth import active_ws
 from styleloom.data import reals
+from styleloom.environment import describe
 from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.precision import resolve_device, set_precision

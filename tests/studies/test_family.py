@@ -21,14 +21,14 @@ from styleloom.data import open_dataset
 from styleloom.snapshot import load
 from tiny import make_archive
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+STUDIES = Path(__file__).parents[2] / "studies"
 NAMES = ("progan", "stylegan-f", "msg-progan", "msg-stylegan", "stylegan2-d", "stylegan2-f")
 GROWING = ("progan", "stylegan-f", "stylegan2-d")
 
 
 @pytest.fixture
 def family(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.syspath_prepend(str(STUDIES))
     import family
 
     return family
@@ -191,7 +191,7 @@ def test_sheets_are_cut_into_their_images(family, tmp_path):
 @pytest.mark.timeout(1800)
 def test_the_whole_study_in_miniature(tmp_path):
     words = ["--kimg", "0.08", "--points", "2", "--out", str(tmp_path / "family.md")]
-    command = [sys.executable, str(BENCHMARKS / "family.py"), *words]
+    command = [sys.executable, str(STUDIES / "family.py"), *words]
     subprocess.run(command, check=True)
     page = (tmp_path / "family.md").read_text()
     assert all(f"| [{name}](family/{name}.png) |" in page for name in NAMES)

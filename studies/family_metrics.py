@@ -1,7 +1,7 @@
 """How good are the six models of the family study? Writes results/family-32-metrics.md.
 
-    python benchmarks/family.py --kimg 36 --seed 0
-    python benchmarks/family_metrics.py
+    python studies/family.py --kimg 36 --seed 0
+    python studies/family_metrics.py
 
 Kernel distance, Fréchet distance, precision and recall in the features of EfficientNet-Lite0, of generated
 images to real ones, beside the same numbers of real images to other real ones: what a perfect model would
@@ -25,11 +25,11 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent))
 
 from family import DATA, HELD_OUT, MODELS, RESOLUTION
-from machine import describe
 from styleloom import sampling
 from styleloom.atomic import write_text
 from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.distributed import blocks
+from styleloom.environment import describe
 from styleloom.errors import UserError
 from styleloom.features.registry import load_network
 from styleloom.metrics.evaluation.collect import MAX_BATCH
@@ -137,8 +137,8 @@ def report(document: dict[str, Any], said: str | None) -> str:
     lines = [
         "# The family at 32 px, measured",
         "",
-        f"{document['date']}; {document['machine']}; float32; `python benchmarks/family_metrics.py --images "
-        f"{count} --splits {splits}` after `python benchmarks/family.py`, whose generators it measures.",
+        f"{document['date']}; {document['machine']}; float32; `python studies/family_metrics.py --images "
+        f"{count} --splits {splits}` after `python studies/family.py`, whose generators it measures.",
         "",
         f"The six models of [family-32.md](family-32.md), {count} images each without truncation, against "
         f"{count} of the {document['training_images']} training images, in the features of "
@@ -181,7 +181,7 @@ def main(study: FamilyMetrics) -> int:
     """Measure all, write the page."""
     names = [name for name in MODELS if (study.snapshots / f"{name}.safetensors").exists()]
     if not names:
-        raise UserError(f"{study.snapshots}: holds no generators; train them: python benchmarks/family.py")
+        raise UserError(f"{study.snapshots}: holds no generators; train them: python studies/family.py")
     dataset = open_dataset(DATA, RESOLUTION).split(HELD_OUT)[0]
     if not 2 <= study.images <= len(dataset) // 2:
         raise UserError(f"--images: {study.images} is not valid; valid: 2 to {len(dataset) // 2}")

@@ -1,6 +1,6 @@
 """Do all families learn? Writes results/family-32.md, with a picture of each beside it.
 
-    python benchmarks/family.py --kimg 36 --seed 0
+    python studies/family.py --kimg 36 --seed 0
 
 One model of each kind at 32 x 32 px on the embedded emoji: its own paper's networks (narrow), losses and
 schedule in miniature, and the same number of images for all. The sliced Wasserstein distance (SWD) of the
@@ -31,7 +31,6 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from machine import describe
 from styleloom import presets
 from styleloom.atomic import write_text
 from styleloom.config import (
@@ -45,6 +44,7 @@ from styleloom.config import (
 )
 from styleloom.config.checks import one_of
 from styleloom.data.dataset import ImageDataset, open_dataset
+from styleloom.environment import describe
 from styleloom.errors import UserError
 from styleloom.metrics.swd import sliced_wasserstein
 from styleloom.networks.build import build_discriminator, build_generator, count_parameters
@@ -145,7 +145,7 @@ class FamilyStudy:
     out: Path = Path("results/family-32.md")
     """The page; pictures and outcomes go to a folder of its name beside it."""
     snapshots: Path = Path("runs/family-32")
-    """Where the trained generators go, MODEL.safetensors; `benchmarks/family_metrics.py` measures them."""
+    """Where the trained generators go, MODEL.safetensors; `studies/family_metrics.py` measures them."""
 
     @property
     def folder(self) -> Path:
@@ -383,7 +383,7 @@ def report(
     lines += [
         "## Command",
         "",
-        f"`python benchmarks/family.py --kimg {study.kimg:g} --seed {study.seed}` trains the models whose "
+        f"`python studies/family.py --kimg {study.kimg:g} --seed {study.seed}` trains the models whose "
         f"outcome is not yet in [{folder}]({folder}) with these settings, so that an interrupted study goes "
         "on with the models that it had not finished, and writes this page; with `--fresh` it trains all. "
         "What the pictures show is written by hand.",

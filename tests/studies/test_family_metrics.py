@@ -12,7 +12,7 @@ from styleloom import snapshot
 from styleloom.errors import UserError
 from styleloom.networks.build import build_generator
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
+FOLDER = Path(__file__).parents[2] / "studies"
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_halves_have_nothing_in_common(study) -> None:
 
 
 def test_refusals(study, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds no generators; train them: python benchmarks/family.py"):
+    with pytest.raises(UserError, match=r"holds no generators; train them: python studies/family.py"):
         study.main(study.FamilyMetrics(tmp_path))
     (tmp_path / "progan.safetensors").touch()
     with pytest.raises(UserError, match="--images: 1000 is not valid; valid: 2 to 807"):

@@ -1,6 +1,6 @@
 """Does bfloat16 learn as well as float32? Writes results/precision.md.
 
-    python benchmarks/precision.py --kimg 40 --seeds 0 1 2
+    python studies/precision.py --kimg 40 --seeds 0 1 2
 
 The same training in both precisions, several seeds each; the sliced Wasserstein distance (SWD) of the
 averaged generator to held-out real images after the same number of images. bfloat16 passes when its mean is
@@ -23,11 +23,11 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from machine import describe
 from styleloom import presets
 from styleloom.atomic import write_text
 from styleloom.config.experiment import Precision
 from styleloom.data.dataset import open_dataset
+from styleloom.environment import describe
 from styleloom.runs.fit import run_swd
 from styleloom.training.trainer import Trainer
 
@@ -120,7 +120,7 @@ def report(options: PrecisionStudy, outcomes: list[Outcome]) -> str:
             else "bf16 learns worse: it must not be the default."
         ),
         "",
-        f"Command: `python benchmarks/precision.py --preset {options.preset} --kimg {options.kimg:g} "
+        f"Command: `python studies/precision.py --preset {options.preset} --kimg {options.kimg:g} "
         f"--seeds {' '.join(map(str, options.seeds))}`.",
         "",
     ]
