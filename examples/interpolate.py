@@ -11,8 +11,8 @@ import torch
 import tyro
 
 import styleloom
+from styleloom.images import grid
 from styleloom.networks.assembly import finest
-from styleloom.sampling import grid
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ import torch
 import tyro
 
 import styleloom
-from styleloom.sampling import grid
+from styleloom.images import grid
 
 
 def main(

@@ -24,6 +24,7 @@ from styleloom.config import to_json
 from styleloom.data.dataset import open_dataset
 from styleloom.data.reals import to_uint8
 from styleloom.errors import UserError
+from styleloom.images import grid, save_png
 from styleloom.metrics.swd import sliced_wasserstein
 from styleloom.pretrained import FOLDER
 from styleloom.runs.directory import RunDirectory
@@ -70,10 +71,10 @@ def ship(options: ShipModel) -> Path:
         "swd": sliced_wasserstein(held_out, fakes).average,
         "swd_of_training_images": sliced_wasserstein(held_out, others).average,
     }
-    sampling.save_png(folder / "reals.png", sampling.grid(held_out[: COLUMNS * ROWS], COLUMNS))
+    save_png(folder / "reals.png", grid(held_out[: COLUMNS * ROWS], COLUMNS))
     for psi in TRUNCATIONS:
-        sheet = sampling.grid(sampler.generate(range(COLUMNS * ROWS), psi), COLUMNS)
-        sampling.save_png(folder / f"generated-psi-{psi:g}.png", sheet)
+        sheet = grid(sampler.generate(range(COLUMNS * ROWS), psi), COLUMNS)
+        save_png(folder / f"generated-psi-{psi:g}.png", sheet)
     data = {key: value for key, value in info["data"].items() if key != "path"}
     snapshot.save(
         folder / "snapshot.safetensors",

@@ -46,10 +46,10 @@ from styleloom.config.checks import one_of
 from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.environment import describe
 from styleloom.errors import UserError
+from styleloom.images import grid, save_png
 from styleloom.metrics.swd import sliced_wasserstein
 from styleloom.networks.build import build_discriminator, build_generator, count_parameters
 from styleloom.runs.fit import samples
-from styleloom.sampling import grid, save_png
 from styleloom.snapshot import save
 from styleloom.training.trainer import Trainer
 

@@ -12,7 +12,7 @@ import torch
 
 from styleloom.atomic import atomic_path, write_text
 from styleloom.errors import UserError
-from styleloom.sampling import save_png
+from styleloom.images import save_png
 from styleloom.tensor_file import write_tensors
 
 

@@ -15,11 +15,12 @@ import styleloom
 from styleloom.config import apply_overrides
 from styleloom.config.parts import MAX_LATENT_SEED
 from styleloom.errors import UserError
+from styleloom.images import grid, save_png, to_pil
 from styleloom.metrics.probes.mixing import mixed_images
 from styleloom.networks.build import build_generator
 from styleloom.precision import set_precision
 from styleloom.presets import get
-from styleloom.sampling import Sampler, grid, save_png, to_pil
+from styleloom.sampling import Sampler
 from styleloom.snapshot import save
 from tiny import tiny
 

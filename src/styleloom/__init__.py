@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from styleloom.data.dataset import open_dataset
     from styleloom.data.reals import to_uint8
     from styleloom.errors import UserError
+    from styleloom.images import save_png
     from styleloom.presets import get as preset
-    from styleloom.sampling import Sampler, load, save_png
+    from styleloom.sampling import Sampler, load
     from styleloom.training.trainer import Trainer
 
 __version__ = "0.1.0"
@@ -31,7 +32,7 @@ _HOMES = {
     "load": ("styleloom.sampling", "load"),
     "open_dataset": ("styleloom.data.dataset", "open_dataset"),
     "preset": ("styleloom.presets", "get"),
-    "save_png": ("styleloom.sampling", "save_png"),
+    "save_png": ("styleloom.images", "save_png"),
     "to_uint8": ("styleloom.data.reals", "to_uint8"),
 }
 

@@ -16,8 +16,8 @@ from styleloom.cli import main
 from styleloom.cli.generate import MAX_IMAGES, parse_seeds, parse_truncation
 from styleloom.config.parts import MAX_LATENT_SEED
 from styleloom.errors import UserError
+from styleloom.images import grid
 from styleloom.networks.build import build_generator
-from styleloom.sampling import grid
 from styleloom.snapshot import save
 from tiny import tiny
 

@@ -149,11 +149,11 @@ class Demo:
 
 def save_sheet(path: Path, images: torch.Tensor) -> Path:
     """A grid of uint8 images [N, C, H, W], each enlarged to about `ENLARGED_PX`."""
-    from styleloom import sampling
+    from styleloom.images import grid, save_png
 
     factor = max(ENLARGED_PX // images.shape[-1], 1)
     large = images.cpu().repeat_interleave(factor, 2).repeat_interleave(factor, 3)
-    sampling.save_png(path, sampling.grid(large, COLUMNS))
+    save_png(path, grid(large, COLUMNS))
     return path
 
 

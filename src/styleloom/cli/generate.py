@@ -219,12 +219,12 @@ class Generate:
         settings: dict[str, Any],
     ) -> None:
         """One picture, when all images are there; or one file each, as they come."""
-        from styleloom import sampling
         from styleloom.cli.progress import EvaluationProgress
         from styleloom.data.reals import to_uint8
+        from styleloom.images import Sheet, save_png
 
         count = len(wanted.seeds)
-        sheet = None if shape is None else sampling.Sheet(*shape)
+        sheet = None if shape is None else Sheet(*shape)
         done = itertools.count()
         with EvaluationProgress() as progress:
             progress("images", 0, count)
@@ -234,11 +234,11 @@ class Generate:
                     sheet.add(images)
                 for image, at in zip(images, done, strict=False):
                     if sheet is None:
-                        sampling.save_png(files[at], image, _chunks(settings | wanted.record(at)))
+                        save_png(files[at], image, _chunks(settings | wanted.record(at)))
                     progress("images", at + 1, count)
         if sheet is not None:
             records = [wanted.record(i) for i in range(count)]
-            sampling.save_png(files[0], sheet.pixels, _chunks(settings | {"images": records}))
+            save_png(files[0], sheet.pixels, _chunks(settings | {"images": records}))
 
 
 def _chunks(record: dict[str, Any]) -> dict[str, str]:

@@ -14,11 +14,11 @@ from styleloom.config.overrides import ROLES, SHARED
 from styleloom.config.serialize import differences
 from styleloom.data.dataset import PRELOAD_BUDGET_BYTES, ImageDataset
 from styleloom.errors import UserError, nearest, note, quoted, shown
+from styleloom.images import grid
 from styleloom.runs import lock
 from styleloom.runs.directory import RunDirectory, state_name, step_of
 from styleloom.runs.metrics import RunMetrics, check_distance
 from styleloom.runs.pictures import sheet_shape
-from styleloom.sampling import grid
 from styleloom.training.health import recorded_complaint
 from styleloom.training.state import checked_counters
 from styleloom.training.trainer import Trainer

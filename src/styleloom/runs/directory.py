@@ -31,9 +31,9 @@ from styleloom.atomic import write_text
 from styleloom.config import Experiment, from_json, to_json
 from styleloom.errors import UserError, note, quoted, shell_word, shown
 from styleloom.file_kinds import readable_file
+from styleloom.images import save_png
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.runs import lock
-from styleloom.sampling import save_png
 from styleloom.snapshot import FORMAT as SNAPSHOT_FORMAT
 from styleloom.snapshot import save
 from styleloom.snapshot_names import BEST, numbered_snapshots, snapshot_name

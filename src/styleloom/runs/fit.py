@@ -17,6 +17,7 @@ from torch import Tensor
 from styleloom.config import Experiment
 from styleloom.data.dataset import ImageDataset
 from styleloom.errors import UserError
+from styleloom.images import grid
 from styleloom.layers.growing import repeat_to
 from styleloom.metrics.swd import SWD, sliced_wasserstein
 from styleloom.runs import lock
@@ -26,7 +27,6 @@ from styleloom.runs.events import EventWriter
 from styleloom.runs.metrics import PREFIX, SWD_PX, RunMetrics, attempt, has_metrics
 from styleloom.runs.pictures import sample_labels, samples, sheet_shape
 from styleloom.runs.stopping import StopRequest
-from styleloom.sampling import grid
 from styleloom.training.health import DivergedError, complaint
 from styleloom.training.phases import Stats
 from styleloom.training.trainer import Trainer
