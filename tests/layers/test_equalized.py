@@ -34,7 +34,7 @@ def test_dense_is_stored_large_and_counts_little(lr_multiplier: float, weight_ga
 
 
 def test_gradient_of_a_multiplied_layer_is_smaller() -> None:
-    """Trap 7: with the same function, Adam's step on stored weights counts lr_multiplier."""
+    """The stored weights are 100 times larger, their gradient 100 times smaller: Adam moves them slowly."""
     x = torch.randn(3, 8)
     one, slow = EqualizedDense(8, 4), EqualizedDense(8, 4, lr_multiplier=0.01)
     assert one.bias is not None

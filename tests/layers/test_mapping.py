@@ -13,7 +13,7 @@ from styleloom.layers.pixel_norm import pixel_norm
 
 
 def test_formula() -> None:
-    """Hypersphere, then layers with an activation each, the last one included (trap 2)."""
+    """z is normalised, then each layer has an activation, the last one too."""
     network = MappingNetwork(Mapping(3, 7, 0.01), 5, 6, 0)
     widths = [(layer.weight.shape[1], layer.weight.shape[0]) for layer in dense(network)]
     assert widths == [(5, 7), (7, 7), (7, 6)]
@@ -55,7 +55,7 @@ def test_no_layers_leave_the_hypersphere() -> None:
 
 
 def test_gains_of_stylegan() -> None:
-    """sqrt(2) inside the weights and a plain leaky ReLU (trap 1): the same result but for the bias."""
+    """sqrt(2) inside the weights and a plain leaky ReLU: as sqrt(2) after it, where biases are 0."""
     torch.manual_seed(1)
     ours = MappingNetwork(Mapping(1, 4), 4, 4, 0)
     torch.manual_seed(1)

@@ -182,7 +182,7 @@ def test_without_minibatch_std_images_do_not_see_each_other() -> None:
 
 
 def test_sum_of_rgb_is_not_scaled() -> None:
-    """Trap 24: with toRGB weights of zero, a skip generator's image is the sum of its toRGB biases."""
+    """With toRGB weights of zero, a skip generator's image is the sum of its toRGB biases."""
     g = generator(32, architecture="skip")
     to_rgbs = [block.to_rgb for block in blocks(synthesis_of(g))]
     with torch.no_grad():

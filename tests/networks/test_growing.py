@@ -248,7 +248,7 @@ def test_inactive_levels_cost_nothing(state: GrowthState) -> None:
 
 @pytest.mark.parametrize("state", STATES, ids=name)
 def test_demodulation_while_growing(state: GrowthState) -> None:
-    """Equation 3 takes out any scale of a convolution's weights; toRGB keeps its own (trap 24)."""
+    """Demodulation (equation 3) cancels a factor of a convolution's weights; toRGB is not demodulated."""
     g = growing_g()
     ws = torch.randn(2, g.num_ws, 8)
     before = images_of(g, ws, state)

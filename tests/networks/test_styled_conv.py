@@ -18,7 +18,7 @@ TAPS = (1.0, 3.0, 3.0, 1.0)
 
 
 def test_initial_values() -> None:
-    """Weights N(0, 1), biases 0: the mean of 1 of a style is added at run time, once (trap 5)."""
+    """Weights are N(0, 1), biases 0: the 1 of a style is added when it is used, not part of its bias."""
     layer = StyledConv(64, 64, 16, 3, "lrelu", TAPS, (8, 8))
     assert layer.weight.std().item() == pytest.approx(1, rel=0.03)
     assert layer.affine.weight.std().item() == pytest.approx(1, rel=0.1)
@@ -28,7 +28,7 @@ def test_initial_values() -> None:
     assert layer.affine.act == "linear"
     assert layer.affine.lr_multiplier == 1
     assert layer.noise is not None
-    assert layer.noise.strength.shape == ()  # one for all channels (trap 4)
+    assert layer.noise.strength.shape == ()  # one for all channels, StyleGAN has one for each
 
 
 @pytest.mark.parametrize("normalization", STYLE_NORMALIZATIONS)
@@ -62,7 +62,7 @@ def test_formula(normalization: StyleNormalization, resample: Any, gain: float) 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_roles(architecture: Architecture) -> None:
-    """toRGB: 1x1, linear, modulated but not demodulated, no noise (trap 24). All others have the field's."""
+    """toRGB: 1x1, linear, modulated, not demodulated, no noise. Other layers: as configured."""
     choice = STYLE_NORMALIZATIONS[ARCHITECTURES.index(architecture) % 3]
     g = generator(32, architecture=architecture, normalization=choice)
     for block in synthesis_of(g).blocks:

@@ -35,7 +35,7 @@ def test_statistics_are_those_of_the_style() -> None:
 
 
 def test_a_style_of_zero_changes_nothing() -> None:
-    """The 1 is added once (trap 5)."""
+    """The scale is style + 1, and the bias of a style starts at 0, not at 1: the 1 is added once."""
     x = torch.randn(2, 3, 4, 4)
     assert torch.equal(modulate(x, torch.zeros(2, 6)), x)
     g = build_generator(StyleGANGenerator(resolution=8, features=FeatureMaps(64, 64)))
@@ -120,7 +120,7 @@ def test_order_of_normalizations() -> None:
 
 
 def test_initial_values() -> None:
-    """The constant is 1, noise strengths and biases are 0, weights N(0, 1) (trap 4)."""
+    """The constant is 1, noise strengths and biases are 0, weights N(0, 1)."""
     g = build_generator(StyleGANGenerator(resolution=8, features=FeatureMaps(256, 64)))
     network = synthesis_of(g)
     assert network.input.const is not None
@@ -291,7 +291,7 @@ def test_wrong_numbers_of_maps() -> None:
 
 
 def test_gains_are_in_the_weights() -> None:
-    """Trap 1: sqrt(2) within every hidden weight, plain leaky ReLU; toRGB and styles have gain 1."""
+    """sqrt(2) within every hidden weight, plain leaky ReLU; toRGB and styles have gain 1."""
     g = generator(16)
     for name, module in g.named_modules():
         if isinstance(module, EqualizedConv | EqualizedDense):

@@ -151,7 +151,7 @@ def test_the_constant_has_neither_noise_nor_bias() -> None:
 
 
 def test_the_constant_is_normal() -> None:
-    """N(0, 1), where StyleGAN starts from 1 (trap 4)."""
+    """StyleGAN2 draws it from N(0, 1), StyleGAN starts from 1."""
     const = synthesis_of(generator(8, features=type(synthesis_of(generator()).cfg.features)(512, 256))).const
     assert const.std().item() == pytest.approx(1, abs=0.1)
     assert abs(const.mean().item()) < 0.1

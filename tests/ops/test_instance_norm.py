@@ -26,7 +26,7 @@ def test_statistics(function: Callable[[Tensor], Tensor]) -> None:
 
 @BOTH
 def test_epsilon_is_within_the_root(function: Callable[[Tensor], Tensor]) -> None:
-    """Trap 6: a deviation of 1e-4 doubles the variance under the root to 2e-8; of 0, the result is 0."""
+    """Epsilon is added to the variance: a deviation of 1e-4 is divided by sqrt(2e-8), one of 0 gives 0."""
     signs = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])[None, None]
     torch.testing.assert_close(function(signs * 1e-4), signs / 2**0.5, rtol=1e-4, atol=0)
     constant = torch.full((1, 1, 2, 2), 3.0, requires_grad=True)

@@ -96,7 +96,7 @@ def test_a_constant_image_becomes_a_constant_interior(k: int) -> None:
 
 
 def test_features_are_not_shifted() -> None:
-    """A symmetric image stays symmetric: the kernel is not off by half a pixel (trap 9)."""
+    """A symmetric image stays symmetric: the kernel is not off by half a pixel."""
     x = randn(1, 1, 8, 8)
     x = x + x.flip(2)
     x = x + x.flip(3)

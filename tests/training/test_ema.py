@@ -39,7 +39,7 @@ def test_no_half_life_copies(pair: tuple[StyleGenerator, StyleGenerator]) -> Non
 
 
 def test_parameters_are_averaged_and_buffers_copied(pair: tuple[StyleGenerator, StyleGenerator]) -> None:
-    """Trap 12."""
+    """w_avg and the noise maps are those of the current generator."""
     average, source = pair
     before, theirs = copy.deepcopy(average), copy.deepcopy(source)
     for _ in range(2):

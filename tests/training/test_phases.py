@@ -245,7 +245,7 @@ def test_path_length_is_multiplied_by_its_interval() -> None:
 
 
 def test_path_length_follows_mixed_styles() -> None:
-    """Trap 10: mixing stays on. The running average of w takes the first latents."""
+    """Path lengths are those of mixed styles. The running average of w takes the first latents."""
     e = experiment()
     b, given = bound(e), latents(e, 8)
     assert (given.cutoffs < e.generator.num_ws).any()

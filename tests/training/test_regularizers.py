@@ -74,7 +74,7 @@ def test_r1_is_per_sample_and_differentiable() -> None:
 
 
 def test_r1_of_a_pyramid_is_the_mean_over_scales() -> None:
-    """Trap 23: not the sum."""
+    """Each of K scales weighs 1 / K: a sum would make R1 K times as strong."""
     p = pyramid()
     penalty = zero_centred_penalty(energy, p, 10.0)
     alone = torch.stack([zero_centred_penalty(energy, x, 10.0) for x in p])
@@ -151,7 +151,7 @@ def test_gradient_penalty_is_differentiable_and_passes_the_label() -> None:
 
 
 def test_path_lengths_of_a_linear_generator() -> None:
-    """g(w) = A w: sqrt of the mean over layers of |A_l^T y|^2, y divided by sqrt(H W) alone (trap 10)."""
+    """g(w) = A w: sqrt of the mean over layers of |A_l^T y|^2, y divided by sqrt(H W) alone."""
     n, layers, width, (c, h, w) = 2, 3, 5, (3, 4, 2)
     A = torch.randn(layers, c * h * w, width, dtype=torch.float64)
     ws = torch.randn(n, layers, width, dtype=torch.float64).requires_grad_()
@@ -190,7 +190,7 @@ def test_penalty_and_running_mean() -> None:
 
 
 def test_gradient_flows_through_the_share_of_the_batch() -> None:
-    """Trap 10: the running mean is not detached from its 0.01 share."""
+    """The batch's 0.01 of the running mean is not detached."""
     lengths = torch.tensor([1.0, 3.0, 8.0], dtype=torch.float64, requires_grad=True)
     penalty, mean = path_length_penalty(lengths, torch.tensor(2.0, dtype=torch.float64), 0.01, 2.0)
     assert not mean.requires_grad
