@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -51,21 +52,40 @@ def in_folder(folder: str) -> list[str]:
     return [file for file in FILES if file.startswith(f"{folder}/")]
 
 
-@pytest.mark.parametrize(
-    ("folder", "packages"),
-    [
-        ("config", ("config", "errors")),
-        ("ops", ("ops", "config.networks", "errors")),
-        ("layers", ("layers", "ops", "config.networks", "errors", "types")),
-        ("presets", ("presets", "config", "errors")),
-    ],
-)
-def test_lower_layers_do_not_know_higher_ones(folder: str, packages: tuple[str, ...]) -> None:
-    files = in_folder(folder)
-    assert files
-    for file in files:
-        wrong = {name for name in imports(file) if not allowed(name, packages)}
-        assert not wrong, f"{file} imports {sorted(wrong)}; it may import {packages}"
+ARCHITECTURE = Path(__file__).parents[2] / "ARCHITECTURE.md"
+
+
+def drawn_rows() -> list[list[str]]:
+    """The rows of ARCHITECTURE's drawing, highest first, without the words that explain them."""
+    text = ARCHITECTURE.read_text()
+    drawing = text.split("<!-- order -->\n```\n")[1].split("```\n<!-- /order -->")[0]
+    rows = [re.split(r" {3,}", line)[0:4] for line in drawing.splitlines()]
+    return [[name for name in row if is_module(f"styleloom.{name}") or name == "styleloom"] for row in rows]
+
+
+def place(name: str, heights: Mapping[str, int]) -> str:
+    """The drawn package or module that a dotted name belongs to: the longest that holds it."""
+    parts = name.split(".")
+    while parts and ".".join(parts) not in heights:
+        parts.pop()
+    return ".".join(parts) or "styleloom"
+
+
+def test_packages_import_the_rows_below_them_alone() -> None:
+    rows = drawn_rows()
+    heights = {name: height for height, row in enumerate(reversed(rows)) for name in row}
+    top = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert top - {"__init__", "__main__"} == {name.split(".")[0] for name in heights} - {"styleloom"}
+    wrong = []
+    for file in FILES:
+        if file == "__main__.py":
+            continue
+        own = place(file.removesuffix(".py").removesuffix("/__init__").replace("/", "."), heights)
+        for name in imports(file):
+            other = place(name, heights)
+            if other != own and heights[other] >= heights[own]:
+                wrong.append(f"{file} ({own}) imports {name} ({other})")
+    assert not wrong
 
 
 def test_contracts_know_nobody() -> None:
