@@ -1,60 +1,28 @@
-"""All documents: paths and links lead somewhere; versions; docstrings; words that do not belong here."""
+"""All documents: paths and links lead somewhere; versions; docstrings."""
 
 from __future__ import annotations
 
 import ast
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 import styleloom
+from every import every
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "styleloom"
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "PAPERS.md", "CONTRIBUTING.md", "CHANGELOG.md")
-MODULES = sorted(PACKAGE.rglob("*.py"))
-
-FOREIGN = ("/work/", "workplace", "claude", "anthropic", "chatgpt", "copilot", "localhost", "pypi.org/simple")
-"""Words of the places where people work on this project, not of the project."""
-
-TEXT_SUFFIXES = (".py", ".md", ".toml", ".txt", ".yml", ".yaml", ".cfg", ".json")
-NOT_OURS = ("build", "dist", "runs", "node_modules")
 
 
-def text_files() -> Iterator[Path]:
-    """Text files of the project, hidden folders left out but for .ci."""
-    for folder, subfolders, files in os.walk(ROOT):
-        subfolders[:] = [
-            name for name in subfolders if name == ".ci" or not (name.startswith(".") or name in NOT_OURS)
-        ]
-        for name in files:
-            path = Path(folder) / name
-            if path.suffix in TEXT_SUFFIXES or name in ("Makefile", "run", "LICENSE"):
-                yield path
-
-
-def test_no_foreign_words() -> None:
-    found = [
-        f"{path.relative_to(ROOT)}: {word}"
-        for path in text_files()
-        if path != Path(__file__)
-        for word in FOREIGN
-        if word in path.read_text(errors="replace").lower()
-    ]
-    assert not found
-
-
-@pytest.mark.parametrize("name", DOCUMENTS)
+@every("name", DOCUMENTS)
 def test_relative_links_lead_somewhere(name: str) -> None:
     for target in re.findall(r"(?<!!)\[[^]]+\]\(([^)#]+)", (ROOT / name).read_text()):
         if not target.startswith("https://"):
             assert (ROOT / target).exists(), target
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@every("name", DOCUMENTS)
 def test_paths_in_backticks_exist(name: str) -> None:
     """Whatever looks like a path into the package or the repository."""
     roots = {entry.name for entry in PACKAGE.iterdir()} | {
@@ -87,7 +55,7 @@ def test_changelog_has_the_version() -> None:
     assert f"## [{version.group(1)}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
-@pytest.mark.parametrize("path", [pytest.param(p, id=str(p.relative_to(PACKAGE))) for p in MODULES])
+@every("path", sorted(PACKAGE.rglob("*.py")))
 def test_everything_public_has_a_docstring(path: Path) -> None:
     tree = ast.parse(path.read_text())
     missing = [] if ast.get_docstring(tree) else ["the module"]

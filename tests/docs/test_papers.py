@@ -6,13 +6,13 @@ import importlib
 import re
 from pathlib import Path
 
-import pytest
+from every import every
 
 TEXT = (Path(__file__).parents[2] / "PAPERS.md").read_text()
 SYMBOLS = sorted(set(re.findall(r"`([\w/]+)\.py:([\w.]+)`", TEXT)))
 
 
-@pytest.mark.parametrize(("module", "symbol"), SYMBOLS)
+@every(("module", "symbol"), SYMBOLS)
 def test_symbol_exists(module: str, symbol: str) -> None:
     found = importlib.import_module(f"styleloom.{module.replace('/', '.')}")
     for part in symbol.split("."):
@@ -26,7 +26,7 @@ def test_every_row_that_maps_names_a_symbol() -> None:
         assert re.search(r"`[\w/]+\.py:[\w.]+`", line), line
 
 
-@pytest.mark.parametrize("equation", [1, 2, 3, 4])
+@every("equation", [1, 2, 3, 4])
 def test_every_equation_of_stylegan2_is_mapped(equation: int) -> None:
     part = TEXT.split("## StyleGAN2")[1].split("## StyleGAN\n")[0]
     cells = " ".join(line.split("|")[1] for line in part.splitlines() if line.startswith("| §"))
@@ -47,7 +47,7 @@ def numbers(kind: str, cell: str) -> set[int]:
     return found
 
 
-@pytest.mark.parametrize("paper", COUNTS)
+@every("paper", COUNTS)
 def test_every_figure_and_table_is_mapped_or_declared_absent(paper: str) -> None:
     part = re.split(r"^## ", TEXT.split(f"\n## {paper}\n")[1], flags=re.MULTILINE)[0]
     cells = [line.split("|")[1] for line in part.splitlines() if line.startswith("|")]

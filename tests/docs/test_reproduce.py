@@ -8,9 +8,9 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 import tyro
 
+from every import every
 from styleloom import presets
 from styleloom.cli import VERBS
 from styleloom.config import apply_overrides
@@ -67,18 +67,14 @@ def tables(text: str) -> list[Table]:
     return found
 
 
-PAPER_TABLES = [
-    pytest.param(table, id=f"{paper}-{number}")
-    for paper in PAPER_PARTS
-    for number, table in enumerate(tables(parts("##")[paper]))
-]
+PAPER_TABLES = [table for paper in PAPER_PARTS for table in tables(parts("##")[paper])]
 
 
 def verb_of(words: list[str]) -> str:
     return next(name for name in (" ".join(words[:2]), words[0]) if name in VERBS)
 
 
-@pytest.mark.parametrize("words", [pytest.param(w, id=shlex.join(w)) for w in COMMANDS])
+@every("words", COMMANDS)
 def test_commands_can_be_parsed(words: list[str]) -> None:
     name = verb_of(words)
     verb = VERBS[name]
@@ -113,7 +109,7 @@ def test_every_metric_in_backticks_exists() -> None:
         parse(name)
 
 
-@pytest.mark.parametrize("table", PAPER_TABLES)
+@every("table", PAPER_TABLES)
 def test_what_tables_name_exists(table: Table) -> None:
     for cell in [*table.header, *(cell for row in table.rows for cell in row)]:
         for word in in_backticks(cell):
@@ -126,7 +122,7 @@ def test_what_tables_name_exists(table: Table) -> None:
                 assert in_backticks(row[i])[0] in presets.PRESETS, row
 
 
-@pytest.mark.parametrize("table", PAPER_TABLES)
+@every("table", PAPER_TABLES)
 def test_values_have_tolerance_and_source(table: Table) -> None:
     width = len(table.header)
     assert all(len(row) == width for row in table.rows), table.header
@@ -142,7 +138,7 @@ def test_values_have_tolerance_and_source(table: Table) -> None:
         assert "authors' weights" in {*table.header, *by_row}
 
 
-@pytest.mark.parametrize("name", PAPER_PRESETS)
+@every("name", PAPER_PRESETS)
 def test_every_row_of_the_papers_is_there(name: str) -> None:
     """In the part of its paper, and below the heading of each table that its source names."""
     source = presets.get(name).source

@@ -11,6 +11,7 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
+from every import every
 from styleloom.errors import UserError
 from styleloom.features import resize
 
@@ -95,7 +96,7 @@ def test_grey_becomes_three_equal_channels() -> None:
     assert resize.as_rgb(colour) is colour
 
 
-@pytest.mark.parametrize("shape", [(1, 4, 8, 8), (1, 2, 8, 8), (3, 8, 8)])
+@every("shape", [(1, 4, 8, 8), (1, 2, 8, 8), (3, 8, 8)])
 def test_other_channels_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match=r"feature networks take \[N, C, H, W\] with C = 1 \(grey\) or 3"):
         resize.as_rgb(torch.zeros(shape, dtype=torch.uint8))

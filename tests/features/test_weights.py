@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import nn
 
+from every import every
 from styleloom.errors import UserError
 from styleloom.features import vgg, weights
 from styleloom.features.inception import InceptionV3
@@ -86,9 +87,7 @@ def test_the_folder_is_the_environments_or_the_caches(
     assert weights.folder() == tmp_path / "xdg" / "styleloom" / "weights"
 
 
-@pytest.mark.parametrize(
-    ("platform", "cache"), [("linux", ".cache"), ("darwin", "Library/Caches"), ("win32", "local")]
-)
+@every(("platform", "cache"), [("linux", ".cache"), ("darwin", "Library/Caches"), ("win32", "local")])
 def test_the_cache_is_the_platforms(
     platform: str, cache: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -170,9 +169,7 @@ def test_a_file_is_hashed_once_until_it_changes(tmp_path: Path, monkeypatch: pyt
     assert len(made) == 2
 
 
-@pytest.mark.parametrize(
-    "file", [weights.INCEPTION_2015, weights.VGG16, weights.LPIPS_VGG, weights.EFFICIENTNET_LITE0]
-)
+@every("file", [weights.INCEPTION_2015, weights.VGG16, weights.LPIPS_VGG, weights.EFFICIENTNET_LITE0])
 def test_known_files_are_well_described(file: WeightFile) -> None:
     assert len(bytes.fromhex(file.sha256)) == 32
     assert file.num_bytes > 0

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-import pytest
-
+from every import every
 from styleloom import presets
 from styleloom.config.growth import lod_at
 from styleloom.runs.plan import timeline
@@ -32,7 +31,7 @@ STYLEGAN = {
 }
 
 
-@pytest.mark.parametrize("name", ["stylegan-b", "stylegan-f", "stylegan2-a", "stylegan2-d"])
+@every("name", ["stylegan-b", "stylegan-f", "stylegan2-a", "stylegan2-d"])
 def test_from_8_px_at_0_to_1024_px_at_8400_to_the_end_at_25000(name: str) -> None:
     experiment = presets.get(name)
     rows = timeline(experiment)
@@ -65,7 +64,7 @@ def test_progan_of_the_papers_results() -> None:
     assert [row["batch"] for row in rows[-3:]] == [3, 3, 3]
 
 
-@pytest.mark.parametrize(
+@every(
     ("name", "full", "end"),
     [
         ("stylegan-f-bedroom", 6000, 70000),

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from every import every
 from styleloom.config.networks import (
     MSGProGANDiscriminator,
     MSGProGANGenerator,
@@ -83,13 +84,13 @@ D_COUNTS = {
 }
 
 
-@pytest.mark.parametrize(("base", "resolution"), G_COUNTS)
+@every(("base", "resolution"), G_COUNTS)
 def test_parameters_of_generators(base: str, resolution: int) -> None:
     assert count_parameters(generator(base, resolution)) == G_COUNTS[base, resolution]
 
 
-@pytest.mark.parametrize("base", DISCRIMINATORS)
-@pytest.mark.parametrize(("combine", "resolution"), D_COUNTS)
+@every("base", DISCRIMINATORS)
+@every(("combine", "resolution"), D_COUNTS)
 def test_parameters_of_discriminators(base: str, combine: str, resolution: int) -> None:
     """Both have the same layers (appendix 6.1)."""
     assert count_parameters(discriminator(base, resolution, combine)) == D_COUNTS[combine, resolution]

@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import pytest
-
 import styleloom
+from every import every
 from styleloom import presets
 from styleloom.config import networks as config
 from styleloom.networks import build
@@ -107,7 +106,7 @@ def foreign(paper: str, found: set[str]) -> set[str]:
     return {name for name in found if not allowed(name, packages)}
 
 
-@pytest.mark.parametrize("file", paper_files())
+@every("file", paper_files())
 def test_a_paper_builds_on_shared_layers_and_earlier_papers(file: str) -> None:
     name = Path(file).stem
     assert name in PAPERS, f"{file}: enter the paper in PAPERS, in its place"
@@ -115,7 +114,7 @@ def test_a_paper_builds_on_shared_layers_and_earlier_papers(file: str) -> None:
     assert not wrong, f"{file} imports {sorted(wrong)}"
 
 
-@pytest.mark.parametrize("paper", PAPERS)
+@every("paper", PAPERS)
 def test_the_order_of_papers_is_enforced(paper: str) -> None:
     """Each may import all papers before it and none after it, nor the builder, presets or training."""
     others = [name for name in PAPERS if name != paper]
@@ -186,7 +185,7 @@ def compared_strings(tree: ast.AST) -> Iterator[tuple[int, str]]:
                     yield getattr(node, "lineno", 0), inner.value
 
 
-@pytest.mark.parametrize("file", FILES)
+@every("file", FILES)
 def test_no_family_or_preset_is_compared_by_name(file: str) -> None:
     """The table in networks/build.py goes by class; everything else goes by field."""
     names = families() | set(presets.names())
@@ -195,7 +194,7 @@ def test_no_family_or_preset_is_compared_by_name(file: str) -> None:
     assert not found, f"{file}: {found}"
 
 
-@pytest.mark.parametrize(
+@every(
     "code",
     [
         'x == "stylegan2"',
@@ -226,13 +225,13 @@ def family_tests(tree: ast.AST) -> Iterator[int]:
 KNOWING_FAMILIES = ("config/", "presets/", "networks/", "weights/")
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if not file.startswith(KNOWING_FAMILIES)])
+@every("file", [file for file in FILES if not file.startswith(KNOWING_FAMILIES)])
 def test_training_and_tools_know_no_family(file: str) -> None:
     """They ask a configuration for what it is: `grows`, `mixes_styles`, `pyramid_sides`."""
     assert not list(family_tests(ast.parse((ROOT / file).read_text())))
 
 
-@pytest.mark.parametrize(
+@every(
     "code",
     [
         "isinstance(g, StyleGAN2Generator)",

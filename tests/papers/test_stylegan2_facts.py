@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from every import every
 from styleloom import presets
 from styleloom.config.experiment import Adam
 from styleloom.config.networks import FeatureMaps, StyleGAN2Discriminator, StyleGAN2Generator
@@ -23,7 +24,7 @@ SIDES = tuple(2**r for r in range(2, 11))
 # ---- architecture
 
 
-@pytest.mark.parametrize(
+@every(
     ("base", "maps"),
     [
         (8192, (512, 512, 512, 512, 256, 128, 64, 32, 16)),  # ProGAN Table 2; StyleGAN2 A-E
@@ -53,7 +54,7 @@ def test_styles_and_noises_at_1024() -> None:
     assert g.synthesis_network.num_noises == 17
 
 
-@pytest.mark.parametrize("resolution", [2**r for r in range(3, 12)])
+@every("resolution", [2**r for r in range(3, 12)])
 def test_number_of_styles(resolution: int) -> None:
     """2 log2 R - 2 (StyleGAN section 2)."""
     cfg = StyleGAN2Generator(resolution=resolution)
@@ -77,7 +78,7 @@ def test_resampling_filter() -> None:
 # ---- lazy regularization (StyleGAN2 section 3.1, appendix B)
 
 
-@pytest.mark.parametrize(
+@every(
     ("every", "rate", "beta2"),
     [(16, 0.0018824, 0.990585), (8, 0.0017778, 0.991106), (4, 0.0016, 0.991992), (1, 0.002, 0.99)],
 )
@@ -102,7 +103,7 @@ def test_beta1_is_corrected_too() -> None:
 # ---- averaged generator (ProGAN section 6.1, StyleGAN appendix C)
 
 
-@pytest.mark.parametrize(("batch", "beta"), [(4, 0.999723), (32, 0.997784), (256, 0.982412), (512, 0.965133)])
+@every(("batch", "beta"), [(4, 0.999723), (32, 0.997784), (256, 0.982412), (512, 0.965133)])
 def test_decay_of_the_average(batch: int, beta: float) -> None:
     """Half-life of 10,000 images."""
     assert ema_beta(batch, 10) == pytest.approx(beta, abs=5e-7)
@@ -111,7 +112,7 @@ def test_decay_of_the_average(batch: int, beta: float) -> None:
 # ---- path length regularization (StyleGAN2 section 3.2, appendix B)
 
 
-@pytest.mark.parametrize(("resolution", "weight"), [(1024, 1.0596e-7), (512, 4.7684e-7), (256, 2.1798e-6)])
+@every(("resolution", "weight"), [(1024, 1.0596e-7), (512, 4.7684e-7), (256, 2.1798e-6)])
 def test_path_length_weight(resolution: int, weight: float) -> None:
     """gamma_pl = ln 2 / (r^2 (ln r - ln 2)) of appendix B is 2 / (r^2 L) with L style inputs."""
     gamma = math.log(2) / (resolution**2 * (math.log(resolution) - math.log(2)))

@@ -44,6 +44,9 @@ class GoldenFile:
             self._arrays = {name: stored[name] for name in stored.files if name != "meta"}
             self.meta: dict[str, Any] = json.loads(str(stored["meta"]))
 
+    def __repr__(self) -> str:
+        return self.path.stem
+
     @property
     def function(self) -> str:
         """The official function, without remarks that the cases do not depend on or read for themselves."""

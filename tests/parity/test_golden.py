@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from every import every
+
 from . import msg_cases, progan_cases, stylegan_cases, stylegan_layer_cases
 from .golden_file import FOLDER, Case, GoldenFile, compare
 from .growing_cases import stylegan2_growing_discriminator_cases, stylegan2_revised_generator_cases
@@ -91,7 +93,7 @@ def test_every_file_is_run_or_listed() -> None:
     assert not unknown
 
 
-@pytest.mark.parametrize("file", [pytest.param(file, id=file.path.stem) for file in RUN])
+@every("file", RUN)
 def test_cases_account_for_every_output(file: GoldenFile) -> None:
     """Each recorded output belongs to one case, and each case that the file lists is run."""
     cases = HANDLERS[file.function](file)

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from every import every
+
 from .golden_file import Bound, GoldenFile, bound, compare
 
 LOSSES = (
@@ -17,7 +19,7 @@ LOSSES = (
 )
 
 
-@pytest.mark.parametrize(
+@every(
     ("text", "output", "expected"),
     [
         ("max abs difference <= 3e-5 * max|reference| (float32)", "images", Bound(3e-5, True)),
@@ -40,7 +42,7 @@ def test_tolerance_that_is_not_understood() -> None:
         bound("as close as possible", "images")
 
 
-@pytest.mark.parametrize("ours", [[2.0, 4.001], [2.0, float("nan")], [2.0], [[2.0, 4.0]]])
+@every("ours", [[2.0, 4.001], [2.0, float("nan")], [2.0], [[2.0, 4.0]]])
 def test_compare_fails(tmp_path: Path, ours: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{compare.__module__}.WORST", {})
     meta = json.dumps({"function": "f", "tolerance": "max abs difference <= 1e-4 * max|reference|"})

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from every import every
 from styleloom.config import MinibatchStd, StyleGAN2Discriminator, StyleGAN2Generator
 from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator
@@ -39,7 +40,7 @@ def test_ada_discriminator_ends_as_wide_as_its_last_block() -> None:
     assert state["blocks.0.conv.weight"].shape[0] == 2
 
 
-@pytest.mark.parametrize(
+@every(
     ("epilogue", "expected"),
     [
         ({}, MinibatchStd(4, 1)),
@@ -68,7 +69,7 @@ def d_stylegan(kwargs: Mapping[str, Any]) -> StyleGAN2Discriminator:
 ADA_D = stylegan2_ada.discriminator_config
 
 
-@pytest.mark.parametrize(
+@every(
     ("config", "kwargs", "message"),
     [
         (TF_G, {"fmap_bas": 8192}, "unknown keyword argument 'fmap_bas', did you mean 'fmap_base'"),
@@ -110,7 +111,7 @@ GROWING_D = stylegan2_tf.discriminator_table(StyleGAN2Discriminator(resolution=3
 SKIP_D = stylegan2_tf.discriminator_table(StyleGAN2Discriminator(resolution=32, architecture="skip"))
 
 
-@pytest.mark.parametrize(
+@every(
     ("table", "name", "target"),
     [
         (GROWING_G, "G_synthesis/ToRGB_lod0/mod_bias", "synthesis_network.blocks.3.to_rgb.affine.bias"),
@@ -176,7 +177,7 @@ def test_repeated_numbers_agree() -> None:
     assert place.target == "1.bias"
 
 
-@pytest.mark.parametrize(
+@every(
     ("change", "message"),
     [
         ({"8x8/bias": None}, "test: the variables do not fit .*; nothing found for: 1.bias$"),

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from every import every
 from styleloom.config.networks import (
     FeatureMaps,
     MinibatchStd,
@@ -85,7 +86,7 @@ def test_bmsg_differs_from_the_paper() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@every(
     ("config", "kwargs", "message"),
     [
         (TF_G, {"fmap_bas": 8192}, "MSG-StyleGAN G_style: unknown .* 'fmap_bas', did you mean 'fmap_base'"),
@@ -138,7 +139,7 @@ def test_names_of_the_tensorflow_code() -> None:
     assert set(expected.values()) <= set(build_discriminator(cfg).state_dict())
 
 
-@pytest.mark.parametrize(("fused", "turned"), [("auto", {128}), (True, {8, 64, 128}), (False, set())])
+@every(("fused", "turned"), [("auto", {128}), (True, {8, 64, 128}), (False, set())])
 def test_fused_scaling_stores_kernels_turned(fused: Any, turned: set[int]) -> None:
     cfg = TF_G({"resolution": 128})
     table = msg_tf.generator_table(cfg, fused)
@@ -263,7 +264,7 @@ def test_bmsg_discriminator_layer_by_layer(depth: int, size: int, use_eql: bool)
     close(network(images), expected)
 
 
-@pytest.mark.parametrize(
+@every(
     ("change", "message"),
     [
         ({"rgb_to_features.0.bias": None}, "rgb_to_features.0.weight has no counterpart, weight or bias is"),

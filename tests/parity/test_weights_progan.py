@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from every import every
 from styleloom.config.networks import FeatureMaps, MinibatchStd, ProGANDiscriminator, ProGANGenerator
 from styleloom.errors import UserError
 from styleloom.networks.build import build_generator
@@ -45,7 +46,7 @@ def test_every_argument_counts() -> None:
     assert D(of_d) == ProGANDiscriminator(**common, minibatch_std=MinibatchStd(16), pooling="after")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
+@every(
     ("config", "kwargs", "message"),
     [
         (G, {"fmap_bas": 8192}, "unknown keyword argument 'fmap_bas', did you mean 'fmap_base'"),

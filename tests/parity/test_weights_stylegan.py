@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from every import every
 from styleloom.config.networks import FeatureMaps, StyleGANDiscriminator, StyleGANGenerator
 from styleloom.errors import UserError
 from styleloom.networks.build import build_generator
@@ -31,7 +32,7 @@ def test_defaults_are_configuration_f() -> None:
     assert discriminator_config({}) == StyleGANDiscriminator(resolution=32, channels=1)
 
 
-@pytest.mark.parametrize(
+@every(
     ("kwargs", "fields"),
     [
         ({"use_noise": False}, {"noise": "none"}),
@@ -53,7 +54,7 @@ def test_arguments(kwargs: dict[str, Any], fields: dict[str, Any]) -> None:
     assert generator_config(kwargs) == StyleGANGenerator(**fields)
 
 
-@pytest.mark.parametrize(
+@every(
     ("kwargs", "message"),
     [
         (
@@ -79,7 +80,7 @@ def test_generator_arguments_that_are_not_valid(kwargs: dict[str, Any], message:
         generator_config(kwargs)
 
 
-@pytest.mark.parametrize(
+@every(
     ("kwargs", "message"),
     [
         ({"latent_size": 512}, "StyleGAN D_basic: unknown keyword argument 'latent_size'"),
@@ -95,7 +96,7 @@ def test_discriminator_arguments_that_are_not_valid(kwargs: dict[str, Any], mess
 # ---- names
 
 
-@pytest.mark.parametrize("fused", [True, False, "auto"])
+@every("fused", [True, False, "auto"])
 def test_kernels_that_fused_scaling_turns(fused: FusedScale) -> None:
     """Those of the transposed convolutions; by default from 128 px on. All others keep their direction."""
     kernel = torch.arange(9.0).reshape(3, 3, 1, 1)
@@ -158,7 +159,7 @@ def test_a_complete_set_of_variables() -> None:
         assert torch.equal(state[ours], given[f"G_synthesis/{theirs}"]), ours
 
 
-@pytest.mark.parametrize(
+@every(
     ("change", "message"),
     [
         ({"G_synthesis/noise3": None}, r"nothing found for: synthesis_network.blocks.1.layer1.noise.fixed"),

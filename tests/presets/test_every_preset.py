@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from every import every
 from presets.shrink import BATCH, RESOLUTION, STEPS_PER_PHASE, shrink
 from styleloom import presets, snapshot
 from styleloom.config import Experiment, from_json, to_json
@@ -43,7 +44,7 @@ def levels(small: Experiment) -> int:
     return int(math.log2(RESOLUTION // small.growth.initial_resolution)) + 1
 
 
-@pytest.mark.parametrize("name", presets.names())
+@every("name", presets.names())
 def test_json_and_plan(name: str) -> None:
     """The preset itself, at full size: nothing is allocated."""
     experiment = presets.get(name)

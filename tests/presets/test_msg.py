@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import torch
 import torch.nn.functional as F
 
+from every import every
 from presets.shrink import RESOLUTION, shrink
 from styleloom import presets
 from styleloom.config import Adam, GradientPenalty
@@ -59,12 +59,12 @@ def test_every_row_is_here() -> None:
     assert set(msg.PRESETS) == {*DATA, *CIFAR, *(after for _, after in ROWS), *others}
 
 
-@pytest.mark.parametrize(("before", "after"), ROWS)
+@every(("before", "after"), ROWS)
 def test_a_row_changes_what_the_paper_says_alone(before: str, after: str) -> None:
     assert changed(before, after) == ROWS[before, after]
 
 
-@pytest.mark.parametrize("name", DATA)
+@every("name", DATA)
 def test_data(name: str) -> None:
     px, batch, kimg, mirror = DATA[name]
     experiment = presets.get(name)
@@ -82,7 +82,7 @@ def test_data(name: str) -> None:
     }
 
 
-@pytest.mark.parametrize("name", CIFAR)
+@every("name", CIFAR)
 def test_learning_rates(name: str) -> None:
     experiment = presets.get(name)
     assert experiment.resolution == 32
@@ -92,7 +92,7 @@ def test_learning_rates(name: str) -> None:
     assert fields == ({"learning_rate.base"} if CIFAR[name] != 0.003 else set())
 
 
-@pytest.mark.parametrize("name", [name for name in msg.PRESETS if name != "msg-progan-bmsg"])
+@every("name", [name for name in msg.PRESETS if name != "msg-progan-bmsg"])
 def test_what_all_share(name: str) -> None:
     experiment = presets.get(name)
     of_progan = "progan" in name
@@ -132,7 +132,7 @@ def test_networks() -> None:
         assert experiment.generator.pyramid_sides == (4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
-@pytest.mark.parametrize(
+@every(
     ("name", "sides"),
     [
         ("none", (1024,)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from every import every
 from styleloom import presets
 from styleloom.config import Adam, GradientPenalty
 from styleloom.presets import progan
@@ -32,7 +33,7 @@ def test_the_setting_of_the_results() -> None:
     assert experiment.discriminator.minibatch_std.group_size == 16
 
 
-@pytest.mark.parametrize("name", progan.PRESETS)
+@every("name", progan.PRESETS)
 def test_what_all_share(name: str) -> None:
     experiment = presets.get(name)
     assert experiment.loss == "wgan"
@@ -63,7 +64,7 @@ def test_what_all_share(name: str) -> None:
     assert experiment.resolution == (256 if name in LSUN else 1024)
 
 
-@pytest.mark.parametrize("name", LSUN)
+@every("name", LSUN)
 def test_lsun(name: str) -> None:
     """One batch for all levels, 20M images, mirrored but for bedroom and dog; else as CelebA-HQ."""
     experiment = presets.get(name)
@@ -139,7 +140,7 @@ def test_later_presets() -> None:
     assert experiment.discriminator.minibatch_std.group_size == 4
 
 
-@pytest.mark.parametrize("count", [1, 2, 4])
+@every("count", [1, 2, 4])
 def test_fewer_devices_change_the_tables_alone(count: int) -> None:
     fields = {name.split(".")[0] for name in changed("progan-8gpu", f"progan-{count}gpu")}
     assert fields == {"batch", "learning_rate", "style_mixing_unit"}

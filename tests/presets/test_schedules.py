@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from every import every
 from styleloom import presets
 from styleloom.config import ByResolution
 from styleloom.errors import UserError
@@ -38,7 +39,7 @@ PROGAN_LIKE = (
 )
 
 
-@pytest.mark.parametrize("devices", DEVICES)
+@every("devices", DEVICES)
 def test_every_preset_changes_in_nothing_but_the_tables(devices: int) -> None:
     """Batch for all, rates of ProGAN's networks alone, the unit of mixing where it is a device's share."""
     taken = 0
@@ -64,7 +65,7 @@ def test_every_preset_changes_in_nothing_but_the_tables(devices: int) -> None:
     assert taken > 40
 
 
-@pytest.mark.parametrize("devices", DEVICES)
+@every("devices", DEVICES)
 def test_rates_of_stylegan_on_any_number_of_devices(devices: int) -> None:
     """StyleGAN's code has one table of rates; that for CelebA-HQ keeps its bound of 0.002."""
     for name in ("stylegan-b", "stylegan-f", "stylegan-f-car", "stylegan-traditional-8"):
@@ -73,7 +74,7 @@ def test_rates_of_stylegan_on_any_number_of_devices(devices: int) -> None:
     assert values(capped.learning_rate) == [min(rate, 0.002) for rate in STYLEGAN_RATE]
 
 
-@pytest.mark.parametrize("devices", DEVICES)
+@every("devices", DEVICES)
 def test_a_choice_of_ones_own_stays(devices: int) -> None:
     own = ByResolution(0.0007, ((64, 0.0005),))
     for name in ("progan-8gpu", "stylegan-f"):
@@ -93,14 +94,14 @@ def test_eight_devices_are_the_presets_own() -> None:
         assert for_devices(presets.get(name), 8) == presets.get(name)
 
 
-@pytest.mark.parametrize("devices", DEVICES)
-@pytest.mark.parametrize("name", ["msg-progan", "msg-progan-none", "msg-stylegan"])
+@every("devices", DEVICES)
+@every("name", ["msg-progan", "msg-progan-none", "msg-stylegan"])
 def test_msg(name: str, devices: int) -> None:
     experiment = presets.get(name)
     assert for_devices(experiment, devices) == replace(experiment, batch=ByResolution(MSG[devices]))
 
 
-@pytest.mark.parametrize("name", ["progan", "msg-progan-bmsg", "stylegan2-a", "stylegan2-e", "demo"])
+@every("name", ["progan", "msg-progan-bmsg", "stylegan2-a", "stylegan2-e", "demo"])
 def test_runs_whose_batch_does_not_depend_on_devices(name: str) -> None:
     with pytest.raises(UserError, match=f"device table: not valid for {name}, its batch is in none"):
         for_devices(presets.get(name), 4)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
+from every import every
 from styleloom import presets
 from styleloom.config import Adam, GradientPenalty
 from styleloom.config.serialize import differences
@@ -86,7 +85,7 @@ ROWS: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize(("before", "after"), ROWS)
+@every(("before", "after"), ROWS)
 def test_a_row_changes_what_the_paper_says_alone(before: str, after: str) -> None:
     assert changed(before, after) == ROWS[before, after]
 
@@ -97,7 +96,7 @@ def test_mixing_by_image() -> None:
     assert {name.split(".")[0] for name in changed("stylegan-f", experiment.name)} == {"style_mixing_unit"}
 
 
-@pytest.mark.parametrize("letter", "bcdef")
+@every("letter", "bcdef")
 def test_celebahq_keeps_wgan_gp_and_lower_rates(letter: str) -> None:
     fields = set(changed(f"stylegan-{letter}", f"stylegan-{letter}-celebahq"))
     assert fields == {
@@ -109,13 +108,13 @@ def test_celebahq_keeps_wgan_gp_and_lower_rates(letter: str) -> None:
     }
 
 
-@pytest.mark.parametrize(("before", "after"), list(zip("bcde", "cdef", strict=True)))
+@every(("before", "after"), list(zip("bcde", "cdef", strict=True)))
 def test_rows_of_celebahq_change_as_those_of_ffhq(before: str, after: str) -> None:
     ffhq = changed(f"stylegan-{before}", f"stylegan-{after}")
     assert changed(f"stylegan-{before}-celebahq", f"stylegan-{after}-celebahq") == ffhq
 
 
-@pytest.mark.parametrize("name", LSUN)
+@every("name", LSUN)
 def test_lsun(name: str) -> None:
     px, kimg = LSUN[name]
     assert changed("stylegan-f", name) == {
@@ -129,7 +128,7 @@ def test_lsun(name: str) -> None:
 # ---- numbers
 
 
-@pytest.mark.parametrize("name", stylegan.PRESETS)
+@every("name", stylegan.PRESETS)
 def test_training(name: str) -> None:
     experiment = presets.get(name)
     of_a = name in ("stylegan-a", "stylegan-a-celebahq")

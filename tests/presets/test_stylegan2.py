@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import pairwise, product
 from typing import Any
 
-import pytest
-
+from every import every
 from styleloom import presets
 from styleloom.config import Adam, Experiment, GradientPenalty
 from styleloom.presets import stylegan2
@@ -79,7 +78,7 @@ ROWS: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize(("before", "after"), ROWS)
+@every(("before", "after"), ROWS)
 def test_a_row_changes_what_the_paper_says_alone(before: str, after: str) -> None:
     assert changed(before, after) == ROWS[before, after]
 
@@ -114,13 +113,13 @@ def test_e_does_not_grow() -> None:
     assert tables["learning_rate.base"] == 0.002
 
 
-@pytest.mark.parametrize(("before", "after"), list(pairwise(LETTERS)))
+@every(("before", "after"), list(pairwise(LETTERS)))
 def test_rows_of_car_change_as_those_of_ffhq(before: str, after: str) -> None:
     ffhq = changed(f"stylegan2-{before}", f"stylegan2-{after}")
     assert changed(f"stylegan2-{before}-car", f"stylegan2-{after}-car") == ffhq
 
 
-@pytest.mark.parametrize("name", CELLS)
+@every("name", CELLS)
 def test_cells_of_table_2_change_the_architecture_alone(name: str) -> None:
     g, d, suffix = CELLS[name]
     experiment = presets.get(name)
@@ -132,8 +131,8 @@ def test_cells_of_table_2_change_the_architecture_alone(name: str) -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["stylegan2-a", "stylegan2-f"])
-@pytest.mark.parametrize("category", ["cat", "church", "horse", "car"])
+@every("name", ["stylegan2-a", "stylegan2-f"])
+@every("category", ["cat", "church", "horse", "car"])
 def test_other_data(name: str, category: str) -> None:
     assert set(changed(name, f"{name}-{category}")) <= {
         "generator.resolution",
@@ -147,7 +146,7 @@ def test_other_data(name: str, category: str) -> None:
 # ---- numbers
 
 
-@pytest.mark.parametrize("name", TABLE)
+@every("name", TABLE)
 def test_rows(name: str) -> None:
     base, px, gamma, kimg, mirror = TABLE[name]
     experiment = presets.get(name)
@@ -161,7 +160,7 @@ def test_rows(name: str) -> None:
         assert architectures == ("skip", "resnet")
 
 
-@pytest.mark.parametrize("name", [name for name in TABLE if row_of(name) in GROWING])
+@every("name", [name for name in TABLE if row_of(name) in GROWING])
 def test_growing_rows(name: str) -> None:
     """One table of batches, whatever the devices; minibatches of 32, 16 and 8 on each of 8, then 4."""
     experiment = presets.get(name)
@@ -175,7 +174,7 @@ def test_growing_rows(name: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", [name for name in stylegan2.PRESETS if row_of(name) in "ef"])
+@every("name", [name for name in stylegan2.PRESETS if row_of(name) in "ef"])
 def test_rows_that_do_not_grow(name: str) -> None:
     experiment = presets.get(name)
     assert experiment.growth.mode == "none"
@@ -184,7 +183,7 @@ def test_rows_that_do_not_grow(name: str) -> None:
     assert set(values(experiment.style_mixing_unit)) == {1 if name.endswith("mixing") else 4}
 
 
-@pytest.mark.parametrize("name", stylegan2.PRESETS)
+@every("name", stylegan2.PRESETS)
 def test_regularization(name: str) -> None:
     """R1 in every step of A and B, lazy from C on; path length from D on."""
     experiment = presets.get(name)
@@ -199,7 +198,7 @@ def test_regularization(name: str) -> None:
     assert (path.decay, path.batch_shrink) == (0.01, 2)
 
 
-@pytest.mark.parametrize("name", stylegan2.PRESETS)
+@every("name", stylegan2.PRESETS)
 def test_what_all_of_the_paper_shares(name: str) -> None:
     experiment: Experiment = presets.get(name)
     assert experiment.loss == "nonsaturating"
