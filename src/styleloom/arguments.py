@@ -10,12 +10,11 @@ import math
 import numbers
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, get_args
 
+from styleloom.config.checks import one_of
 from styleloom.config.parts import MAX_LATENT_SEED, NoiseMode
-from styleloom.errors import UserError, nearest, quoted
-
-NOISE_MODES: tuple[NoiseMode, ...] = NoiseMode.__args__  # type: ignore[attr-defined]
+from styleloom.errors import UserError, quoted
 
 
 def whole(name: str, value: Any, low: int, high: int | None = None) -> int:
@@ -72,9 +71,7 @@ def truncation(value: Any, num_ws: int) -> list[float]:
 
 def noise_mode(value: Any) -> NoiseMode:
     """One of the words for noise."""
-    if value not in NOISE_MODES:
-        hint = nearest(value, NOISE_MODES) if isinstance(value, str) else ""
-        raise UserError(f"noise: {quoted(value)} is not valid, {hint}choose from {', '.join(NOISE_MODES)}")
+    one_of("noise", value, get_args(NoiseMode))
     return value
 
 

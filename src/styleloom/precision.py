@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import nn
 
-from styleloom.config.experiment import PRECISIONS, Precision
+from styleloom.config.checks import one_of
+from styleloom.config.experiment import Precision
 from styleloom.errors import UserError, nearest, quoted
 from styleloom.networks.assembly import Trunk
 
@@ -52,8 +54,7 @@ def resolve_precision(precision: Precision, device: torch.device) -> Precision:
 
     CPU: bf16 where the processor has it natively, else fp32. CUDA: tf32. Others: fp32.
     """
-    if precision not in PRECISIONS:
-        raise UserError(f"precision: {quoted(precision)} is not valid, choose from {', '.join(PRECISIONS)}")
+    one_of("precision", precision, get_args(Precision))
     if precision == "tf32" and device.type != "cuda":
         raise UserError(
             f"precision: tf32 needs a CUDA device, this is {device.type}; valid: auto, fp32, bf16"

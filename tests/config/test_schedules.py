@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from styleloom import presets
 from styleloom.config import ByImages, Experiment, apply_overrides, from_json, to_json
-from styleloom.config.schedules import CURVES, Knot, at, by_images
+from styleloom.config.schedules import Curve, Knot, at, by_images
 from styleloom.config.serialize import differences
 from styleloom.errors import UserError
 
@@ -53,7 +54,9 @@ NUMBERS = st.floats(0, 1e6) | st.integers(0, 10**6)
 
 @given(
     st.lists(
-        st.tuples(NUMBERS, NUMBERS, st.sampled_from(CURVES)), min_size=2, unique_by=lambda k: float(k[0])
+        st.tuples(NUMBERS, NUMBERS, st.sampled_from(get_args(Curve))),
+        min_size=2,
+        unique_by=lambda k: float(k[0]),
     )
 )
 def test_any_number_by_images_survives_text_json_and_overrides(rows: list[tuple[float, float, str]]) -> None:

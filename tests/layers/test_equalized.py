@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from styleloom.config.networks import ACTIVATIONS, Activation
+from styleloom.config.networks import Activation
 from styleloom.layers.equalized import EqualizedConv, EqualizedDense
 from styleloom.ops.bias_act import RULES, bias_act
 
@@ -49,7 +50,7 @@ def test_gradient_of_a_multiplied_layer_is_smaller() -> None:
         torch.testing.assert_close(ours.grad, theirs.grad * 0.01)
 
 
-@pytest.mark.parametrize("act", ACTIVATIONS)
+@pytest.mark.parametrize("act", get_args(Activation))
 @pytest.mark.parametrize("act_gain", [None, 0.7])
 def test_dense_activations(act: Activation, act_gain: float | None) -> None:
     layer = EqualizedDense(6, 5, act, weight_gain=1.3, lr_multiplier=0.1, act_gain=act_gain)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from itertools import product
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from styleloom.config.networks import ARCHITECTURES, Architecture
+from styleloom.config.networks import Architecture
 from styleloom.precision import set_precision
 from styleloom.training.regularizers import path_lengths, zero_centred_penalty
 
@@ -71,7 +72,7 @@ def compare(here: list[Tensor], there: list[Tensor], limit: float) -> None:
         assert (a - b).norm() <= limit * a.norm() + 1e-6
 
 
-CASES = list(product(ARCHITECTURES, (("fp32", 1e-3), ("tf32", 0.05), ("bf16", 0.2))))
+CASES = list(product(get_args(Architecture), (("fp32", 1e-3), ("tf32", 0.05), ("bf16", 0.2))))
 
 
 @pytest.mark.parametrize(("architecture", "precision"), CASES)

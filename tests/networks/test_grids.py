@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from styleloom.config.networks import ARCHITECTURES, Architecture, FeatureMaps, ImageShape
+from styleloom.config.networks import Architecture, FeatureMaps, ImageShape
 from styleloom.layers import equalized
 from styleloom.layers.minibatch_std import minibatch_std
 from styleloom.networks import stylegan2
@@ -26,7 +26,7 @@ GRIDS = [(3, 4), (4, 3), (2, 7)]
 FADE = GrowthState(1, 0.3)
 
 STATES: list[tuple[Architecture, GrowthState | None]] = [
-    *((architecture, None) for architecture in ARCHITECTURES),
+    *((architecture, None) for architecture in get_args(Architecture)),
     ("growing", FADE),
 ]
 
@@ -212,7 +212,7 @@ def test_path_lengths_divide_by_height_times_width() -> None:
     torch.testing.assert_close(path_lengths(images, ws, y), expected)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", get_args(Architecture))
 def test_4_by_3_at_512(architecture: Architecture) -> None:
     """384 x 512 px, as LSUN Car has it without its bars."""
     with torch.device("meta"):

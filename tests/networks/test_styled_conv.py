@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
-from styleloom.config.networks import ARCHITECTURES, STYLE_NORMALIZATIONS, Architecture, StyleNormalization
+from styleloom.config.networks import Architecture, StyleNormalization
 from styleloom.networks.stylegan2 import StyledConv
 from styleloom.ops.modulated_conv import modulated_layer_reference
 
@@ -31,7 +31,7 @@ def test_initial_values() -> None:
     assert layer.noise.strength.shape == ()  # one for all channels, StyleGAN has one for each
 
 
-@pytest.mark.parametrize("normalization", STYLE_NORMALIZATIONS)
+@pytest.mark.parametrize("normalization", get_args(StyleNormalization))
 @pytest.mark.parametrize("resample", ["none", "up"])
 @pytest.mark.parametrize("gain", [1.0, 0.5])
 def test_formula(normalization: StyleNormalization, resample: Any, gain: float) -> None:
@@ -60,10 +60,10 @@ def test_formula(normalization: StyleNormalization, resample: Any, gain: float) 
     assert expected.abs().max().item() == pytest.approx(1.2 * gain)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", get_args(Architecture))
 def test_roles(architecture: Architecture) -> None:
     """toRGB: 1x1, linear, modulated, not demodulated, no noise. Other layers: as configured."""
-    choice = STYLE_NORMALIZATIONS[ARCHITECTURES.index(architecture) % 3]
+    choice = get_args(StyleNormalization)[get_args(Architecture).index(architecture) % 3]
     g = generator(32, architecture=architecture, normalization=choice)
     for block in synthesis_of(g).blocks:
         for name, layer in block.named_children():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor
 
-from styleloom.config.networks import ARCHITECTURES, Architecture
+from styleloom.config.networks import Architecture
 from styleloom.errors import UserError
 from styleloom.networks.stylegan2 import StyledConv
 
@@ -39,7 +39,7 @@ def expected_indices(architecture: Architecture, resolution: int) -> dict[str, i
 
 
 @pytest.mark.parametrize("resolution", [8, 16, 64])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", get_args(Architecture))
 def test_each_layer_takes_its_own_style(architecture: Architecture, resolution: int) -> None:
     g = generator(resolution, architecture=architecture)
     ws = torch.arange(float(g.num_ws))[None, :, None].expand(2, -1, 8)
@@ -54,7 +54,7 @@ def test_each_layer_takes_its_own_style(architecture: Architecture, resolution: 
     assert seen == {name: {float(i)} for name, i in expected_indices(architecture, resolution).items()}
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", get_args(Architecture))
 def test_changing_a_style_changes_what_follows_it_alone(architecture: Architecture) -> None:
     """Layers before the changed one give the same result bit for bit; it and all that follow do not."""
     g = generator(32, architecture=architecture)
@@ -84,7 +84,7 @@ def test_changing_a_style_changes_what_follows_it_alone(architecture: Architectu
 
 
 @pytest.mark.parametrize("resolution", [8, 16, 64])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", get_args(Architecture))
 def test_noise_maps_go_to_their_layers(architecture: Architecture, resolution: int) -> None:
     """2L-3 maps: one at 4 px, two at each further side; 2L-2 styles."""
     g = generator(resolution, architecture=architecture)

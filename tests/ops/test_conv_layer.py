@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleloom.config.networks import ACTIVATIONS, Activation
+from styleloom.config.networks import Activation
 from styleloom.ops.conv_layer import (
     Resample,
     conv_layer,
@@ -37,7 +37,7 @@ def test_convolve(resample: Resample, k: int, bias: bool) -> None:
     assert_equal_derivatives(run(convolve), run(convolve_reference), inputs)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("act", "resample"), list(product(ACTIVATIONS, RESAMPLE)))
+@pytest.mark.parametrize(("act", "resample"), list(product(get_args(Activation), RESAMPLE)))
 @pytest.mark.parametrize("clamp", [None, 0.6])
 def test_conv_layer(act: Activation, resample: Resample, clamp: float | None) -> None:
     """A gain other than the activation's own, as residual blocks have it."""

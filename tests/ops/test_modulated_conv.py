@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleloom.config.networks import ACTIVATIONS, STYLE_NORMALIZATIONS, Activation, StyleNormalization
+from styleloom.config.networks import Activation, StyleNormalization
 from styleloom.ops.conv_layer import Resample
 from styleloom.ops.modulated_conv import EPSILON, modulated_layer, modulated_layer_reference
 
@@ -53,7 +53,7 @@ def compare(tensors: list[Tensor], order: int = 2, **options: Any) -> None:
 
 @pytest.mark.parametrize(
     ("resample", "normalization", "noise", "k"),
-    list(product(RESAMPLE, STYLE_NORMALIZATIONS, (None, 1, 2), (1, 3))),
+    list(product(RESAMPLE, get_args(StyleNormalization), (None, 1, 2), (1, 3))),
 )
 def test_equals_reference(
     resample: Resample, normalization: StyleNormalization, noise: int | None, k: int
@@ -61,7 +61,7 @@ def test_equals_reference(
     compare(inputs(resample, k, noise), resample=resample, normalization=normalization)
 
 
-@pytest.mark.parametrize("act", ACTIVATIONS)
+@pytest.mark.parametrize("act", get_args(Activation))
 @pytest.mark.parametrize("clamp", [None, 0.7])
 def test_activations(act: Activation, clamp: float | None) -> None:
     compare(inputs(noise=2), act=act, clamp=clamp)
@@ -102,7 +102,7 @@ def test_demodulation_removes_the_scale_of_the_styles() -> None:
     assert not torch.allclose(one, ten, rtol=0.5)
 
 
-@pytest.mark.parametrize("normalization", STYLE_NORMALIZATIONS)
+@pytest.mark.parametrize("normalization", get_args(StyleNormalization))
 def test_unit_variance(normalization: StyleNormalization) -> None:
     """unit-variance input and N(0, 1) weights give unit standard deviation, for any s."""
     x, w, style = randn(4, 32, 24, 24), randn(16, 32, 3, 3, seed=1), 3 * randn(4, 32, seed=2)

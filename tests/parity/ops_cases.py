@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 from unittest import mock
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleloom.config.networks import ACTIVATIONS, Activation
+from styleloom.config.networks import Activation
 from styleloom.layers.equalized import EqualizedConv, EqualizedDense
 from styleloom.layers.minibatch_std import minibatch_std
 from styleloom.ops import conv_layer as conv_layer_module
@@ -176,7 +176,7 @@ def _number(remark: str, name: str) -> float:
 
 
 def _activation(remark: str) -> Activation:
-    for act in ACTIVATIONS:
+    for act in get_args(Activation):
         if act in re.findall(r"\w+", remark):
             return act
     return "linear"

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import pytest
 import torch
 
-from styleloom.config.experiment import LOSSES, Loss
+from styleloom.config.experiment import Loss
 from styleloom.training.losses import (
     DISCRIMINATOR_LOSSES,
     GENERATOR_LOSSES,
@@ -16,6 +17,8 @@ from styleloom.training.losses import (
     label_loss,
     wgan_drift,
 )
+
+LOSSES: tuple[Loss, ...] = get_args(Loss)
 
 REAL = torch.tensor([2.0, -1.0, 0.0], dtype=torch.float64)
 FAKE = torch.tensor([-0.5, 3.0, 0.0], dtype=torch.float64)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Literal
 
+from styleloom.config.annotations import field_types, optional
 from styleloom.errors import UserError, nearest, quoted
 
 
@@ -15,6 +17,26 @@ def one_of(field: str, value: Any, valid: Collection[Any]) -> None:
         raise UserError(
             f"{field}: {quoted(value)} is not valid, {hint}choose from {', '.join(map(str, valid))}"
         )
+
+
+def check_choices(config: Any, prefix: str = "") -> None:
+    """Raise UserError for the first field of `config` whose value its annotation does not list.
+
+    It looks at fields whose type is a `Literal`, a tuple of items of such a type, or either of these or None.
+
+    Args:
+        config: instance of a dataclass.
+        prefix: what the message puts before the field's name, such as ``generator.``.
+    """
+    for name, annotation in field_types(type(config)).items():
+        inner, may_be_none = optional(annotation)
+        several = typing.get_origin(inner) is tuple
+        choice = typing.get_args(inner)[0] if several else inner
+        value = getattr(config, name)
+        if typing.get_origin(choice) is not Literal or (may_be_none and value is None):
+            continue
+        for item in value if several else (value,):
+            one_of(f"{prefix}{name}", item, typing.get_args(choice))
 
 
 MAX_COUNT = 2**24

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
-from styleloom.config.checks import above, at_least, one_of, power_of_two, within
+from styleloom.config.checks import above, at_least, check_choices, power_of_two, within
 from styleloom.config.networks import (
     DiscriminatorConfig,
     GeneratorConfig,
@@ -18,7 +18,6 @@ from styleloom.errors import UserError, quoted
 Loss: TypeAlias = Literal[
     "nonsaturating", "saturating", "wgan", "hinge", "least-squares", "relativistic-hinge"
 ]
-LOSSES: tuple[Loss, ...] = Loss.__args__  # type: ignore[attr-defined]
 
 MAX_BATCH = 2**16
 """Images of a step: far above what anybody trains with, small enough to reckon with."""
@@ -33,22 +32,17 @@ MAX_SEED = 2**63 - 2
 """Latents take the seed plus 1, and torch's generators 64 bits with sign."""
 
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "tf32"]
-PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "bf16", "tf32")
 
 Penalty: TypeAlias = Literal["zero-centred", "two-sided", "one-sided"]
-PENALTIES: tuple[Penalty, ...] = Penalty.__args__  # type: ignore[attr-defined]
 
 Optimizer: TypeAlias = Literal["adam", "rmsprop"]
-OPTIMIZERS: tuple[Optimizer, ...] = Optimizer.__args__  # type: ignore[attr-defined]
 
 MeasureAt: TypeAlias = Literal["full", "level"]
 """At which size a growing run is measured: "full" repeats the pixels of the active level until images have
 their full size, as the authors' networks do, and compares with full-size reals; "level" compares images and
 reduced reals at the size of the active level."""
-MEASURE_AT: tuple[MeasureAt, ...] = MeasureAt.__args__  # type: ignore[attr-defined]
 
 StepOrder: TypeAlias = Literal["g-first", "d-first", "average-last"]
-STEP_ORDERS: tuple[StepOrder, ...] = StepOrder.__args__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -102,7 +96,7 @@ class GradientPenalty:
     target: float = 1.0
 
     def __post_init__(self) -> None:
-        one_of("d_regularizer.kind", self.kind, PENALTIES)
+        check_choices(self, "d_regularizer.")
         for name in ("gamma", "r2_gamma"):
             for value in values(getattr(self, name)):
                 at_least(f"d_regularizer.{name}", value, 0)
@@ -170,7 +164,7 @@ class Growth:
     fade_kimg: float = 600.0
 
     def __post_init__(self) -> None:
-        one_of("growth.mode", self.mode, ("none", "progressive"))
+        check_choices(self, "growth.")
         power_of_two("growth.initial_resolution", self.initial_resolution, 4)
         at_least("growth.stabilize_kimg", self.stabilize_kimg, 0)
         at_least("growth.fade_kimg", self.fade_kimg, 0)
@@ -195,7 +189,7 @@ class DataOptions:
     held_out: int = 0
 
     def __post_init__(self) -> None:
-        one_of("data.mirror", self.mirror, ("none", "horizontal"))
+        check_choices(self, "data.")
         at_least("data.held_out", self.held_out, 0)
 
 
@@ -233,12 +227,12 @@ class RunOptions:
     max_skipped: int = 50
 
     def __post_init__(self) -> None:
+        check_choices(self, "run.")
         for name in ("sample_every", "snapshot_every", "state_every", "max_skipped"):
             at_least(f"run.{name}", getattr(self, name), 1)
         for name in ("keep_snapshots", "keep_states", "swd_images"):
             at_least(f"run.{name}", getattr(self, name), 0)
         above("run.metrics_kimg", self.metrics_kimg, 0)
-        one_of("run.measure_at", self.measure_at, MEASURE_AT)
 
 
 @dataclass(frozen=True)
@@ -311,11 +305,7 @@ class Experiment:
     run: RunOptions = RunOptions()
 
     def __post_init__(self) -> None:
-        one_of("loss", self.loss, LOSSES)
-        one_of("optimizer", self.optimizer, OPTIMIZERS)
-        one_of("step_order", self.step_order, STEP_ORDERS)
-        one_of("precision", self.precision, PRECISIONS)
-        one_of("compile", self.compile, ("none", "first-order"))
+        check_choices(self)
         within("style_mixing", self.style_mixing, 0, 1)
         within("seed", self.seed, 0, MAX_SEED)
         at_least("drift", self.drift, 0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from styleloom.config.checks import one_of, taps
-from styleloom.config.parts import ACTIVATIONS, Activation, FeatureMaps, ImageShape, MinibatchStd
+from styleloom.config.checks import taps
+from styleloom.config.parts import Activation, FeatureMaps, ImageShape, MinibatchStd
 from styleloom.config.progan import Gain, PixelNorm, Pooling, ProGANGenerator, features_8192
 from styleloom.config.stylegan import BlurOrder, StyleGANGenerator
 from styleloom.errors import UserError
@@ -44,10 +44,6 @@ class MSGProGANGenerator(ProGANGenerator):
     pixel_norm: PixelNorm = "3x3"
     connections: Connections = "all"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        one_of("generator.connections", self.connections, tuple(CONNECTED))
-
     @property
     def grows(self) -> bool:
         """Never: all levels train together."""
@@ -70,10 +66,6 @@ class MSGStyleGANGenerator(StyleGANGenerator):
     family: ClassVar[str] = "msg-stylegan"
 
     connections: Connections = "all"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        one_of("generator.connections", self.connections, tuple(CONNECTED))
 
     @property
     def grows(self) -> bool:
@@ -114,10 +106,6 @@ class _MSGDiscriminator(ImageShape):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of("discriminator.connections", self.connections, tuple(CONNECTED))
-        one_of("discriminator.combine", self.combine, Combine.__args__)  # type: ignore[attr-defined]
-        one_of("discriminator.activation", self.activation, ACTIVATIONS)
-        one_of("discriminator.minibatch_std_at", self.minibatch_std_at, ("every", "lowest"))
         smallest = min(self.features.at_side(side) for side in self.sides)
         if self.combine == "lin_cat" and smallest < 2:
             raise UserError(
@@ -148,12 +136,6 @@ class MSGProGANDiscriminator(_MSGDiscriminator):
     pooling: Pooling = "after"
     gain: Gain = "layer"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        one_of("discriminator.from_rgb_activation", self.from_rgb_activation, ACTIVATIONS)
-        one_of("discriminator.pooling", self.pooling, Pooling.__args__)  # type: ignore[attr-defined]
-        one_of("discriminator.gain", self.gain, Gain.__args__)  # type: ignore[attr-defined]
-
 
 @dataclass(frozen=True)
 class MSGStyleGANDiscriminator(_MSGDiscriminator):
@@ -173,4 +155,3 @@ class MSGStyleGANDiscriminator(_MSGDiscriminator):
     def __post_init__(self) -> None:
         super().__post_init__()
         taps("discriminator.blur", self.blur)
-        one_of("discriminator.blur_order", self.blur_order, BlurOrder.__args__)  # type: ignore[attr-defined]

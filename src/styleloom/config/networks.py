@@ -11,7 +11,6 @@ from styleloom.config.msg import (
     MSGStyleGANGenerator,
 )
 from styleloom.config.parts import (
-    ACTIVATIONS,
     Activation,
     FeatureMaps,
     ImageShape,
@@ -21,8 +20,6 @@ from styleloom.config.parts import (
 from styleloom.config.progan import ProGANDiscriminator, ProGANGenerator
 from styleloom.config.stylegan import StyleGANDiscriminator, StyleGANGenerator
 from styleloom.config.stylegan2 import (
-    ARCHITECTURES,
-    STYLE_NORMALIZATIONS,
     TABLE_2_ARCHITECTURES,
     Architecture,
     StyleGAN2Discriminator,
@@ -62,10 +59,7 @@ FAMILIES: dict[str, Family] = {
 """The one place that knows which classes a family's name stands for."""
 
 __all__ = [
-    "ACTIVATIONS",
-    "ARCHITECTURES",
     "FAMILIES",
-    "STYLE_NORMALIZATIONS",
     "TABLE_2_ARCHITECTURES",
     "Activation",
     "Architecture",

@@ -6,16 +6,15 @@ import typing
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
+from styleloom.config.annotations import field_types, optional
 from styleloom.config.experiment import ByResolution, Experiment
 from styleloom.config.serialize import (
     Json,
-    field_types,
     flatten,
     from_json,
     invalid,
     is_group,
     may_change,
-    optional,
     resolution_key,
     to_json,
 )

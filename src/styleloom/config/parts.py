@@ -6,13 +6,12 @@ import sys
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
-from styleloom.config.checks import at_least, one_of, power_of_two, within
+from styleloom.config.checks import at_least, check_choices, power_of_two, within
 from styleloom.errors import UserError, quoted
 
 Activation: TypeAlias = Literal[
     "linear", "relu", "lrelu", "tanh", "sigmoid", "elu", "selu", "softplus", "swish"
 ]
-ACTIVATIONS: tuple[Activation, ...] = Activation.__args__  # type: ignore[attr-defined]
 
 NoiseMode: TypeAlias = Literal["random", "fixed", "none"]
 """Fresh N(0, 1) per call, the maps stored with the network, or no noise at all."""
@@ -79,10 +78,9 @@ class Mapping:
     labels: Literal["concat", "embed", "join"] = "concat"
 
     def __post_init__(self) -> None:
+        check_choices(self, "mapping.")
         within("mapping.layers", self.layers, 0, MAX_LAYERS)
         at_least("mapping.width", self.width, 1)
-        one_of("mapping.activation", self.activation, ACTIVATIONS)
-        one_of("mapping.labels", self.labels, ("concat", "embed", "join"))
         if not self.lr_multiplier > 0:
             at_least("mapping.lr_multiplier", self.lr_multiplier, 1e-9)
 
@@ -119,6 +117,7 @@ class ImageShape:
     grid: tuple[int, ...] = (4, 4)
 
     def __post_init__(self) -> None:
+        check_choices(self, f"{self.role}.")
         power_of_two(f"{self.role}.resolution", self.resolution, 8)
         at_least(f"{self.role}.channels", self.channels, 1)
         at_least(f"{self.role}.label_dim", self.label_dim, 0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from styleloom.config.checks import at_least, one_of
-from styleloom.config.parts import ACTIVATIONS, Activation, FeatureMaps, ImageShape, MinibatchStd
+from styleloom.config.checks import at_least
+from styleloom.config.parts import Activation, FeatureMaps, ImageShape, MinibatchStd
 
 PixelNorm = Literal["every", "3x3", "none"]
 Gain = Literal["layer", "sqrt2"]
@@ -50,11 +50,7 @@ class ProGANGenerator(ImageShape):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of("generator.weights", self.weights, Weights.__args__)  # type: ignore[attr-defined]
         at_least("generator.z_dim", self.z_dim, 1)
-        one_of("generator.pixel_norm", self.pixel_norm, PixelNorm.__args__)  # type: ignore[attr-defined]
-        one_of("generator.activation", self.activation, ACTIVATIONS)
-        one_of("generator.gain", self.gain, Gain.__args__)  # type: ignore[attr-defined]
 
     @property
     def grows(self) -> bool:
@@ -100,12 +96,6 @@ class ProGANDiscriminator(ImageShape):
     minibatch_std: MinibatchStd = field(default_factory=MinibatchStd)
     pooling: Pooling = "before"
     weights: Weights = "equalized"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        one_of("discriminator.weights", self.weights, Weights.__args__)  # type: ignore[attr-defined]
-        one_of("discriminator.activation", self.activation, ACTIVATIONS)
-        one_of("discriminator.pooling", self.pooling, Pooling.__args__)  # type: ignore[attr-defined]
 
     @property
     def grows(self) -> bool:

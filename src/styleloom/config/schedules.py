@@ -8,18 +8,17 @@ import math
 import sys
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 from styleloom.config.checks import at_least, one_of
 from styleloom.errors import UserError, quoted
 
 Curve: TypeAlias = Literal["linear", "cosine", "step"]
-CURVES: tuple[Curve, ...] = Curve.__args__  # type: ignore[attr-defined]
 
 MAX_KNOTS = 1000
 """Of a number by images seen: far above what anybody writes by hand; every step goes through them."""
 
-GRAMMAR = f"KIMG:VALUE,KIMG:VALUE[:{'|'.join(CURVES)}],..."
+GRAMMAR = f"KIMG:VALUE,KIMG:VALUE[:{'|'.join(get_args(Curve))}],..."
 """How a number by images seen is written."""
 
 
@@ -55,7 +54,7 @@ class ByImages:
         if len(self.knots) > MAX_KNOTS:
             raise UserError(f"{len(self.knots)} knots are not valid; valid: 2 to {MAX_KNOTS}")
         for knot in self.knots:
-            one_of("curve", knot.curve, CURVES)
+            one_of("curve", knot.curve, get_args(Curve))
             at_least("kimg", knot.kimg, 0)
             if not all(_LEAST <= number <= _MOST for number in knot[:2]):
                 raise UserError(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeAlias, Union, overload
+from typing import Any, Literal, TypeAlias, overload
 
+from styleloom.config.annotations import field_types, optional
 from styleloom.config.checks import one_of, power_of_two
 from styleloom.config.experiment import ByResolution, Experiment
 from styleloom.config.networks import FAMILIES, DiscriminatorConfig, GeneratorConfig
@@ -202,21 +202,6 @@ def _mapping(data: Json, path: str) -> Mapping[str, Any]:
 
 
 # ---- annotations
-
-
-def field_types(cls: Any) -> dict[str, Any]:
-    """The annotation of every field of the dataclass `cls`, in order."""
-    hints = typing.get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
-
-
-def optional(annotation: Any) -> tuple[Any, bool]:
-    """`annotation` without None, and whether None was allowed."""
-    if typing.get_origin(annotation) not in (Union, types.UnionType):
-        return annotation, False
-    members = typing.get_args(annotation)
-    rest = tuple(member for member in members if member is not type(None))
-    return (rest[0] if len(rest) == 1 else Union[rest]), len(rest) < len(members)  # noqa: UP007
 
 
 def may_change(annotation: Any) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from styleloom.config.checks import at_least, one_of, taps, within
-from styleloom.config.parts import ACTIVATIONS, Activation, FeatureMaps, ImageShape, Mapping, MinibatchStd
+from styleloom.config.checks import at_least, taps, within
+from styleloom.config.parts import Activation, FeatureMaps, ImageShape, Mapping, MinibatchStd
 from styleloom.config.progan import features_8192
 from styleloom.errors import UserError
 
@@ -58,13 +58,6 @@ class StyleGANGenerator(ImageShape):
         super().__post_init__()
         at_least("generator.z_dim", self.z_dim, 1)
         at_least("generator.w_dim", self.w_dim, 1)
-        one_of("generator.styles", self.styles, Styles.__args__)  # type: ignore[attr-defined]
-        one_of("generator.input", self.input, Input.__args__)  # type: ignore[attr-defined]
-        one_of("generator.noise", self.noise, NoiseKind.__args__)  # type: ignore[attr-defined]
-        for layer in self.normalization:
-            one_of("generator.normalization", layer, Normalization.__args__)  # type: ignore[attr-defined]
-        one_of("generator.blur_order", self.blur_order, BlurOrder.__args__)  # type: ignore[attr-defined]
-        one_of("generator.activation", self.activation, ACTIVATIONS)
         taps("generator.blur", self.blur)
         within("generator.w_avg_beta", self.w_avg_beta, 0, 1)
         if self.mapping.layers == 0 and self.w_dim != self._z_and_label:
@@ -135,8 +128,6 @@ class StyleGANDiscriminator(ImageShape):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of("discriminator.activation", self.activation, ACTIVATIONS)
-        one_of("discriminator.blur_order", self.blur_order, BlurOrder.__args__)  # type: ignore[attr-defined]
         taps("discriminator.blur", self.blur)
 
     @property

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
-from styleloom.config.checks import at_least, one_of, taps, within
-from styleloom.config.parts import ACTIVATIONS, Activation, FeatureMaps, ImageShape, Mapping, MinibatchStd
+from styleloom.config.checks import at_least, taps, within
+from styleloom.config.parts import Activation, FeatureMaps, ImageShape, Mapping, MinibatchStd
 
 Architecture: TypeAlias = Literal["orig", "skip", "resnet", "growing"]
-ARCHITECTURES: tuple[Architecture, ...] = Architecture.__args__  # type: ignore[attr-defined]
 StyleNormalization: TypeAlias = Literal["demodulation", "explicit", "none"]
-STYLE_NORMALIZATIONS: tuple[StyleNormalization, ...] = StyleNormalization.__args__  # type: ignore[attr-defined]
 
 TABLE_2_ARCHITECTURES: tuple[Architecture, ...] = ("orig", "skip", "resnet")
 
@@ -53,9 +51,6 @@ class StyleGAN2Generator(ImageShape):
         super().__post_init__()
         at_least("generator.z_dim", self.z_dim, 1)
         at_least("generator.w_dim", self.w_dim, 1)
-        one_of("generator.architecture", self.architecture, ARCHITECTURES)
-        one_of("generator.normalization", self.normalization, STYLE_NORMALIZATIONS)
-        one_of("generator.activation", self.activation, ACTIVATIONS)
         taps("generator.resample_filter", self.resample_filter)
         within("generator.w_avg_beta", self.w_avg_beta, 0, 1)
 
@@ -111,9 +106,6 @@ class StyleGAN2Discriminator(ImageShape):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of("discriminator.architecture", self.architecture, ARCHITECTURES)
-        one_of("discriminator.activation", self.activation, ACTIVATIONS)
-        one_of("discriminator.labels", self.labels, ("select", "project"))
         taps("discriminator.resample_filter", self.resample_filter)
 
     @property

@@ -10,11 +10,12 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from styleloom.atomic import atomic_path
+from styleloom.config.checks import check_choices
 from styleloom.data.archive import ArchiveWriter, PixelArray, encode_png
 from styleloom.data.conversion import ConversionOptions, convert
 from styleloom.data.decoding import BadImageError, quiet
@@ -23,7 +24,7 @@ from styleloom.data.label_files import MAX_LISTED
 from styleloom.data.labels import Labels
 from styleloom.data.source_labels import check_unused, labels_of_source
 from styleloom.data.sources import Source, opened
-from styleloom.errors import UserError, quoted, shown
+from styleloom.errors import UserError, shown
 
 Order: TypeAlias = Literal["shuffled", "source"]
 
@@ -55,8 +56,7 @@ class BuildOptions:
     max_images: int = 0
 
     def __post_init__(self) -> None:
-        if self.order not in get_args(Order):
-            raise UserError(f"order {quoted(self.order)}: valid: {', '.join(get_args(Order))}")
+        check_choices(self)
         if self.workers < 0:
             raise UserError(f"workers {self.workers}: valid: 0 (one per core) or more")
         if self.max_images < 0:

@@ -19,14 +19,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
+from styleloom.config.checks import check_choices
 from styleloom.data.decoding import MAX_PIXELS, BadImageError, decoded, words
-from styleloom.errors import UserError, nearest, quoted
+from styleloom.errors import UserError, quoted
 
 Crop: TypeAlias = Literal["center", "none", "pad", "stretch", "lsun-car", "celeba"]
 Filter: TypeAlias = Literal["lanczos", "box", "bilinear", "bicubic"]
@@ -116,6 +117,7 @@ class ConversionOptions:
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
+        check_choices(self)
         validate_resolution(self.resolution)
         validate_grid(self.grid)
         height, width = self.size
@@ -126,10 +128,6 @@ class ConversionOptions:
             )
         if not 1 <= self.max_pixels <= LIMIT_PIXELS:
             raise UserError(f"max_pixels {self.max_pixels}: valid: 1 to {LIMIT_PIXELS}")
-        for field, value, valid in (("crop", self.crop, Crop), ("filter", self.filter, Filter)):
-            if value not in get_args(valid):
-                hint = nearest(value, get_args(valid))
-                raise UserError(f"{field} {quoted(value)}: {hint}valid: {', '.join(get_args(valid))}")
         if self.channels not in (1, 3, 4):
             raise UserError(f"channels {self.channels}: valid: 1 (grey), 3 (RGB), 4 (RGBA)")
         try:

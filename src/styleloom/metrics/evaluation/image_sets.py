@@ -38,8 +38,6 @@ Shape: TypeAlias = tuple[int, int, int]
 Choice: TypeAlias = Literal["first", "random", "full"]
 """Which images of a data set a metric takes; see `Rule`."""
 
-CHOICES: tuple[Choice, ...] = Choice.__args__  # type: ignore[attr-defined]
-
 SEEDS_PER_REPEAT = 2**20
 """Repeat r of an evaluation with seed s takes the latents of seeds (s + r) 2^20, (s + r) 2^20 + 1, ..."""
 

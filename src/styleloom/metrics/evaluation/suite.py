@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from styleloom import environment
 from styleloom.distributed import Processes
@@ -17,7 +17,7 @@ from styleloom.metrics.classifiers.classifier import Classifier
 from styleloom.metrics.evaluation.cache import StatisticsCache
 from styleloom.metrics.evaluation.collect import Collector, Networks, Progress, Wanted
 from styleloom.metrics.evaluation.definitions import Definition
-from styleloom.metrics.evaluation.image_sets import CHOICES, GeneratedImages, ImageSet, Shape, first_seed
+from styleloom.metrics.evaluation.image_sets import Choice, GeneratedImages, ImageSet, Shape, first_seed
 from styleloom.metrics.evaluation.measure import Measure, UnmeasurableError, attempt, errors
 from styleloom.metrics.evaluation.probing import PROBES, Probe, check
 from styleloom.metrics.evaluation.set_metrics import SET_METRICS, Plan, number, plan
@@ -183,7 +183,7 @@ class Evaluation:
         for latents in sorted({d.latents for d in compared}):
             group = [d for d in compared if d.latents == latents]
             if reals is not None:
-                for choice in CHOICES:
+                for choice in get_args(Choice):
                     wants = [plans[d.name].reals for d in group if d.choice == choice]
                     reals.prepare(choice, {want for want in wants if want is not None})
             found |= self._compare(subject.images(seed, latents), group, plans, collector, reals, repeat)

@@ -10,14 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from styleloom.config.checks import one_of
 from styleloom.data.reals import box_downsample
-from styleloom.errors import UserError, quoted
+from styleloom.errors import UserError
 from styleloom.features.resize import as_rgb
 from styleloom.metrics.intervals import winsorized_standard_error
 from styleloom.networks.assembly import finest
@@ -248,10 +249,8 @@ def _quotients(distance: PerceptualDistance, a: Tensor, b: Tensor, epsilon: floa
 
 
 def _check(sampler: Sampler, space: str, sampling: str, epsilon: float) -> None:
-    if space not in Space.__args__:  # type: ignore[attr-defined]
-        raise UserError(f"space: {quoted(space)} is not valid, choose from z, w")
-    if sampling not in Sampling.__args__:  # type: ignore[attr-defined]
-        raise UserError(f"sampling: {quoted(sampling)} is not valid, choose from full, end")
+    one_of("space", space, get_args(Space))
+    one_of("sampling", sampling, get_args(Sampling))
     if not epsilon > 0:
         raise UserError(f"epsilon: {epsilon} is not valid, it must be more than 0")
     check_space(sampler, space)
