@@ -442,7 +442,7 @@ def test_the_first_frame_counts() -> None:
         ({"resolution": 2**14}, "16,384x16,384 px; valid: at most 67,108,864"),
         ({"resolution": 2**13, "grid": (4, 5)}, "10,240x8,192 px; valid: at most"),
         ({"resolution": 64, "crop": "centre"}, "did you mean 'center'"),
-        ({"resolution": 64, "filter": "nearest"}, "valid: lanczos"),
+        ({"resolution": 64, "filter": "nearest"}, "filter: .nearest. .* choose from lanczos"),
         ({"resolution": 64, "channels": 2}, "valid: 1"),
         ({"resolution": 64, "background": "nocolour"}, "not a colour"),
         ({"resolution": 256, "crop": "lsun-car"}, "512x512"),
