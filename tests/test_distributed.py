@@ -9,6 +9,7 @@ import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 
+from every import every
 from styleloom import distributed as module
 from styleloom.distributed import Processes, blocks
 from styleloom.errors import UserError
@@ -69,7 +70,7 @@ def test_alone_without_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     assert module.Processes.join() == Processes(0, 1, 0)
 
 
-@pytest.mark.parametrize(
+@every(
     ("variables", "message"),
     [
         ({"WORLD_SIZE": "2"}, "WORLD_SIZE is '2', RANK is not set; valid: both, as torchrun sets them"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from every import every
 from styleloom import precision
 from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator, build_generator
@@ -28,7 +29,7 @@ def test_auto(cuda: bool, mps: bool, expected: str, monkeypatch: pytest.MonkeyPa
     assert resolve_device("auto").type == expected
 
 
-@pytest.mark.parametrize(
+@every(
     ("name", "message"),
     [
         ("gpu", "device: 'gpu' is not valid, .*choose from auto, cpu, cuda, mps"),

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 import styleloom
+from every import every
 from styleloom.runs.fit import fit, start
 from tiny import make_archive, tiny
 
 
-@pytest.mark.parametrize("name", styleloom.__all__)
+@every("name", styleloom.__all__)
 def test_every_name_exists_and_is_documented(name: str) -> None:
     assert (getattr(styleloom, name).__doc__ or "").strip()
 

@@ -15,6 +15,7 @@ from typing import ClassVar, NoReturn
 import pytest
 
 import styleloom.cli
+from every import every
 from styleloom.cli import VERBS, main
 from styleloom.errors import UserError
 
@@ -101,7 +102,7 @@ def test_debug_shows_the_traceback(
     assert err.endswith("styleloom: error: batch: 3 is not valid\n")
 
 
-@pytest.mark.parametrize(
+@every(
     ("argv", "message"),
     [
         (
@@ -125,7 +126,7 @@ def test_unknown_verbs(argv: list[str], message: str, capsys: pytest.CaptureFixt
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("argv", [["presets", "--jsn"], ["presets", "--resolution", "x"]])
+@every("argv", [["presets", "--jsn"], ["presets", "--resolution", "x"]])
 def test_wrong_flags(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 2
     out, err = capsys.readouterr()
@@ -134,7 +135,7 @@ def test_wrong_flags(argv: list[str], capsys: pytest.CaptureFixture[str]) -> Non
     assert argv[1] in err
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["-h"]])
+@every("argv", [["--help"], ["-h"]])
 def test_help_lists_the_verbs(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 0
     out, err = capsys.readouterr()
@@ -229,7 +230,7 @@ def test_as_a_module() -> None:
     assert err.startswith("styleloom: error: verb: 'trian' does not exist, did you mean 'train'?")
 
 
-@pytest.mark.parametrize("name", VERBS)
+@every("name", VERBS)
 def test_every_verb_is_installed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*name.split(), "--help"]) == 0
     assert f"usage: styleloom {name}" in capsys.readouterr().out

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
+from every import every
 from styleloom.cli import progress as module
 from styleloom.cli.progress import PLAIN_EVERY_SEC, TrainingProgress, duration
 
@@ -79,7 +80,7 @@ def test_a_rate_of_zero(capsys: pytest.CaptureFixture[str]) -> None:
     assert "days" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
+@every(
     ("seconds", "text"),
     [
         (-5, "0:00"),

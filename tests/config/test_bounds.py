@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 
+from every import every
 from styleloom.config import apply_overrides
 from styleloom.config.serialize import flatten
 from styleloom.errors import UserError
@@ -34,7 +35,7 @@ HUGE = [
 ]
 
 
-@pytest.mark.parametrize("override", HUGE)
+@every("override", HUGE)
 def test_huge_numbers_are_refused_at_once(override: str) -> None:
     name = override.partition("=")[0].removeprefix("label_dim").removeprefix("resolution").partition(".at")[0]
     with pytest.raises(UserError, match=rf"{name}.* is not valid, it must (be at (most|least)|lie in)"):

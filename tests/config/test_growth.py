@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from every import every
 from styleloom.config.experiment import Growth
 from styleloom.config.growth import growth_at, lod_at, resolution_at
 from styleloom.types import GrowthState
@@ -11,7 +12,7 @@ from styleloom.types import GrowthState
 FROM_8, FROM_4 = Growth("progressive", 8), Growth("progressive", 4)
 
 
-@pytest.mark.parametrize(
+@every(
     ("kimg", "lod"),
     [(0, 7.0), (600, 7.0), (900, 6.5), (1200, 6.0), (1800, 6.0), (7800, 1.0), (8400, 0.0), (25000, 0.0)],
 )
@@ -40,14 +41,12 @@ def test_phases_of_other_lengths() -> None:
     assert [lod_at(k * 1000, without_fade, 32) for k in (0, 99, 100, 199, 200)] == [2, 2, 1, 1, 0]
 
 
-@pytest.mark.parametrize(
-    ("kimg", "side"), [(0, 8), (600, 8), (601, 16), (1200, 16), (1801, 32), (8400, 1024)]
-)
+@every(("kimg", "side"), [(0, 8), (600, 8), (601, 16), (1200, 16), (1801, 32), (8400, 1024)])
 def test_tables_take_the_new_resolution_when_its_fade_begins(kimg: float, side: int) -> None:
     assert resolution_at(lod_at(kimg * 1000, FROM_8, 1024), 1024) == side
 
 
-@pytest.mark.parametrize(
+@every(
     ("kimg", "level", "alpha"),
     [(0, 1, 1.0), (600, 1, 1.0), (750, 2, 0.25), (900, 2, 0.5), (1200, 2, 1.0), (8400, 8, 1.0)],
 )

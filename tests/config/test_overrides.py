@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from every import every
 from styleloom.config import ByResolution, Experiment, apply_overrides, to_json
 from styleloom.config.experiment import MAX_SEED
 from styleloom.config.overrides import field_names
@@ -18,7 +19,7 @@ from styleloom.errors import UserError
 BASE = Experiment()
 
 
-@pytest.mark.parametrize(
+@every(
     ("overrides", "changed"),
     [
         ([], {}),
@@ -106,7 +107,7 @@ def test_any_override_works_or_is_an_error_of_the_user(text: str) -> None:
             continue
 
 
-@pytest.mark.parametrize("name", field_names(BASE))
+@every("name", field_names(BASE))
 def test_every_named_field_can_be_set_to_its_own_value(name: str) -> None:
     values = {**flatten(BASE), "resolution": 1024, "channels": 3, "label_dim": 0, "grid": (4, 4)}
     names = ("batch", "learning_rate", "style_mixing_unit", "run.tick_kimg")
@@ -123,7 +124,7 @@ def test_whole_numbers_print_without_a_point() -> None:
     assert json.dumps(to_json(apply_overrides(BASE, ["batch=64"]))["batch"]) == '{"base": 64, "at": {}}'
 
 
-@pytest.mark.parametrize(
+@every(
     ("override", "message"),
     [
         ("batch", "override 'batch': write FIELD=VALUE, for example batch=64"),

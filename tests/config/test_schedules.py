@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from every import every
 from styleloom import presets
 from styleloom.config import ByImages, Experiment, apply_overrides, from_json, to_json
 from styleloom.config.schedules import Curve, Knot, at, by_images
@@ -86,7 +87,7 @@ def test_every_field_takes_a_constant_or_knots() -> None:
         assert from_json(to_json(changed)) == changed
 
 
-@pytest.mark.parametrize(
+@every(
     ("override", "message"),
     [
         ("learning_rate_factor=0:0", "learning_rate_factor: .* two knots at least; write a constant"),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from every import every
 from styleloom import presets
 from styleloom.config import (
     ByResolution,
@@ -25,7 +26,7 @@ from styleloom.config.serialize import FAMILIES, differences, flatten, network_f
 from styleloom.errors import UserError
 
 
-@pytest.mark.parametrize("name", presets.names())
+@every("name", presets.names())
 def test_presets_survive_a_round_trip(name: str) -> None:
     experiment = presets.get(name)
     written = json.dumps(to_json(experiment), allow_nan=False)
@@ -71,7 +72,7 @@ def test_missing_fields_take_the_default_of_the_field_that_holds_them() -> None:
     assert from_json({"run": {"tick_kimg": {"base": 2}}}).run.tick_kimg == ByResolution(2)
 
 
-@pytest.mark.parametrize(
+@every(
     ("data", "message"),
     [
         ([], "experiment: [] is not valid, it must be an object with fields"),
@@ -133,7 +134,7 @@ def test_wrong_data_is_named(data: Any, message: str) -> None:
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@every(
     ("data", "message"),
     [
         (

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from every import every
 from styleloom.data import conversion
 from styleloom.data.conversion import BadImageError, ConversionOptions, convert, validate_resolution
 from styleloom.errors import UserError
@@ -434,7 +435,7 @@ def test_the_first_frame_counts() -> None:
         assert np.abs(convert(data, ConversionOptions(16)).astype(int) - 50).max() <= 2
 
 
-@pytest.mark.parametrize(
+@every(
     ("fields", "message"),
     [
         ({"resolution": 100}, "nearest: 64 and 128"),

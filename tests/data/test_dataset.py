@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from every import every
 from styleloom.data import ImageDataset, Loader, check_dataset, open_dataset
 from styleloom.data.loader import mirror_coins
 from styleloom.errors import UserError
@@ -184,7 +185,7 @@ def changed_index(archive: Path, dest: Path, **fields: object) -> Path:
     return rewritten(archive, dest, {"dataset.json": json.dumps(index).encode()})
 
 
-@pytest.mark.parametrize(
+@every(
     ("fields", "message"),
     [
         ({"format": "other"}, "not styleloom's"),
@@ -377,7 +378,7 @@ def test_what_a_zip_says_of_its_entries_is_checked_on_opening(archive: Path, tmp
             open_dataset(packed)
 
 
-@pytest.mark.parametrize(
+@every(
     ("fields", "message"),
     [
         ({"labels": [[float("nan")]] * 12, "label_dim": 1, "classes": None}, "finite numbers"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from every import every
 from styleloom.data import label_files
 from styleloom.data.labels import MAX_LABEL_DIM, labels_from_file, labels_from_folders
 from styleloom.errors import UserError
@@ -31,7 +32,7 @@ def test_folders_look_below_what_all_images_share() -> None:
     assert labels.classes == ("ant", "cat")
 
 
-@pytest.mark.parametrize(
+@every(
     ("names", "message"),
     [(("a.png", "b.png"), "no sub-folders"), (("a/1.png", "a/2.png"), "no sub-folders"),
      (("a/1.png", "loose.png", "b/2.png"), r"1 image \(loose.png\) not in a sub-folder")],
@@ -41,7 +42,7 @@ def test_folders_without_classes(names: tuple[str, ...], message: str) -> None:
         labels_from_folders(names)
 
 
-@pytest.mark.parametrize("text", [
+@every("text", [
     '{"a/1.png": 2, "a/2.png": 0, "b/3.png": 1}',
     '{"labels": [["a/1.png", 2], ["a/2.png", 0], ["b/3.png", 1]]}',
 ])  # fmt: skip
@@ -95,7 +96,7 @@ def test_missing_labels_are_all_listed_and_unknown_names_reported(tmp_path: Path
     assert labels.label_dim == 1  # the label of an absent image makes no class
 
 
-@pytest.mark.parametrize(
+@every(
     ("text", "ending", "message"),
     [
         ("{", ".json", "not JSON"),

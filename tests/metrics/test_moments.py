@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from every import every
 from styleloom.errors import UserError
 from styleloom.metrics.moments import BLOCK_ROWS, Moments, Rows
 
@@ -109,8 +110,8 @@ def test_rows_are_not_given_out_before_the_last() -> None:
         collected.add(features(2))
 
 
-@pytest.mark.parametrize("collector", [Moments(), Rows(20)])
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@every("collector", [Moments(), Rows(20)])
+@every("value", [math.nan, math.inf, -math.inf])
 def test_refuses_what_is_not_finite_and_says_where(collector: Moments | Rows, value: float) -> None:
     start = collector.count if isinstance(collector, Moments) else collector.filled
     collector.add(features(2))

@@ -11,6 +11,7 @@ from scipy import signal
 from scipy.signal import windows
 from torch import Tensor
 
+from every import every
 from styleloom.errors import UserError
 from styleloom.metrics.ms_ssim import WEIGHTS, ms_ssim, ms_ssim_per_channel
 
@@ -151,7 +152,7 @@ def test_pairs_do_not_depend_on_each_other() -> None:
     torch.testing.assert_close(ms_ssim(a, b), alone, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize(
+@every(
     ("a", "b", "message"),
     [
         (torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 32, 32), "a_u8: torch.float32 .*valid: torch.uint8"),

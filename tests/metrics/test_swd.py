@@ -18,6 +18,7 @@ from scipy import ndimage, stats
 from sklearn.datasets import load_digits
 from torch import Tensor
 
+from every import every
 from styleloom.errors import UserError
 from styleloom.metrics import swd
 from styleloom.metrics.swd import SWD, Descriptors, sliced_wasserstein
@@ -87,7 +88,7 @@ def test_band_pass_levels_of_a_flat_image_are_zero() -> None:
     assert torch.equal(pyramid[16], torch.full((2, 3, 16, 16), 77.0))
 
 
-@pytest.mark.parametrize(
+@every(
     ("images", "lowest", "message"),
     [
         (torch.zeros(2, 3, 32, 32, dtype=torch.uint8), 16, "uint8.*valid: floating"),
@@ -363,7 +364,7 @@ def test_the_larger_set_is_subsampled_by_the_seed(swap: bool) -> None:
     assert result != quick(small, large[:20])  # not merely the first ones
 
 
-@pytest.mark.parametrize(
+@every(
     ("reals", "fakes", "message"),
     [
         (torch.zeros(4, 3, 32, 32), torch.zeros(4, 3, 16, 16), r"reals .*32, 32\], fakes .*16, 16\]"),
@@ -395,7 +396,7 @@ def test_refuses_images(reals: Tensor, fakes: Tensor, message: str) -> None:
         sliced_wasserstein(reals, fakes)
 
 
-@pytest.mark.parametrize("option", ["patches_per_image", "patch", "repeats", "directions"])
+@every("option", ["patches_per_image", "patch", "repeats", "directions"])
 def test_refuses_counts_below_one(option: str) -> None:
     images = scenes(4, 16)
     with pytest.raises(UserError, match=f"{option} is 0"):
@@ -522,7 +523,7 @@ def wide(num: int, height: int, width: int, seed: int = 0) -> Tensor:
     return scenes(num, side, seed=seed)[..., top : top + height, left : left + width]
 
 
-@pytest.mark.parametrize(
+@every(
     ("size", "grid", "lowest", "expected"),
     [
         ((96, 128), (3, 4), 16, {128: (96, 128), 64: (48, 64), 32: (24, 32)}),
@@ -575,7 +576,7 @@ def test_positions_cover_rectangles_evenly_up_to_their_borders(height: int, widt
         assert stats.chisquare(counts.numpy()).pvalue > 1e-3
 
 
-@pytest.mark.parametrize(
+@every(
     ("size", "grid", "message"),
     [
         ((24, 32), (4, 4), r"valid: \[N, C, R, R\]"),

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from every import every
 from styleloom.config.networks import Architecture, FeatureMaps, StyleGAN2Discriminator, StyleGAN2Generator
 from styleloom.networks.build import build_discriminator, build_generator, count_parameters
 from styleloom.networks.stylegan2 import Discriminator
@@ -80,14 +81,14 @@ def count(modules: Iterable[nn.Module | None]) -> int:
     return sum(count_parameters(m) for m in modules if m is not None)
 
 
-@pytest.mark.parametrize("i", range(3))
-@pytest.mark.parametrize(("row", "architecture"), GENERATORS)
+@every("i", range(3))
+@every(("row", "architecture"), GENERATORS)
 def test_generators(row: str, architecture: Architecture, i: int) -> None:
     assert count_parameters(generator(row, architecture, 1024 >> i)) == GENERATORS[row, architecture][i]
 
 
-@pytest.mark.parametrize("i", range(3))
-@pytest.mark.parametrize(("row", "architecture"), DISCRIMINATORS)
+@every("i", range(3))
+@every(("row", "architecture"), DISCRIMINATORS)
 def test_discriminators(row: str, architecture: Architecture, i: int) -> None:
     assert (
         count_parameters(discriminator(row, architecture, 1024 >> i)) == DISCRIMINATORS[row, architecture][i]

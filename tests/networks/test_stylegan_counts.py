@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from every import every
 from styleloom.config.networks import Mapping, StyleGANDiscriminator, StyleGANGenerator
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.networks.build import build_discriminator, build_generator, count_parameters
@@ -66,7 +67,7 @@ def counts(modules: Any) -> tuple[int, ...]:
     return tuple(count_parameters(module) for module in modules)
 
 
-@pytest.mark.parametrize("row", GENERATORS)
+@every("row", GENERATORS)
 def test_generators(row: str) -> None:
     assert counts(generator(row, side) for side in (1024, 512, 256)) == GENERATORS[row]
 

@@ -6,6 +6,7 @@ from typing import get_args
 import pytest
 import torch
 
+from every import every
 from styleloom.config.experiment import Loss
 from styleloom.training.losses import (
     DISCRIMINATOR_LOSSES,
@@ -65,7 +66,7 @@ def test_discriminator(name: Loss, formula: object) -> None:
     torch.testing.assert_close(discriminator_loss(name, REAL, FAKE).tolist(), expected)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@every("name", LOSSES)
 def test_directions(name: Loss) -> None:
     """G wants higher logits of fakes; D wants higher ones of reals and lower ones of fakes."""
     real, fake = REAL.clone().requires_grad_(), FAKE.clone().requires_grad_()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from every import every
 from styleloom.training.style_mixing import draw_cutoffs, mix
 
 
@@ -31,7 +32,7 @@ def test_share_of_mixed_units(probability: float) -> None:
     torch.testing.assert_close(mixed / mixed.sum(), torch.full((5,), 0.2), rtol=0, atol=0.012)
 
 
-@pytest.mark.parametrize(("batch", "units"), [(1, 1), (3, 1), (4, 1), (8, 2), (32, 8), (10, 2), (7, 1)])
+@every(("batch", "units"), [(1, 1), (3, 1), (4, 1), (8, 2), (32, 8), (10, 2), (7, 1)])
 def test_members_of_a_unit_are_strided(batch: int, units: int) -> None:
     """Samples i, i + M, ... share one coin and cut, so that micro-batches keep them together."""
     cuts = draw_cutoffs(batch, 1000, 1.0, rng(), 1000, 4)

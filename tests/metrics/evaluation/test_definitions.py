@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from every import every
 from styleloom.errors import UserError
 from styleloom.metrics.evaluation.definitions import KINDS, Definition, parse, parse_all
 
 
-@pytest.mark.parametrize(
+@every(
     ("name", "expected"),
     [
         ("fid50k", Definition("fid50k", "fid", 50_000, "inception-2015")),
@@ -63,7 +64,7 @@ def test_counts_of_the_papers() -> None:
     assert (nums["separability"], nums["swd"], nums["ms_ssim"], nums["stability"]) == (2e5, 16384, 1e4, 36)
 
 
-@pytest.mark.parametrize(
+@every(
     "name",
     ["", "fid0", "fid50K", "fid50k_mix5", "fd50k", "fid50k_lite0", "ppl_xend", "pr50k0", "kid-10k", "FID"],
 )

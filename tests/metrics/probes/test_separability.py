@@ -18,6 +18,7 @@ from sklearn import svm
 from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
 
+from every import every
 from styleloom.config.networks import Mapping, StyleGANGenerator
 from styleloom.errors import UserError
 from styleloom.metrics.classifiers.classifier import Classifier, ClassifierRecord
@@ -245,7 +246,7 @@ def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
         predict(np.zeros((2, 1)), np.array([True, False]), True)
 
 
-@pytest.mark.parametrize(
+@every(
     ("latents", "logits", "keep", "message"),
     [
         (torch.zeros(4, 2), torch.zeros(3, 1), 0.5, r"latents are \[4, 2\], logits \[3, 1\]; valid"),
