@@ -15,10 +15,10 @@ from torch import Tensor
 
 import styleloom
 from styleloom.features.registry import NetworkEntry, register
-from styleloom.metrics.evaluation.collect import Networks
+from styleloom.metrics.evaluation.collect import FeatureNetworks
 from styleloom.metrics.evaluation.definitions import parse_all
-from styleloom.metrics.evaluation.statistics import Reals
-from styleloom.metrics.evaluation.suite import Evaluation, Subject
+from styleloom.metrics.evaluation.subject import RealImages, Subject
+from styleloom.metrics.evaluation.suite import Evaluation
 
 
 class Colours:
@@ -53,9 +53,9 @@ def main(snapshot: tyro.conf.Positional[Path], data: tyro.conf.Positional[str], 
     colours = NetworkEntry("colours", "shares of colours", "MIT", (), lambda *_: Colours(), None, "bins")
     register("colours", colours)
     sampler = styleloom.load(snapshot, "cpu", "fp32")
-    reals = Reals(styleloom.open_dataset(data, sampler.resolution))
+    reals = RealImages(styleloom.open_dataset(data, sampler.resolution))
     evaluation = Evaluation(
-        parse_all(f"fd{images}_colours,kid{images}_colours"), Networks(torch.device("cpu"))
+        parse_all(f"fd{images}_colours,kid{images}_colours"), FeatureNetworks(torch.device("cpu"))
     )
     document = evaluation.run(Subject(str(snapshot), {}, sampler, reals))
     for entry in document["metrics"].values():

@@ -126,20 +126,20 @@ class Demo:
     ) -> dict[str, float]:
         """Of generated and of training images to the held-out ones, times 1000; nothing, with a note, where
         the feature network is not installed."""
-        from styleloom.metrics.evaluation.collect import Networks
+        from styleloom.metrics.evaluation.collect import FeatureNetworks
         from styleloom.metrics.evaluation.definitions import parse
         from styleloom.metrics.evaluation.image_sets import DatasetImages
-        from styleloom.metrics.evaluation.statistics import Reals
-        from styleloom.metrics.evaluation.suite import Evaluation, Subject, primary_value
+        from styleloom.metrics.evaluation.subject import RealImages, Subject
+        from styleloom.metrics.evaluation.suite import Evaluation, primary_value
         from styleloom.precision import resolve_device
 
         definition = parse(f"kid{len(reals)}_{FEATURES}")
-        evaluation = Evaluation([definition], Networks(resolve_device(self.device)))
+        evaluation = Evaluation([definition], FeatureNetworks(resolve_device(self.device)))
         sets = {"kid_lite0": sampler, "kid_lite0_of_reals": DatasetImages(train_set)}
         found: dict[str, float] = {}
         try:
             for name, source in sets.items():
-                document = evaluation.run(Subject(name, {}, source, Reals(reals)))
+                document = evaluation.run(Subject(name, {}, source, RealImages(reals)))
                 found[name] = 1000 * primary_value(document, definition.name)
         except UserError as error:
             note(f"kernel distance not measured: {error}")

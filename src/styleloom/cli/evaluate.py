@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from styleloom.distributed import Processes
     from styleloom.metrics.evaluation.definitions import Definition
     from styleloom.metrics.evaluation.image_size import Resize
-    from styleloom.metrics.evaluation.suite import Evaluation, Subject
+    from styleloom.metrics.evaluation.subject import Subject
+    from styleloom.metrics.evaluation.suite import Evaluation
 
 DEFAULT_METRICS = "fd10k_lite0,kid10k_lite0,pr10k3_lite0"
 """Those that need no download."""
@@ -150,7 +151,7 @@ class Evaluate:
     def _document(self, definitions: tuple[Definition, ...], processes: Processes) -> dict[str, Any]:
         from styleloom.metrics.classifiers.classifier import load_classifiers
         from styleloom.metrics.evaluation.cache import StatisticsCache, cache_folder
-        from styleloom.metrics.evaluation.collect import Networks
+        from styleloom.metrics.evaluation.collect import FeatureNetworks
         from styleloom.metrics.evaluation.suite import Evaluation
         from styleloom.runs.directory import RunDirectory
         from styleloom.runs.history import evaluate_run
@@ -158,7 +159,7 @@ class Evaluate:
         with EvaluationProgress(enabled=processes.collects) as progress:
             evaluation = Evaluation(
                 definitions,
-                Networks(self._device(processes), self._weights()),
+                FeatureNetworks(self._device(processes), self._weights()),
                 cache=StatisticsCache(cache_folder(self.cache)),
                 processes=processes,
                 seed=self.seed,
@@ -206,8 +207,7 @@ class Evaluate:
 
     def _subject(self, evaluation: Evaluation) -> Subject:
         from styleloom.cli.evaluation_images import open_pair
-        from styleloom.metrics.evaluation.statistics import Reals
-        from styleloom.metrics.evaluation.suite import Subject
+        from styleloom.metrics.evaluation.subject import RealImages, Subject
 
         if (
             embedded_name(self.subject, EMBEDDED_MODELS) is not None
@@ -215,8 +215,8 @@ class Evaluate:
         ):
             return self._snapshot(self.subject, evaluation)
         source, data, resize = open_pair(self.subject, self.data, self._resize())
-        measured = Reals(source, self.mirror == "both", self.seed, resize)
-        reals = None if data is None else Reals(data, self.mirror in ("on", "both"), self.seed, resize)
+        measured = RealImages(source, self.mirror == "both", self.seed, resize)
+        reals = None if data is None else RealImages(data, self.mirror in ("on", "both"), self.seed, resize)
         record = {"kind": "images", "path": self.subject}
         return Subject(self.subject, record, measured.images("first"), reals)
 
@@ -228,8 +228,7 @@ class Evaluate:
     def _snapshot(self, given: str | Path, evaluation: Evaluation) -> Subject:
         from styleloom import sampling
         from styleloom.cli.evaluation_images import open_images
-        from styleloom.metrics.evaluation.statistics import Reals
-        from styleloom.metrics.evaluation.suite import Subject
+        from styleloom.metrics.evaluation.subject import RealImages, Subject
         from styleloom.metrics.probes.full_size import measured_at
         from styleloom.snapshot import load as load_snapshot
 
@@ -249,7 +248,7 @@ class Evaluate:
                 source = source.at(sampler.resolution)
             trained = experiment.data.mirror == "horizontal"
             mirror = {"auto": trained, "on": True, "off": False}[self.mirror]
-            reals = Reals(source, mirror, self.seed, resize)
+            reals = RealImages(source, mirror, self.seed, resize)
         record = {
             "kind": "snapshot",
             "path": str(given),

@@ -13,7 +13,8 @@ from styleloom.errors import UserError, note, shown
 from styleloom.metrics.evaluation.cache import StatisticsCache
 from styleloom.metrics.evaluation.definitions import Definition
 from styleloom.metrics.evaluation.measure import errors
-from styleloom.metrics.evaluation.suite import Evaluation, Subject, primary_value
+from styleloom.metrics.evaluation.subject import Subject
+from styleloom.metrics.evaluation.suite import Evaluation, primary_value
 from styleloom.metrics.probes.stability import changes, images_at
 from styleloom.runs.directory import BEST, RunDirectory
 

@@ -11,11 +11,11 @@ from styleloom.config import Experiment
 from styleloom.data.dataset import ImageDataset
 from styleloom.errors import UserError, note, shown
 from styleloom.metrics.evaluation.cache import StatisticsCache, cache_folder
-from styleloom.metrics.evaluation.collect import Networks
+from styleloom.metrics.evaluation.collect import FeatureNetworks
 from styleloom.metrics.evaluation.definitions import Definition, parse_all
 from styleloom.metrics.evaluation.measure import errors
-from styleloom.metrics.evaluation.statistics import Reals
-from styleloom.metrics.evaluation.suite import Evaluation, Subject
+from styleloom.metrics.evaluation.subject import RealImages, Subject
+from styleloom.metrics.evaluation.suite import Evaluation
 from styleloom.metrics.probes.full_size import measured_at
 from styleloom.metrics.swd import MIN_IMAGES
 from styleloom.sampling import Sampler
@@ -71,7 +71,7 @@ class RunMetrics:
         self.definitions = check_metrics(options.metrics)
         self.every = options.metrics_kimg * 1000
         self.evaluation = Evaluation(
-            self.definitions, Networks(trainer.device), cache=StatisticsCache(cache_folder())
+            self.definitions, FeatureNetworks(trainer.device), cache=StatisticsCache(cache_folder())
         )
         self.evaluation.check(self._subject(None))
         self._noted: set[str] = set()
@@ -137,7 +137,7 @@ class RunMetrics:
             "the averaged generator",
             {"kind": "training", "images_seen": trainer.images_seen},
             sampler,
-            Reals(reals, experiment.data.mirror == "horizontal"),
+            RealImages(reals, experiment.data.mirror == "horizontal"),
         )
 
 

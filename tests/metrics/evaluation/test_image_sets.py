@@ -23,7 +23,7 @@ from styleloom.metrics.evaluation.image_sets import (
     DatasetImages,
     FileImages,
     GeneratedImages,
-    Rule,
+    Selection,
     first_seed,
     labels_of,
 )
@@ -56,7 +56,7 @@ def test_first_takes_the_stored_order_and_begins_again(dataset) -> None:
 
 
 def test_mirroring_flips_by_position(dataset) -> None:
-    plain, mirrored = DatasetImages(dataset), DatasetImages(dataset, Rule(mirror=True), seed=3)
+    plain, mirrored = DatasetImages(dataset), DatasetImages(dataset, Selection(mirror=True), seed=3)
     coins = torch.from_numpy(mirror_coins(3, np.arange(40)))
     assert torch.equal(mirrored.images(range(40)), mirror(plain.images(range(40)), coins))
     assert 8 < int(coins.sum()) < 32
@@ -65,7 +65,7 @@ def test_mirroring_flips_by_position(dataset) -> None:
 
 
 def test_random_is_a_permutation_for_each_round(dataset) -> None:
-    images = DatasetImages(dataset, Rule("random"), seed=1)
+    images = DatasetImages(dataset, Selection("random"), seed=1)
     stored = {image.numpy().tobytes() for image in DatasetImages(dataset).images(range(7))}
     for first in (0, 7, 14):
         found = [image.numpy().tobytes() for image in images.images(range(first, first + 7))]
@@ -73,9 +73,11 @@ def test_random_is_a_permutation_for_each_round(dataset) -> None:
     assert not torch.equal(images.images(range(7)), DatasetImages(dataset).images(range(7)))
 
 
-@pytest.mark.parametrize("rule", [Rule(), Rule(mirror=True), Rule("random", mirror=True), Rule("full")])
-def test_blocks_change_nothing(dataset, rule: Rule) -> None:
-    images = DatasetImages(dataset, rule)
+@pytest.mark.parametrize(
+    "selection", [Selection(), Selection(mirror=True), Selection("random", mirror=True), Selection("full")]
+)
+def test_blocks_change_nothing(dataset, selection: Selection) -> None:
+    images = DatasetImages(dataset, selection)
     whole = images.images(range(17))
     parts = torch.cat([images.images(range(i, min(i + 4, 17))) for i in range(0, 17, 4)])
     assert torch.equal(whole, parts)
@@ -85,10 +87,10 @@ def test_records_tell_apart_what_differs(dataset, tmp_path: Path) -> None:
     other = open_dataset(make_archive(tmp_path, 8))
     records = [
         DatasetImages(dataset).record(),
-        DatasetImages(dataset, Rule(mirror=True)).record(),
-        DatasetImages(dataset, Rule(mirror=True), seed=1).record(),
-        DatasetImages(dataset, Rule("random")).record(),
-        DatasetImages(dataset, Rule("full")).record(),
+        DatasetImages(dataset, Selection(mirror=True)).record(),
+        DatasetImages(dataset, Selection(mirror=True), seed=1).record(),
+        DatasetImages(dataset, Selection("random")).record(),
+        DatasetImages(dataset, Selection("full")).record(),
         DatasetImages(dataset.at(4)).record(),
         DatasetImages(other).record(),
     ]

@@ -19,12 +19,12 @@ from styleloom.data import open_dataset
 from styleloom.data.sources import open_source
 from styleloom.errors import UserError
 from styleloom.metrics.evaluation.cache import StatisticsCache
-from styleloom.metrics.evaluation.collect import Networks
+from styleloom.metrics.evaluation.collect import FeatureNetworks
 from styleloom.metrics.evaluation.definitions import parse_all
 from styleloom.metrics.evaluation.image_sets import DatasetImages, FileImages
 from styleloom.metrics.evaluation.measure import UnmeasurableError, errors
-from styleloom.metrics.evaluation.statistics import Reals
-from styleloom.metrics.evaluation.suite import Evaluation, Subject, primary_value
+from styleloom.metrics.evaluation.subject import RealImages, Subject
+from styleloom.metrics.evaluation.suite import Evaluation, primary_value
 from styleloom.metrics.fid import frechet_distance
 from styleloom.metrics.moments import Moments
 from styleloom.networks.assembly import Trunk
@@ -59,12 +59,12 @@ def subject(archive: Path) -> Subject:
     experiment = tiny(*TWO_LEVELS)
     generator = build_generator(experiment.generator).eval().requires_grad_(False)
     return Subject(
-        "s", {"path": "s"}, Sampler(generator, experiment), Reals(open_dataset(archive), mirror=True)
+        "s", {"path": "s"}, Sampler(generator, experiment), RealImages(open_dataset(archive), mirror=True)
     )
 
 
 def evaluation(names: str, **fields) -> Evaluation:
-    return Evaluation(parse_all(names), Networks(torch.device("cpu")), **fields)
+    return Evaluation(parse_all(names), FeatureNetworks(torch.device("cpu")), **fields)
 
 
 def test_every_metric_of_sets_and_generators(projection: Projection, subject: Subject) -> None:
@@ -173,7 +173,7 @@ def test_a_renamed_archive_finds_its_statistics(
     evaluation("fd24_proj", cache=cache).run(subject)
     copy = tmp_path / "other-name.zip"
     copy.write_bytes(archive.read_bytes())
-    reals = Reals(open_dataset(copy), mirror=True)
+    reals = RealImages(open_dataset(copy), mirror=True)
     document = evaluation("fd24_proj", cache=cache).run(replace(subject, reals=reals))
     assert document["metrics"]["fd24_proj"]["reals"]["statistics"] == "cached"
 
@@ -203,13 +203,13 @@ def test_metrics_are_computed_in_float32(projection: Projection, subject: Subjec
 def test_two_sets_of_images(projection: Projection, archive: Path, tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "images", 20, 16)  # what the archive was made of
     files = FileImages(open_source(folder))
-    same = Subject("folder", {"path": "folder"}, files, Reals(open_dataset(archive)))
+    same = Subject("folder", {"path": "folder"}, files, RealImages(open_dataset(archive)))
     document = evaluation("fd20_full_proj,kid20_proj,pr20_proj").run(same)
     values = {name: e["values"] for name, e in document["metrics"].items()}
     assert values["fd20_full_proj"]["fd20_full_proj"]["mean"] == pytest.approx(0, abs=1e-6)
     assert values["pr20_proj"]["pr20_proj precision"]["mean"] == 1
     assert values["pr20_proj"]["pr20_proj recall"]["mean"] == 1
-    backwards = Subject("set", {"path": "set"}, DatasetImages(open_dataset(archive)), Reals(files))
+    backwards = Subject("set", {"path": "set"}, DatasetImages(open_dataset(archive)), RealImages(files))
     assert primary_value(evaluation("fd20_proj").run(backwards), "fd20_proj") == pytest.approx(0, abs=1e-6)
 
 
@@ -225,10 +225,10 @@ def test_growing_snapshots_are_compared_at_their_level(projection: Projection, a
     shape = replace(growing.generator, z_dim=16, w_dim=16, features=experiment.generator.features)
     growing = replace(growing, generator=shape)
     sampler = Sampler(build_generator(growing.generator).eval(), growing, GrowthState(1, 0.5))
-    at_level = Subject("s", {"path": "s"}, sampler, Reals(open_dataset(archive).at(8)))
+    at_level = Subject("s", {"path": "s"}, sampler, RealImages(open_dataset(archive).at(8)))
     assert primary_value(evaluation("fd24_proj").run(at_level), "fd24_proj") > 0
     with pytest.raises(UserError, match=r"8x8 px with 3 channels.*16x16 px"):
-        evaluation("fd24_proj").run(replace(at_level, reals=Reals(open_dataset(archive))))
+        evaluation("fd24_proj").run(replace(at_level, reals=RealImages(open_dataset(archive))))
 
 
 def test_files_are_mirrored_where_training_was(
@@ -237,7 +237,7 @@ def test_files_are_mirrored_where_training_was(
     files = FileImages(open_source(make_folder(tmp_path / "images", 24, 16)))
     found = []
     for mirror in (False, True):
-        reals = Reals(files, mirror, seed=2)
+        reals = RealImages(files, mirror, seed=2)
         images = reals.images("first")
         assert images.record().get("mirror") is mirror
         found.append(images.images(range(24)))
@@ -273,7 +273,7 @@ def test_sizes_that_a_metric_cannot_look_at(
         Image.new("RGB", size, (i, 0, 0)).save(tmp_path / f"{i}.png")
     files = FileImages(open_source(tmp_path))
     with pytest.raises(UserError, match=message):
-        evaluation(f"fd8_proj,{names}").run(Subject("files", {}, files, Reals(files)))
+        evaluation(f"fd8_proj,{names}").run(Subject("files", {}, files, RealImages(files)))
     assert projection.calls == 0
 
 
@@ -293,7 +293,7 @@ def test_labels_of_another_data_set_are_refused(
 ) -> None:
     experiment = tiny("label_dim=3")
     sampler = Sampler(build_generator(experiment.generator).eval(), experiment)
-    labelled = Reals(open_dataset(make_archive(tmp_path, 20, labels="folders")))
+    labelled = RealImages(open_dataset(make_archive(tmp_path, 20, labels="folders")))
     with pytest.raises(UserError, match="labels: those of the data have 2 numbers, this generator takes 3"):
         evaluation("ppl2_wend16_proj").run(Subject("s", {}, sampler, labelled))
     with pytest.raises(UserError, match="labels: this generator needs them"):
@@ -317,7 +317,7 @@ def test_what_a_generator_does_not_have(
     projection: Projection, preset: str, name: str, message: str, archive: Path
 ) -> None:
     sampler = real(preset)
-    reals = Reals(open_dataset(archive))
+    reals = RealImages(open_dataset(archive))
     case = Subject("s", {"path": "s"}, sampler, reals)
     with pytest.raises(UserError, match=message):
         evaluation(f"fd24_proj,{name}").run(case)
@@ -331,13 +331,17 @@ def test_refusals_come_before_any_work(projection: Projection, subject: Subject,
         (replace(subject, reals=None), "fd24_proj", "fd24_proj: needs real images.*--data"),
         (few, "fd24_proj", r"fd24_proj: needs 24 images, few has 5; a number in the metric's name"),
         (few, "ppl2_wend_proj", "ppl2_wend_proj: needs a generator; few holds images"),
-        (replace(subject, reals=Reals(files)), "pr24_proj,fd24_full_proj", None),
+        (replace(subject, reals=RealImages(files)), "pr24_proj,fd24_full_proj", None),
         (
-            replace(subject, reals=Reals(files)),
+            replace(subject, reals=RealImages(files)),
             "fd24_proj",
             r"needs 24 real images, .* has 5; .*_full takes all",
         ),
-        (replace(subject, reals=Reals(files)), "kid24_random_proj", "holds files.*metric without _random"),
+        (
+            replace(subject, reals=RealImages(files)),
+            "kid24_random_proj",
+            "holds files.*metric without _random",
+        ),
         (few, "fd5_mix2_proj", "fd5_mix2_proj: mixes the latents of a generator; few holds images"),
         (subject, "pr3_proj", "pr3_proj: 3 images are too few; valid: at least 4"),
         (subject, "is5_proj", "is5_proj: 5 images are too few; valid: at least 10"),
@@ -358,13 +362,13 @@ def test_refusals_come_before_any_work(projection: Projection, subject: Subject,
 def test_too_few_reals_say_how_many_are_needed(
     projection: Projection, subject: Subject, tmp_path: Path
 ) -> None:
-    reals = Reals(open_dataset(make_archive(tmp_path, 3, side=16)))
+    reals = RealImages(open_dataset(make_archive(tmp_path, 3, side=16)))
     with pytest.raises(UserError, match=r"pr24_proj: needs 4 real images or more, .* has 3"):
         evaluation("pr24_proj").run(replace(subject, reals=reals))
 
 
 def test_other_channels_are_refused(projection: Projection, subject: Subject, tmp_path: Path) -> None:
-    reals = Reals(open_dataset(make_archive(tmp_path, 20, side=16, channels=1)))
+    reals = RealImages(open_dataset(make_archive(tmp_path, 20, side=16, channels=1)))
     with pytest.raises(UserError, match=r"3 channels.*1 channel; valid: the same"):
         evaluation("fd24_proj").run(replace(subject, reals=reals))
 
@@ -394,7 +398,7 @@ def test_a_metric_that_fails_costs_no_other(projection: Projection, subject: Sub
                 found["classes"][-1, 0] = torch.inf
             return found
 
-    networks = Networks(torch.device("cpu"), _features={"projection": Overflowing()})
+    networks = FeatureNetworks(torch.device("cpu"), _features={"projection": Overflowing()})
     names = "is24_proj,fd24_proj,kid24_proj,swd24"
     document = Evaluation(parse_all(names), networks, batch=8).run(subject)
     assert document == json.loads(json.dumps(document, allow_nan=False))

@@ -15,10 +15,10 @@ from metrics.plugged import Projection, plugged
 from styleloom.config import Experiment
 from styleloom.data import ImageDataset, open_dataset
 from styleloom.data.reals import to_signed, to_uint8
-from styleloom.metrics.evaluation.collect import Networks
+from styleloom.metrics.evaluation.collect import FeatureNetworks
 from styleloom.metrics.evaluation.definitions import parse_all
-from styleloom.metrics.evaluation.statistics import Reals
-from styleloom.metrics.evaluation.suite import Evaluation, Subject
+from styleloom.metrics.evaluation.subject import RealImages, Subject
+from styleloom.metrics.evaluation.suite import Evaluation
 from styleloom.metrics.probes.full_size import FullSize, measured_at
 from styleloom.metrics.probes.mixing import mixed_images
 from styleloom.metrics.probes.ppl import path_length_samples
@@ -87,8 +87,8 @@ def test_a_perfect_generator_at_16_of_64_px(dataset: ImageDataset) -> None:
     found = {}
     for size in ("full", "level"):
         seen = measured_at(sampler, size)
-        subject = Subject("perfect", {}, seen, Reals(dataset.at(seen.resolution)))
-        document = Evaluation(parse_all("swd128"), Networks(torch.device("cpu"))).run(subject)
+        subject = Subject("perfect", {}, seen, RealImages(dataset.at(seen.resolution)))
+        document = Evaluation(parse_all("swd128"), FeatureNetworks(torch.device("cpu"))).run(subject)
         found[size] = document["metrics"]["swd128"]["values"]["swd128"]["mean"]
     repeated = boxes(reals, 4).repeat(4, 2).repeat(4, 3)
     theirs = sliced_wasserstein(torch.from_numpy(reals), torch.from_numpy(repeated)).average
@@ -152,8 +152,8 @@ def test_every_metric_of_a_generator_in_growth(projection: Projection, tmp_path:
     """Metrics of all kinds take it, and see full size."""
     dataset = open_dataset("emoji", 16)
     names = "fd8_proj,kid8_proj,is16_proj,pr8_proj,swd8,ppl_zfull4_proj,ppl2_wend4_proj,ppl_images2_proj"
-    subject = Subject("growing", {}, FullSize(sampler_at(16, 0)), Reals(dataset, mirror=True))
-    document = Evaluation(parse_all(f"{names},jacobian2"), Networks(torch.device("cpu"))).run(subject)
+    subject = Subject("growing", {}, FullSize(sampler_at(16, 0)), RealImages(dataset, mirror=True))
+    document = Evaluation(parse_all(f"{names},jacobian2"), FeatureNetworks(torch.device("cpu"))).run(subject)
     assert document["subject"]["images"]["shape"] == [3, 16, 16]
     assert document["metrics"]["swd8"]["reals"]["shape"] == [3, 16, 16]
     assert all(entry["values"] for entry in document["metrics"].values())

@@ -41,6 +41,7 @@ from styleloom.metrics.classifiers.classifier import (
 )
 from styleloom.networks.assembly import Trunk
 from styleloom.precision import resolve_device, resolve_precision, set_precision
+from styleloom.sampling import PIXELS_PER_BATCH
 from styleloom.tensor_file import write_tensors
 from styleloom.training.optim import build_optimizer
 
@@ -49,9 +50,6 @@ MAX_HELD_OUT = 1000
 
 PRESET = "stylegan-a"
 """The experiment whose discriminator is the classifier's architecture."""
-
-PIXELS_PER_BATCH = 8 * 256 * 256
-"""Of the held-out images that go through the network at once."""
 
 _REPORT_EVERY_SEC = 1.0
 

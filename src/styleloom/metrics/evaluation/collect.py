@@ -92,7 +92,7 @@ class Failed:
 
 
 @dataclass
-class Networks:
+class FeatureNetworks:
     """Feature networks and distances of an evaluation, each loaded when it is first needed.
 
     Args:
@@ -136,7 +136,7 @@ class Collector:
         progress: told what is being done.
     """
 
-    networks: Networks
+    networks: FeatureNetworks
     processes: Processes
     batch: int | None
     progress: Progress

@@ -210,7 +210,7 @@ class Definition:
         kind: in `KINDS`.
         num: images, pairs or samples; 0 for every image of both sets.
         network: name of the feature network; None where there is none.
-        choice: which reals; see `image_sets.Rule`.
+        choice: which reals; see `image_sets.Selection`.
         latents: mixed in a generated image.
         neighbours: k of precision and recall.
         space, sampling: of a path length; space None is both.

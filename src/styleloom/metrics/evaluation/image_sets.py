@@ -36,7 +36,7 @@ Shape: TypeAlias = tuple[int, int, int]
 """Channels, height and width of an image, px."""
 
 Choice: TypeAlias = Literal["first", "random", "full"]
-"""Which images of a data set a metric takes; see `Rule`."""
+"""Which images of a data set a metric takes; see `Selection`."""
 
 SEEDS_PER_REPEAT = 2**20
 """Repeat r of an evaluation with seed s takes the latents of seeds (s + r) 2^20, (s + r) 2^20 + 1, ..."""
@@ -75,7 +75,7 @@ class ImageSet(Protocol):
 
 
 @dataclass(frozen=True)
-class Rule:
+class Selection:
     """Which images of a data set stand for the reals, and how.
 
     Args:
@@ -93,7 +93,7 @@ class DatasetImages:
 
     Args:
         dataset: at the resolution to compare at.
-        rule: which of them.
+        selection: which of them.
         seed: of the coins of mirroring and of the random order.
         resize: brings them to another size; None leaves them as they are.
 
@@ -101,7 +101,11 @@ class DatasetImages:
     """
 
     def __init__(
-        self, dataset: ImageDataset, rule: Rule | None = None, seed: int = 0, resize: Resize | None = None
+        self,
+        dataset: ImageDataset,
+        selection: Selection | None = None,
+        seed: int = 0,
+        resize: Resize | None = None,
     ) -> None:
         self.resize = None if resize is None or resize.size in (None, dataset.size) else resize
         if self.resize is not None and not self.resize.fits(dataset.size):
@@ -110,7 +114,7 @@ class DatasetImages:
                 f"{px(self.resize.size)}; valid: the same proportions"
             )
         self.dataset = dataset
-        self.rule = Rule() if rule is None else rule
+        self.selection = Selection() if selection is None else selection
         self.seed = seed
         self.name = dataset.name
 
@@ -133,13 +137,13 @@ class DatasetImages:
         if self.resize is not None:
             stored = np.stack([self.resize(image) for image in stored])
         images = torch.from_numpy(stored)
-        if self.rule.mirror:
+        if self.selection.mirror:
             images = reals.mirror(images, torch.from_numpy(mirror_coins(self.seed, at)))
         return images
 
     def _indices(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         size = len(self.dataset)
-        if self.rule.choice != "random":
+        if self.selection.choice != "random":
             return positions % size
         epochs, places = np.divmod(positions, size)
         orders = {int(epoch): permutation(self.seed, int(epoch), size) for epoch in np.unique(epochs)}
@@ -147,7 +151,7 @@ class DatasetImages:
 
     def record(self) -> dict[str, Any]:
         """Content, recipe and rule; the seed where it has a say."""
-        drawn = self.rule.mirror or self.rule.choice == "random"
+        drawn = self.selection.mirror or self.selection.choice == "random"
         return {
             "kind": "data set",
             "name": self.name,
@@ -159,8 +163,8 @@ class DatasetImages:
             },
             "shape": list(self.shape),
             "count": len(self.dataset),
-            "choice": self.rule.choice,
-            "mirror": self.rule.mirror,
+            "choice": self.selection.choice,
+            "mirror": self.selection.mirror,
             **resized(self.resize, len(self.dataset)),
             **({"seed": self.seed} if drawn else {}),
         }

@@ -18,7 +18,7 @@ from styleloom.data.reals import box_downsample
 from styleloom.distributed import blocks
 from styleloom.errors import UserError
 from styleloom.metrics.classifiers.classifier import MAX_RESOLUTION, Classifier
-from styleloom.metrics.evaluation.collect import Collector, Networks
+from styleloom.metrics.evaluation.collect import Collector, FeatureNetworks
 from styleloom.metrics.evaluation.definitions import Definition
 from styleloom.metrics.evaluation.image_sets import GeneratedImages
 from styleloom.metrics.evaluation.measure import Measure
@@ -174,7 +174,7 @@ def _jacobian(probe: Probe, d: Definition) -> Measure | None:
 
 
 def check(
-    d: Definition, images: GeneratedImages, networks: Networks, classifiers: Sequence[Classifier]
+    d: Definition, images: GeneratedImages, networks: FeatureNetworks, classifiers: Sequence[Classifier]
 ) -> None:
     """Raise UserError, before anything is computed, for a metric that this generator does not have, or whose
     network does not take images of this size: it is shown an empty one."""

@@ -7,50 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from styleloom import environment
-from styleloom.data.dataset import ImageDataset
 from styleloom.errors import UserError, note
 from styleloom.metrics.evaluation.cache import StatisticsCache
 from styleloom.metrics.evaluation.collect import Collector, Failed, Statistic, Wanted
-from styleloom.metrics.evaluation.image_sets import (
-    Choice,
-    DatasetImages,
-    FileImages,
-    ImageSet,
-    Rule,
-    labels_of,
-)
-from styleloom.metrics.evaluation.image_size import Resize
+from styleloom.metrics.evaluation.image_sets import Choice, ImageSet
 from styleloom.metrics.evaluation.set_metrics import restore, tensors
-from styleloom.sampling import Tensor
-
-
-@dataclass(frozen=True)
-class Reals:
-    """Real images to compare with.
-
-    Args:
-        source: a data set at the resolution to compare at, or files.
-        mirror: whether training mirrored them, which the rules "first" and "random" repeat.
-        seed: of mirroring and of random order.
-        resize: brings a data set to another size; files come resized.
-    """
-
-    source: ImageDataset | FileImages
-    mirror: bool = False
-    seed: int = 0
-    resize: Resize | None = None
-
-    def images(self, choice: Choice) -> ImageSet:
-        """By the rule that a metric asks for. Files are taken in the order of their names."""
-        if isinstance(self.source, FileImages):
-            return self.source.mirrored(self.seed) if self.mirror and choice != "full" else self.source
-        rule = Rule(choice, self.mirror and choice != "full")
-        return DatasetImages(self.source, rule, self.seed, self.resize)
-
-    @property
-    def labels(self) -> Tensor | None:
-        """Every label [N, D]; None where there are none."""
-        return None if isinstance(self.source, FileImages) else labels_of(self.source)
+from styleloom.metrics.evaluation.subject import RealImages
 
 
 @dataclass
@@ -64,7 +26,7 @@ class RealStatistics:
         open_files: closes temporary files when nothing more is compared.
     """
 
-    reals: Reals
+    reals: RealImages
     collector: Collector
     cache: StatisticsCache
     open_files: contextlib.ExitStack

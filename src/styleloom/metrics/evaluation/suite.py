@@ -15,49 +15,19 @@ from styleloom.distributed import Processes
 from styleloom.errors import UserError, shown
 from styleloom.metrics.classifiers.classifier import Classifier
 from styleloom.metrics.evaluation.cache import StatisticsCache
-from styleloom.metrics.evaluation.collect import Collector, Networks, Progress, Wanted
+from styleloom.metrics.evaluation.collect import Collector, FeatureNetworks, Progress, Wanted
 from styleloom.metrics.evaluation.definitions import Definition
-from styleloom.metrics.evaluation.image_sets import Choice, GeneratedImages, ImageSet, Shape, first_seed
+from styleloom.metrics.evaluation.image_sets import Choice, ImageSet, Shape, first_seed
 from styleloom.metrics.evaluation.measure import Measure, UnmeasurableError, attempt, errors
 from styleloom.metrics.evaluation.probing import PROBES, Probe, check
 from styleloom.metrics.evaluation.set_metrics import SET_METRICS, Plan, number, plan
-from styleloom.metrics.evaluation.statistics import Reals, RealStatistics
+from styleloom.metrics.evaluation.statistics import RealStatistics
+from styleloom.metrics.evaluation.subject import Subject
 from styleloom.metrics.intervals import summarize
 from styleloom.precision import full_precision
 from styleloom.sampling import Sampler
 
 FORMAT, VERSION = "styleloom-evaluation", 1
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is measured: a generator, or images of any origin.
-
-    Args:
-        name: what to call it.
-        record: where it came from, as JSON.
-        source: the generator, or the images.
-        reals: to compare with, and among whose labels a generator's are drawn; None where no metric does.
-    """
-
-    name: str
-    record: dict[str, Any]
-    source: Sampler | ImageSet
-    reals: Reals | None = None
-
-    @property
-    def is_generator(self) -> bool:
-        """Whether it can be probed, rather than looked at."""
-        return isinstance(self.source, Sampler)
-
-    def images(self, seed: int = 0, latents: int = 1) -> ImageSet:
-        """Its images; those of a generator from `seed` on."""
-        return self.generated(seed, latents) if isinstance(self.source, Sampler) else self.source
-
-    def generated(self, seed: int = 0, latents: int = 1) -> GeneratedImages:
-        """Images of the generator."""
-        assert isinstance(self.source, Sampler)
-        return GeneratedImages(self.source, seed, None if self.reals is None else self.reals.labels, latents)
 
 
 @dataclass
@@ -76,7 +46,7 @@ class Evaluation:
     """
 
     definitions: Sequence[Definition]
-    networks: Networks
+    networks: FeatureNetworks
     classifiers: Sequence[Classifier] = ()
     cache: StatisticsCache = field(default_factory=lambda: StatisticsCache(None))
     processes: Processes = field(default_factory=Processes)
