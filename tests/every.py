@@ -24,15 +24,18 @@ def every(names: str | tuple[str, ...], cases: Iterable[Any]) -> Callable[[Test]
     def decorate(test: Test) -> Test:
         @functools.wraps(test)
         def run(**fixtures: Any) -> None:
-            __tracebackhide__ = True
             assert table, "there are no cases"
-            wrong = []
+            wrong: list[str] = []
+            first = None
             for case in table:
                 try:
                     test(**fixtures, **case)
                 except (Exception, pytest.fail.Exception) as error:
+                    first = first or error
                     wrong.append(f"{_shown(case)}: {type(error).__name__}: {error}")
-            assert not wrong, "\n".join([f"{len(wrong)} of {len(table)} cases are wrong", *wrong])
+            if first is not None:
+                lines = [f"{len(wrong)} of {len(table)} cases are wrong, the first as above", *wrong]
+                raise AssertionError("\n".join(lines)) from first
 
         signature = inspect.signature(test)
         left = [parameter for name, parameter in signature.parameters.items() if name not in given]
