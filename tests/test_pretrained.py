@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -73,8 +74,9 @@ def test_an_unknown_name_is_told_the_known_ones() -> None:
 
 
 def test_names_paths_and_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "styleloom")
     """A bare name is the package's, unless something of the user's has it too; a run is its best snapshot."""
     monkeypatch.chdir(tmp_path)
     assert find_snapshot("emoji-64") == find_snapshot("embedded:emoji-64") == EMBEDDED["emoji-64"]
@@ -92,8 +94,7 @@ def test_names_paths_and_runs(
         Path("emoji-64", f"snapshot-{name}.safetensors").touch()
     order = [path.name[9:-12] for path in numbered_snapshots(Path("emoji-64"))]
     assert order == ["000001", "000002-016", "000002-500", "000002"]
-    capsys.readouterr()
     assert find_snapshot("./emoji-64").name == "snapshot-000002.safetensors"
-    assert capsys.readouterr().err == "note: emoji-64 is a run: its snapshot-000002.safetensors is taken\n"
+    assert caplog.messages == ["emoji-64 is a run: its snapshot-000002.safetensors is taken"]
     Path("emoji-64", "snapshot-best.safetensors").touch()
     assert find_snapshot(tmp_path / "emoji-64").name == "snapshot-best.safetensors"

@@ -4,6 +4,10 @@
 >>> g = styleloom.load("snapshot.safetensors")
 >>> images = g.generate(seeds=range(16), truncation=0.7)
 
+What a caller may not expect is logged under the logger "styleloom". Where nobody has set up logging, Python
+prints the warnings among it on stderr. `logging.basicConfig(level=logging.INFO)` shows information as well;
+`logging.getLogger("styleloom").setLevel(logging.ERROR)` shows nothing.
+
 The public names are imported on first use, so that the command line starts quickly.
 """
 

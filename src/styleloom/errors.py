@@ -6,13 +6,11 @@ Messages show them by `quoted`; whatever is printed passes `printable`.
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import itertools
 import os
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterable
 
 QUOTE_CHARACTERS = 120
@@ -92,9 +90,3 @@ def shell_word(text: object) -> str:
 
 def _byte_escapes(character: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
-
-
-def note(message: str) -> None:
-    """Tell the user, on stderr, of something that they may not expect; once, in one line."""
-    with contextlib.suppress(OSError):  # who is not heard goes on with the work
-        print(f"note: {printable(message)}", file=sys.stderr)

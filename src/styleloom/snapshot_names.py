@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from pathlib import Path
 
-from styleloom.errors import UserError, note, shown
+from styleloom.errors import UserError, shown
 from styleloom.names import embedded_name
 from styleloom.pretrained import EMBEDDED
+
+logger = logging.getLogger(__name__)
 
 BEST = "snapshot-best.safetensors"
 
@@ -53,7 +56,7 @@ def find_snapshot(given: Path | str) -> Path:
         files = [p for p in (path / BEST,) if p.is_file()] or numbered_snapshots(path)[-1:]
         if not files:
             raise UserError(f"{shown(path)}: this run has no snapshot (snapshot-*.safetensors) yet")
-        note(f"{shown(path)} is a run: its {shown(files[0].name)} is taken")
+        logger.info(f"{shown(path)} is a run: its {shown(files[0].name)} is taken")
         return files[0]
     if os.path.isdir(path):
         raise UserError(

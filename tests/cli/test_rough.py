@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import re
 import shlex
@@ -17,11 +18,12 @@ from rich.progress import MofNCompleteColumn
 
 import styleloom.cli
 from styleloom.cli import VERBS, hints, main, progress
+from styleloom.cli.notes import notes_on_stderr
 from styleloom.cli.progress import ProgressLine, counting
 from styleloom.cli.report import PlainConsole, tell
 from styleloom.cli.signals import TOGETHER_SEC, orderly_end
 from styleloom.config.overrides import OTHER_NAMES, field_names
-from styleloom.errors import nearest, note, shell_word, shown
+from styleloom.errors import nearest, shell_word, shown
 from styleloom.presets import PRESETS
 from styleloom.runs.directory import RunDirectory
 from tiny import flags
@@ -194,7 +196,8 @@ def test_what_nobody_hears_ends_no_work(monkeypatch: pytest.MonkeyPatch) -> None
             raise OSError("No space left on device")
 
     monkeypatch.setattr(sys, "stderr", Full())
-    note("heard by nobody")
+    with notes_on_stderr():
+        logging.getLogger("styleloom").warning("heard by nobody")
     tell("nor this")
     with ProgressLine("work") as line:
         line.show("half", 0.5, last=True)

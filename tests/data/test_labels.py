@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -129,7 +130,8 @@ def csv(tmp_path: Path, content: str | bytes, names: tuple[str, ...] = NAMES):
     return labels_from_file(path, names)
 
 
-def test_a_heading_does_not_renumber_the_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_heading_does_not_renumber_the_classes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "styleloom")
     names = tuple(f"{i}.png" for i in range(11))
     rows = [f"{i}.png{{}}{i}" for i in range(11)]
     for heading in ("image{}label", "Bild{}Klasse", "{}class", "name{}label", ""):
@@ -139,7 +141,7 @@ def test_a_heading_does_not_renumber_the_classes(tmp_path: Path, capsys: pytest.
                 labels = csv(tmp_path, text, names)
                 assert labels.by_name == {f"{i}.png": i for i in range(11)}, (heading, separator)
                 assert (labels.label_dim, labels.classes) == (11, None)
-    assert "the first row is taken as a heading: 'image,label'" in capsys.readouterr().err
+    assert "the first row is taken as a heading: 'image,label'" in caplog.text
 
 
 def test_encodings_quotes_and_empty_columns(tmp_path: Path) -> None:
@@ -182,11 +184,11 @@ def test_names_that_match_nothing_are_listed_with_a_hint(tmp_path: Path) -> None
         csv(tmp_path, "a/1.png,0\na/2.png,0\n")
 
 
-def test_classes_are_bounded_and_gaps_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_classes_are_bounded_and_gaps_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = "a/1.png,{}\na/2.png,{}\nb/3.png,{}\n"
     labels = csv(tmp_path, rows.format(0, 1000, 2000))
     assert labels.label_dim == 2001
-    assert "2,001 classes, 0 to 2000, of which 3 have images" in capsys.readouterr().err
+    assert "2,001 classes, 0 to 2000, of which 3 have images" in caplog.text
     assert csv(tmp_path, rows.format(0, 1, MAX_LABEL_DIM - 1)).label_dim == MAX_LABEL_DIM
     for largest in (MAX_LABEL_DIM, 20200101000012, 10**17):
         with pytest.raises(UserError, match=rf"a/2.png is of class {largest}; valid: 0 to .*3 different"):
@@ -200,7 +202,7 @@ def test_classes_are_bounded_and_gaps_are_said(tmp_path: Path, capsys: pytest.Ca
         labels_from_folders([f"{i}/x.png" for i in range(MAX_LABEL_DIM + 1)])
 
 
-def test_what_is_neither_class_nor_vector(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_neither_class_nor_vector(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = "a/1.png,{}\na/2.png,{}\nb/3.png,{}\n"
     for values, message in [
         (("1", "x", "2"), "mixes numbers and texts"),
@@ -216,7 +218,7 @@ def test_what_is_neither_class_nor_vector(tmp_path: Path, capsys: pytest.Capture
     for values in (("1.0", "2.0", "3.0"), ("-1", "1", "1")):
         labels = csv(tmp_path, rows.format(*values))
         assert labels.by_name["b/3.png"] == (float(values[2]),)
-        assert f"vectors of one number, for {values[0]!r} is no class" in capsys.readouterr().err
+        assert f"vectors of one number, for {values[0]!r} is no class" in caplog.text
     for label in (
         "[1e39]",
         "[1e400]",

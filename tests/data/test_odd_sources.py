@@ -251,7 +251,7 @@ def test_a_build_into_its_own_source_is_refused(tmp_path: Path) -> None:
 
 
 def test_labels_of_dataset_json_are_kept_or_said_to_be_unused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     images = {f"00000/img{i:08d}.png": encoded(noise(16, 16, seed=i)) for i in range(3)}
     rows = [[name, i % 2] for i, name in enumerate(images)]
@@ -268,9 +268,10 @@ def test_labels_of_dataset_json_are_kept_or_said_to_be_unused(
             dest = tmp_path / "out.zip"
             kept = open_dataset(build(source, dest, labels="keep", order="source", overwrite=True))
             np.testing.assert_array_equal(kept.labels(np.arange(3)), expected)
-            assert capsys.readouterr().err == ""
+            assert not caplog.records
             assert open_dataset(build(source, dest, overwrite=True)).label_dim == 0
-            assert "dataset.json are not used; --labels keep takes them" in capsys.readouterr().err
+            assert "dataset.json are not used; --labels keep takes them" in caplog.text
+            caplog.clear()
     for index, message in [
         (b'{"labels": null}', "has no labels"),
         (b'{"labels": [["gone.png", 1]]}', "without a label"),

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from styleloom.allocator import keep_large_blocks
 from styleloom.cli import hints
+from styleloom.cli.notes import notes_on_stderr
 from styleloom.cli.signals import INTERRUPTED, Interruption, orderly_end
 from styleloom.cli.streams import discard, safe_streams
 from styleloom.errors import UserError, nearest, printable, quoted, shown
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: words after `styleloom`; those of the process by default.
     """
-    with safe_streams(), orderly_end() as interruption:
+    with notes_on_stderr(), safe_streams(), orderly_end() as interruption:
         try:
             status = _dispatch(list(sys.argv[1:] if argv is None else argv))
             sys.stdout.flush()  # so that a closed pipe or a full disk shows here, not at exit

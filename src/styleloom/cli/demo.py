@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +15,14 @@ from styleloom.data.build import BuildOptions, build_dataset
 from styleloom.data.conversion import ConversionOptions
 from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.data.sources import open_source
-from styleloom.errors import UserError, note, shell_word, shown
+from styleloom.errors import UserError, shell_word, shown
 
 if TYPE_CHECKING:
     import torch
 
     from styleloom.sampling import Sampler
+
+logger = logging.getLogger(__name__)
 
 PRESET = "demo"
 FEATURES = "lite0"
@@ -142,7 +145,7 @@ class Demo:
                 document = evaluation.run(Subject(name, {}, source, RealImages(reals)))
                 found[name] = 1000 * primary_value(document, definition.name)
         except UserError as error:
-            note(f"kernel distance not measured: {error}")
+            logger.warning(f"kernel distance not measured: {error}")
             return {}
         return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,13 +17,15 @@ import tyro
 import styleloom
 from styleloom.cli.report import print_json, say
 from styleloom.config.parts import MAX_LATENT_SEED, NoiseMode
-from styleloom.errors import UserError, note, quoted, shown
+from styleloom.errors import UserError, quoted, shown
 from styleloom.snapshot_names import find_snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from styleloom.networks.assembly import Truncation
+
+logger = logging.getLogger(__name__)
 
 MAX_IMAGES = 1_000_000
 
@@ -108,7 +111,7 @@ class Generate:
         _check_sheet(self.grid, shape, sampler.size)
         if sampler.growth is not None:
             height, width = sampler.size
-            note(
+            logger.info(
                 f"a snapshot from the middle of growing: images of {height} x {width} px, "
                 f"level {sampler.growth.level}, alpha {sampler.growth.alpha:g}"
             )
@@ -185,7 +188,9 @@ class Generate:
             )
         others = set(self.out.glob("*.png")) - set(files) if shape is None and is_folder else set()
         if others:
-            note(f"{shown(self.out)} holds {len(others)} other PNG files, beside which these are written")
+            logger.info(
+                f"{shown(self.out)} holds {len(others)} other PNG files, beside which these are written"
+            )
         return files
 
     def _names(self, wanted: Wanted) -> list[str]:

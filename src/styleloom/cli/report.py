@@ -62,7 +62,7 @@ def say(message: str) -> None:
 
 def tell(message: str) -> None:
     """One line on stderr of what a command is doing, as it stands."""
-    with contextlib.suppress(OSError):  # as `errors.note`
+    with contextlib.suppress(OSError):  # a reader that is gone ends no work
         progress_console().print(message, soft_wrap=True)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterator
 
-from styleloom.errors import note
+logger = logging.getLogger(__name__)
 
 STANDARD = ("stdin", "stdout", "stderr")
 """By their descriptors."""
@@ -32,7 +33,7 @@ def safe_streams() -> Iterator[None]:
                 stack.callback(stream.reconfigure, errors=stream.errors)
                 stream.reconfigure(errors="backslashreplace")
         if "stdout" in closed:
-            note("stdout is closed: what this command prints is lost")
+            logger.warning("stdout is closed: what this command prints is lost")
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,13 @@ from styleloom.cli.report import console, experiment_table, print_json, say, tel
 from styleloom.config import Experiment, apply_overrides, to_json
 from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.data.sources import EMBEDDED
-from styleloom.errors import UserError, note, shell_word, shown
+from styleloom.errors import UserError, shell_word, shown
 from styleloom.names import recorded_name
 
 if TYPE_CHECKING:
     from styleloom.runs.directory import RunDirectory
+
+logger = logging.getLogger(__name__)
 
 
 # What needs torch is imported where it is used: help and wrong flags do not wait for it.
@@ -164,7 +167,7 @@ class Train:
 
     def _note_labels(self, experiment: Experiment, dataset: ImageDataset) -> None:
         if dataset.label_dim and not experiment.generator.label_dim:
-            note(
+            logger.warning(
                 f"the labels of {shown(dataset.name)} are not used; "
                 f"--set label_dim={dataset.label_dim} trains with them"
             )
@@ -177,7 +180,7 @@ class Train:
         if last is None:
             return
         end = 4 << last.level
-        note(
+        logger.warning(
             f"after {experiment.total_kimg:g} kimg the networks are at {end} px of "
             f"{experiment.resolution}; shorten growth.stabilize_kimg and growth.fade_kimg, or raise --kimg"
         )

@@ -6,12 +6,15 @@ import codecs
 import csv
 import io
 import json
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from styleloom.data.paths import kind_of
-from styleloom.errors import UserError, note, quoted, shown
+from styleloom.errors import UserError, quoted, shown
+
+logger = logging.getLogger(__name__)
 
 Pairs: TypeAlias = "list[tuple[str, Any]]"
 
@@ -124,7 +127,7 @@ def _one_column(origin: str, names: list[str], values: list[str]) -> Pairs:
         if long:
             raise UserError(f"labels {origin}: class {quoted(long[0])} is too large")
         return [(name, int(value)) for name, value in zip(names, values, strict=True)]
-    note(
+    logger.warning(
         f"labels {origin}: taken as vectors of one number, for {quoted(other[0])} is no class; classes are "
         "whole numbers from 0, such as 1"
     )
@@ -160,7 +163,7 @@ def _without_heading(
     if first[0].strip().lower() in _HEADINGS:
         return first, others
     if texts and others and all(_is_number(value) for row in others for value in row[1:]):
-        note(f"labels {origin}: the first row is taken as a heading: {quoted(','.join(first))}")
+        logger.info(f"labels {origin}: the first row is taken as a heading: {quoted(','.join(first))}")
         return first, others
     return [], rows
 

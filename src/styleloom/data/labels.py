@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from styleloom.data.label_files import MAX_LISTED, json_pairs, listed, read_pairs
-from styleloom.errors import UserError, note, quoted, shown
+from styleloom.errors import UserError, quoted, shown
+
+logger = logging.getLogger(__name__)
 
 Label: TypeAlias = "int | tuple[float, ...]"
 
@@ -185,7 +188,7 @@ def _classes(origin: str, given: Mapping[str, int], unknown: tuple[str, ...]) ->
             f"{MAX_LABEL_DIM - 1}. There are {used} different ones: number them from 0, or give names"
         )
     if used < label_dim:
-        note(
+        logger.warning(
             f"labels {origin}: {label_dim:,} classes, 0 to {label_dim - 1}, of which {used:,} have images; "
             "the others train nothing"
         )

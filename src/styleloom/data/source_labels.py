@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from styleloom.data.labels import (
     match_labels,
 )
 from styleloom.data.sources import Source
-from styleloom.errors import UserError, note, shown
+from styleloom.errors import UserError, shown
+
+logger = logging.getLogger(__name__)
 
 
 def labels_of_source(source: Source, labels: str | None) -> Labels | None:
@@ -63,7 +66,7 @@ def check_unused(source: Source) -> None:
     except (OSError, ValueError, RecursionError):
         return  # a file of that name that is something else
     if isinstance(fields, dict) and fields.get("labels"):
-        note(f"the labels in {_origin(source)} are not used; --labels keep takes them")
+        logger.warning(f"the labels in {_origin(source)} are not used; --labels keep takes them")
 
 
 def _of_archive(origin: str, content: bytes, names: list[str]) -> Labels | None:

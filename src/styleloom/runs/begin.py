@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from styleloom.config import Experiment, from_json
 from styleloom.config.overrides import ROLES, SHARED
 from styleloom.config.serialize import differences
 from styleloom.data.dataset import PRELOAD_BUDGET_BYTES, ImageDataset
-from styleloom.errors import UserError, nearest, note, quoted, shown
+from styleloom.errors import UserError, nearest, quoted, shown
 from styleloom.images import grid
 from styleloom.runs import lock
 from styleloom.runs.directory import RunDirectory, state_name, step_of
@@ -22,6 +23,8 @@ from styleloom.runs.pictures import sheet_shape
 from styleloom.training.health import recorded_complaint
 from styleloom.training.state import checked_counters
 from styleloom.training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
 
 
 def start(
@@ -142,7 +145,7 @@ def _checked(run: RunDirectory, file: Path) -> tuple[dict[str, Tensor], dict[str
         raise UserError(f"{error}; {run.another_state(file)}") from error
     wrong = recorded_complaint(document)
     if wrong is not None:
-        note(f"{shown(file)} is not healthy: {wrong}; {run.another_state(file)}")
+        logger.warning(f"{shown(file)} is not healthy: {wrong}; {run.another_state(file)}")
     return tensors, document
 
 
@@ -164,7 +167,7 @@ def _load(
     """Take the state over; say so where the run goes on on another device."""
     was = state[1]["counters"]["device"]
     if trainer.device.type != was:
-        note(f"the run was on {shown(was)}, it continues on {trainer.device.type}: not bit for bit")
+        logger.warning(f"the run was on {shown(was)}, it continues on {trainer.device.type}: not bit for bit")
     try:
         trainer.load_state(*state, shown(file))
     except UserError as error:
@@ -181,7 +184,7 @@ def _take_back(trainer: Trainer, run: RunDirectory) -> None:
     trainer.skipped_in_a_row = dict.fromkeys(trainer.skipped_in_a_row, 0)
     folder = run.set_aside(trainer.step_count, trainer.images_seen)
     if folder is not None:
-        note(f"what the run wrote after step {trainer.step_count} is in {shown(folder)} now")
+        logger.info(f"what the run wrote after step {trainer.step_count} is in {shown(folder)} now")
 
 
 def check_changes(recorded: Experiment, requested: Experiment, allowed: list[str]) -> bool:

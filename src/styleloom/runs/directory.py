@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import sys
@@ -29,7 +30,7 @@ from torch import Tensor
 
 from styleloom.atomic import write_text
 from styleloom.config import Experiment, from_json, to_json
-from styleloom.errors import UserError, note, quoted, shell_word, shown
+from styleloom.errors import UserError, quoted, shell_word, shown
 from styleloom.file_kinds import readable_file
 from styleloom.images import save_png
 from styleloom.networks.assembly import StyleGenerator
@@ -39,6 +40,8 @@ from styleloom.snapshot import save
 from styleloom.snapshot_names import BEST, numbered_snapshots, snapshot_name
 from styleloom.tensor_file import DOCUMENT_CHARACTERS, check_name, open_tensors, read_tensors, write_tensors
 from styleloom.training.health import recorded_complaint
+
+logger = logging.getLogger(__name__)
 
 STATE_FORMAT = "styleloom-state"
 
@@ -128,7 +131,7 @@ class RunDirectory:
                 raise UserError(
                     f"{error}; mend it, or remove it: the run's latest state says what it said"
                 ) from error
-            note(f"{error}; what it said is taken from the run's latest state")
+            logger.warning(f"{error}; what it said is taken from the run's latest state")
             document = found
         try:
             return from_json(document["experiment"]), document["data"]
@@ -195,7 +198,7 @@ class RunDirectory:
         lines = [line for line in text.split("\n") if line.strip()]
         damaged = sum(_parsed(line) is None for line in lines[:-1])  # the last one: cut off by a crash
         if damaged:
-            note(f"{shown(self.stats_file)}: damaged lines are left out: {damaged}")
+            logger.warning(f"{shown(self.stats_file)}: damaged lines are left out: {damaged}")
         whole = [(line, found) for line in lines if (found := _parsed(line)) is not None]
         kept = "".join(f"{line}\n" for line, found in whole if found["step"] <= step)
         if kept != text or not text:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from styleloom.errors import UserError, note, shown
+from styleloom.errors import UserError, shown
 from styleloom.metrics.evaluation.cache import StatisticsCache
 from styleloom.metrics.evaluation.definitions import Definition
 from styleloom.metrics.evaluation.measure import errors
@@ -17,6 +18,8 @@ from styleloom.metrics.evaluation.subject import Subject
 from styleloom.metrics.evaluation.suite import Evaluation, primary_value
 from styleloom.metrics.probes.stability import changes, images_at
 from styleloom.runs.directory import BEST, RunDirectory
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate_run(
@@ -110,13 +113,13 @@ def _measurable(
         except UserError as error:
             if subject.record["level"] is None:
                 raise
-            note(f"{shown(path)} is left out: {error}")
+            logger.warning(f"{shown(path)} is left out: {error}")
             continue
         found.append(path)
     if len(unread) == len(paths):  # the data, most likely
         raise list(unread.values())[-1]
     for path, error in unread.items() if evaluation.processes.collects else ():
-        note(f"{shown(path)} is left out: {error}")
+        logger.warning(f"{shown(path)} is left out: {error}")
     return found
 
 

@@ -12,17 +12,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import socket
 from pathlib import Path
 from typing import TypeAlias
 
-from styleloom.errors import UserError, note, shown
+from styleloom.errors import UserError, shown
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
+
+logger = logging.getLogger(__name__)
 
 NAME = "run.lock"
 
@@ -56,7 +59,9 @@ def lock(folder: Path) -> bool:
                 raise UserError(
                     f"{shown(folder)}: {_holder(file)} is training this run; one process at a time may"
                 ) from error
-            note(f"{shown(folder)}: its file system has no locks; let no second process train this run")
+            logger.warning(
+                f"{shown(folder)}: its file system has no locks; let no second process train this run"
+            )
             return False
         opened = os.fstat(descriptor)
         if (key := (os.getpid(), opened.st_dev, opened.st_ino)) != _key(file):

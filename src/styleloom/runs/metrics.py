@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 
 from styleloom.config import Experiment
 from styleloom.data.dataset import ImageDataset
-from styleloom.errors import UserError, note, shown
+from styleloom.errors import UserError, printable, shown
 from styleloom.metrics.evaluation.cache import StatisticsCache, cache_folder
 from styleloom.metrics.evaluation.collect import FeatureNetworks
 from styleloom.metrics.evaluation.definitions import Definition, parse_all
@@ -21,6 +22,8 @@ from styleloom.metrics.swd import MIN_IMAGES
 from styleloom.sampling import Sampler
 from styleloom.training.trainer import Trainer
 from styleloom.types import GrowthState
+
+logger = logging.getLogger(__name__)
 
 PREFIX = "metrics/"
 """Of the fields of stats.jsonl that hold metrics."""
@@ -117,11 +120,11 @@ class RunMetrics:
         if document is None:
             return {}
         for name, reason in errors(document).items():
-            note(f"no {name} {when}: {reason}")
+            logger.warning(f"no {name} {when}: {reason}")
         for name, entry in document["metrics"].items():
             if "note" in entry and name not in self._noted:
                 self._noted.add(name)
-                note(f"{name}: {entry['note']}")
+                logger.info(f"{name}: {entry['note']}")
         return {
             PREFIX + label: value["mean"]
             for entry in document["metrics"].values()
@@ -149,7 +152,7 @@ def attempt(what_is_missing: str, measure: Callable[[], T]) -> T | None:
         raise
     except Exception as error:
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        note(f"{what_is_missing}: {reason}")
+        logger.warning(f"{what_is_missing}: {printable(reason)}")
         return None
 
 

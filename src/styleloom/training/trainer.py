@@ -13,6 +13,7 @@ and the loader's position. A Trainer therefore owns torch's global random state 
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,7 +29,7 @@ from styleloom.config.schedules import at, constant
 from styleloom.data import reals
 from styleloom.data.dataset import PRELOAD_BUDGET_BYTES, ImageDataset
 from styleloom.data.loader import Loader
-from styleloom.errors import UserError, note, shown
+from styleloom.errors import UserError, shown
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.precision import resolve_device, resolve_precision, set_precision
 from styleloom.training import phases
@@ -40,6 +41,8 @@ from styleloom.training.phases import Bound, Latents, Reals, Stats
 from styleloom.training.state import restore, state_of
 from styleloom.training.style_mixing import draw_cutoffs
 from styleloom.types import GrowthState
+
+logger = logging.getLogger(__name__)
 
 TURNS: dict[StepOrder, tuple[str, ...]] = {
     "g-first": ("g", "average", "d"),
@@ -325,7 +328,7 @@ class Trainer:
         side = self.current_resolution(self.images_seen)
         level = self.train_set.at(side, self.cache_bytes)
         if side < self.experiment.resolution and not level.keeps_images:
-            note(
+            logger.warning(
                 f"the images of {side} px take more than {self.cache_bytes / 2**30:g} GiB, each is "
                 "decoded from full size whenever it is needed; --cache-gib raises the limit"
             )

@@ -40,23 +40,23 @@ def test_anything_else_is_not_found(tmp_path: Path, other: dict) -> None:
     assert cache.get(other) is None
 
 
-def test_a_foreign_file_under_the_right_name_is_not_used(tmp_path: Path, capsys) -> None:
+def test_a_foreign_file_under_the_right_name_is_not_used(tmp_path: Path, caplog) -> None:
     cache = StatisticsCache(tmp_path)
     other = KEY | {"count": 11}
     cache.put(other, TENSORS, {})
     cache.path(other).rename(cache.path(KEY))
     assert cache.get(KEY) is None
-    assert "something else" in capsys.readouterr().err
+    assert "something else" in caplog.text
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a safetensors file", None])
-def test_a_damaged_file_is_not_used(tmp_path: Path, capsys, damage: bytes | None) -> None:
+def test_a_damaged_file_is_not_used(tmp_path: Path, caplog, damage: bytes | None) -> None:
     cache = StatisticsCache(tmp_path)
     cache.put(KEY, TENSORS, {})
     path = cache.path(KEY)
     path.write_bytes(path.read_bytes()[:-4] if damage is None else damage)
     assert cache.get(KEY) is None
-    assert "made anew" in capsys.readouterr().err
+    assert "made anew" in caplog.text
     cache.put(KEY, TENSORS, {})
     assert cache.get(KEY) is not None
 
@@ -85,7 +85,7 @@ def test_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_without_a_home_nothing_is_kept_and_that_is_said_once(
-    monkeypatch: pytest.MonkeyPatch, capsys
+    monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
     def unknown() -> Path:
         raise RuntimeError("Could not determine home directory.")
@@ -95,23 +95,24 @@ def test_without_a_home_nothing_is_kept_and_that_is_said_once(
     monkeypatch.setattr(Path, "home", unknown)
     _note_no_folder.cache_clear()
     assert cache_folder(Path("none")) is None
-    assert capsys.readouterr().err == ""  # none does not look
+    assert not caplog.records  # none does not look
     assert cache_folder() is None
     assert cache_folder() is None
-    assert capsys.readouterr().err.count("HOME is not set") == 1
+    assert caplog.text.count("HOME is not set") == 1
 
 
-def test_a_folder_that_cannot_be_written_is_said_once(tmp_path: Path, capsys) -> None:
+def test_a_folder_that_cannot_be_written_is_said_once(tmp_path: Path, caplog) -> None:
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "deeper"):
         cache = StatisticsCache(folder)
         for count in (10, 11):
             assert cache.get(KEY | {"count": count}) is None
             cache.put(KEY | {"count": count}, TENSORS, {})
-        assert capsys.readouterr().err.count("statistics of real images are not kept") == 1
+        assert caplog.text.count("statistics of real images are not kept") == 1
+        caplog.clear()
 
 
-def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
     def refused(path: Path, **_: object) -> bool:
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -119,7 +120,7 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
     cache.put(KEY, TENSORS, {})
     monkeypatch.setattr(Path, "exists", refused)
     assert cache.get(KEY) is None
-    assert "made anew" in capsys.readouterr().err
+    assert "made anew" in caplog.text
 
 
 @pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")

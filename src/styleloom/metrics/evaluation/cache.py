@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,9 +20,11 @@ from typing import Any
 
 from torch import Tensor
 
-from styleloom.errors import UserError, note, shown
+from styleloom.errors import UserError, shown
 from styleloom.features.weights import user_cache
 from styleloom.tensor_file import read_tensors, write_tensors
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "styleloom-statistics"
 VERSION = 1
@@ -48,7 +51,7 @@ def cache_folder(given: Path | str | None = None) -> Path | None:
 
 @functools.cache
 def _note_no_folder() -> None:
-    note(
+    logger.warning(
         "statistics of real images are not kept, HOME is not set and the user's cache folder is unknown; the "
         "variable STYLELOOM_STATISTICS or --cache names a folder, or none"
     )
@@ -73,7 +76,7 @@ class StatisticsCache:
     def get(self, key: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The tensors of exactly this description, and on what they were made; None where there are none.
 
-        A damaged or foreign file, or one that may not be read, counts as none, and is mentioned on stderr.
+        A damaged or foreign file, or one that may not be read, counts as none, and a warning says so.
         """
         path = self.path(key)
         try:
@@ -81,12 +84,12 @@ class StatisticsCache:
                 return None
             tensors, document = read_tensors(path, FORMAT)
         except (UserError, OSError) as error:
-            note(f"statistics are made anew: {error}")
+            logger.warning(f"statistics are made anew: {error}")
             return None
         made = document.get("made")
         expected = (VERSION, json.loads(json.dumps(key)))
         if (document.get("statistics"), document.get("key")) != expected or not isinstance(made, dict):
-            note(f"statistics are made anew: {shown(path)} holds those of something else")
+            logger.warning(f"statistics are made anew: {shown(path)} holds those of something else")
             return None
         return tensors, made
 
@@ -102,4 +105,4 @@ class StatisticsCache:
             write_tensors(self.path(key), tensors, document)
         except UserError as error:
             self._failed = True
-            note(f"statistics of real images are not kept: {error}")
+            logger.warning(f"statistics of real images are not kept: {error}")

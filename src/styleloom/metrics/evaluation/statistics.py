@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
 from styleloom import environment
-from styleloom.errors import UserError, note
+from styleloom.errors import UserError, printable, shown
 from styleloom.metrics.evaluation.cache import StatisticsCache
 from styleloom.metrics.evaluation.collect import Collector, Failed, Statistic, Wanted
 from styleloom.metrics.evaluation.image_sets import Choice, ImageSet
 from styleloom.metrics.evaluation.set_metrics import restore, tensors
 from styleloom.metrics.evaluation.subject import RealImages
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -68,7 +71,8 @@ class RealStatistics:
             try:
                 statistic = restore(want, kept[0])
             except (UserError, KeyError, RuntimeError, TypeError) as error:  # other tensors than were written
-                note(f"statistics are made anew: {self.cache.path(self._key(images, want))}: {error}")
+                path = self.cache.path(self._key(images, want))
+                logger.warning(f"statistics are made anew: {shown(path)}: {printable(str(error))}")
         if not processes.agree(statistic is not None):
             return False
         self._origin[choice, want] = {"statistics": "cached", "made": {} if kept is None else kept[1]}
