@@ -33,6 +33,16 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_folders_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Statistics and weights that the user keeps are neither read nor changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("STYLELOOM_STATISTICS", "STYLELOOM_WEIGHTS", "STYLELOOM_DEBUG"):
+            patch.delenv(name, raising=False)
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     """Weights and noise from torch's global generator are the same in every order of tests."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -280,29 +279,26 @@ def test_the_list_of_metrics(capsys: pytest.CaptureFixture[str]) -> None:
     assert document["ppl"]["num"] == 100_000
 
 
-def test_the_number_of_processes_changes_no_result(tmp_path: Path) -> None:
+def test_the_number_of_processes_changes_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Two processes, started as users start them, against one: every number is the same, bit for bit."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "STYLELOOM_STATISTICS": "none"}
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("STYLELOOM_STATISTICS", "none")
     metrics = "fd40_lite0,kid40_lite0,pr40_lite0,swd40,ms_ssim8,ppl2_wend10_lite0,resolution_usage20"
-    words = ["styleloom", "evaluate", "emoji-64", "--data", "emoji", "--metrics", metrics, "--batch", "8"]
-    documents = []
-    for count in (1, 2):
-        out = tmp_path / f"{count}.json"
-        launcher = [
-            "torch.distributed.run",
-            f"--nproc-per-node={count}",
-            "--master-port=0",
-            "--standalone",
-            "-m",
-        ]
-        command = [sys.executable, "-m", *(launcher if count > 1 else []), *words, "--out", str(out)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("fd40_lite0") == 3  # one table with two notes, from the first process
-        documents.append(json.loads(out.read_text()))
-    assert [d["processes"] for d in documents] == [1, 2]
-    for name, entry in documents[0]["metrics"].items():
-        assert documents[1]["metrics"][name]["values"] == entry["values"], name
+    words = ["evaluate", "emoji-64", "--data", "emoji", "--metrics", metrics, "--batch", "8"]
+    assert main([*words, "--out", str(tmp_path / "1.json")]) == 0
+    launcher = ["torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone", "-m"]
+    command = [sys.executable, "-m", *launcher, "styleloom", *words, "--out", str(tmp_path / "2.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for printed in (capsys.readouterr().out, done.stdout):
+        assert printed.count("fd40_lite0") == 3  # one table with two notes, from the first process
+    one, two = (json.loads((tmp_path / f"{count}.json").read_text()) for count in (1, 2))
+    assert (one["processes"], two["processes"]) == (1, 2)
+    assert one["metrics"].keys() == two["metrics"].keys()
+    for name, entry in one["metrics"].items():
+        assert two["metrics"][name]["values"] == entry["values"], name
 
 
 # ---- what goes wrong

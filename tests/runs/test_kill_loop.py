@@ -1,6 +1,6 @@
 """A run that is killed at any moment, the first seconds included, or runs out of disk, goes on bit for bit.
 
-`STYLELOOM_KILLS=100 python -m pytest tests/training/test_kill_loop.py -m slow` kills a hundred times.
+`STYLELOOM_KILLS=100 python -m pytest tests/runs/test_kill_loop.py -m slow` kills a hundred times.
 """
 
 from __future__ import annotations
