@@ -23,6 +23,7 @@ from styleloom.networks.assembly import Trunk
 from styleloom.networks.progan import BOX
 from styleloom.ops import upfirdn as upfirdn_module
 from styleloom.ops.bias_act import RULES, ActivationRule
+from styleloom.ops.conv_layer import ConvSettings
 from styleloom.ops.instance_norm import instance_norm_reference
 from styleloom.ops.upfirdn import fir_kernel, tap_count
 from styleloom.training import phases
@@ -61,52 +62,55 @@ def _convolve(x: Tensor, w: Tensor, resample: str, taps: tuple, groups: int = 1)
     return F.conv2d(x, w, padding=k // 2, groups=groups)
 
 
-def _finish(y: Tensor, bias: Tensor | None, act, gain: float, clamp) -> Tensor:
+def _finish(y: Tensor, bias: Tensor | None, settings: ConvSettings) -> Tensor:
     if bias is not None:
         y = y + bias.reshape(1, -1, 1, 1)
-    y = RULES[act].function(y, RULES[act].alpha)
+    rule, clamp = RULES[settings.act], settings.clamp
+    y = rule.function(y, rule.alpha)
+    gain = rule.gain if settings.gain is None else settings.gain
     y = y * gain if gain != 1 else y
     return y if clamp is None else y.clamp(-clamp, clamp)
 
 
-def _conv_layer(x, w, bias, scale, resample, taps, act, gain, clamp):
-    return _finish(_convolve(x, w * scale, resample, taps), bias, act, gain, clamp)
+def _conv_layer(x, w, bias, scale, settings):
+    return _finish(_convolve(x, w * scale, settings.resample, settings.taps), bias, settings)
 
 
 def _standardized(y: Tensor) -> Tensor:
     return y / (y.var((2, 3), keepdim=True, correction=0) + 1e-8).sqrt()
 
 
-def _modulated_layer(x, w, style, bias, scale, norm, noise, resample, taps, act, gain, clamp):
+def _modulated_layer(x, w, style, bias, scale, settings, noise=None):
     n = len(x)
     coefficients = None
-    if norm == "demodulation":
+    if settings.normalization == "demodulation":
         per_sample = (w * scale)[None] * style.reshape(n, 1, -1, 1, 1)
         coefficients = (per_sample.square().sum((2, 3, 4)) + 1e-8).rsqrt()
     y = x * style.reshape(n, -1, 1, 1)
-    y = _convolve(y, w * scale, resample, taps)
+    y = _convolve(y, w * scale, settings.resample, settings.taps)
     if coefficients is not None:
         y = y * coefficients.reshape(n, -1, 1, 1)
-    if norm == "explicit":
+    if settings.normalization == "explicit":
         y = _standardized(y)
     if noise is not None:
         y = y + noise
-    return _finish(y, bias, act, gain, clamp)
+    return _finish(y, bias, settings)
 
 
-def _modulated_layer_grouped(x, w, style, bias, scale, norm, noise, resample, taps, act, gain, clamp):
+def _modulated_layer_grouped(x, w, style, bias, scale, settings, noise=None):
     n, c, height, width = x.shape
     per_sample = (w * scale)[None] * style.reshape(n, 1, -1, 1, 1)
-    if norm == "demodulation":
+    if settings.normalization == "demodulation":
         factors = (per_sample.square().sum((2, 3, 4)) + 1e-8).rsqrt()
         per_sample = per_sample * factors.reshape(n, -1, 1, 1, 1)
-    y = _convolve(x.reshape(1, n * c, height, width), per_sample.flatten(0, 1), resample, taps, groups=n)
+    y = x.reshape(1, n * c, height, width)
+    y = _convolve(y, per_sample.flatten(0, 1), settings.resample, settings.taps, groups=n)
     y = y.reshape(n, -1, *y.shape[2:])
-    if norm == "explicit":
+    if settings.normalization == "explicit":
         y = _standardized(y)
     if noise is not None:
         y = y + noise
-    return _finish(y, bias, act, gain, clamp)
+    return _finish(y, bias, settings)
 
 
 def _modulate(x: Tensor, style: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from torch import nn
 
 from styleloom.config.networks import Activation
 from styleloom.layers.equalized import EqualizedConv, EqualizedDense
-from styleloom.ops.bias_act import RULES, bias_act
+from styleloom.ops.bias_act import RULES, ActivationSettings, bias_act
+from styleloom.ops.conv_layer import ConvSettings
 
 
 def fill(layer: EqualizedDense | EqualizedConv) -> None:
@@ -53,7 +54,7 @@ def test_gradient_of_a_multiplied_layer_is_smaller() -> None:
 @pytest.mark.parametrize("act", get_args(Activation))
 @pytest.mark.parametrize("act_gain", [None, 0.7])
 def test_dense_activations(act: Activation, act_gain: float | None) -> None:
-    layer = EqualizedDense(6, 5, act, weight_gain=1.3, lr_multiplier=0.1, act_gain=act_gain)
+    layer = EqualizedDense(6, 5, ActivationSettings(act, act_gain), weight_gain=1.3, lr_multiplier=0.1)
     fill(layer)
     assert layer.bias is not None
     x = torch.randn(4, 6)
@@ -63,7 +64,7 @@ def test_dense_activations(act: Activation, act_gain: float | None) -> None:
 
 
 def test_dense_without_bias() -> None:
-    layer = EqualizedDense(6, 5, "lrelu", bias=False)
+    layer = EqualizedDense(6, 5, ActivationSettings("lrelu"), bias=False)
     assert [name for name, _ in layer.named_parameters()] == ["weight"]
     x = torch.randn(4, 6)
     torch.testing.assert_close(layer(x), bias_act(x @ layer.weight.t() * layer.scale, None, "lrelu"))
@@ -71,8 +72,9 @@ def test_dense_without_bias() -> None:
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_conv(k: int) -> None:
-    """N(0, 1) weights, coefficient gain / sqrt(k k in), bias 0; a gain of the call follows everything."""
-    layer = EqualizedConv(64, 32, k, "lrelu", weight_gain=1.5, clamp=0.8)
+    """N(0, 1) weights, coefficient gain / sqrt(k k in), bias 0; a factor on the result follows everything."""
+    settings = ConvSettings("lrelu", clamp=0.8)
+    layer = EqualizedConv(64, 32, k, settings, weight_gain=1.5)
     assert layer.bias is not None
     assert layer.weight.std().item() == pytest.approx(1, rel=0.05)
     assert layer.bias.abs().max() == 0
@@ -82,13 +84,15 @@ def test_conv(k: int) -> None:
     y = F.conv2d(x, layer.weight * coefficient, layer.bias, padding=k // 2)
     y = (F.leaky_relu(y, 0.2) * math.sqrt(2)).clamp(-0.8, 0.8)
     torch.testing.assert_close(layer(x), y, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(layer(x, gain=0.5), 0.5 * y, rtol=1e-4, atol=1e-5)
+    layer.settings = settings.times(0.5)
+    torch.testing.assert_close(layer(x), 0.5 * y, rtol=1e-4, atol=1e-5)
 
 
 def test_conv_resamples() -> None:
     x = torch.randn(2, 3, 8, 8)
     for resample, side in (("none", 8), ("up", 16), ("down", 4)):
-        layer = EqualizedConv(3, 5, 3, resample=resample, taps=(1, 3, 3, 1))  # type: ignore[arg-type]
+        settings = ConvSettings(resample=resample, taps=(1, 3, 3, 1))  # type: ignore[arg-type]
+        layer = EqualizedConv(3, 5, 3, settings)
         assert layer(x).shape == (2, 5, side, side)
 
 
@@ -97,5 +101,5 @@ def test_variance_is_kept() -> None:
     x = torch.randn(4096, 256)
     for layer in (EqualizedDense(256, 256), EqualizedDense(256, 256, lr_multiplier=0.01)):
         assert layer(x).std().item() == pytest.approx(1, rel=0.03)
-    second_moment = EqualizedDense(256, 256, "lrelu")(x).square().mean().item()
+    second_moment = EqualizedDense(256, 256, ActivationSettings("lrelu"))(x).square().mean().item()
     assert second_moment == pytest.approx(2 * (1 + 0.2**2) / 2, rel=0.05)

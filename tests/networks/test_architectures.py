@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from typing import Any, get_args
 
@@ -118,12 +119,21 @@ def blocks(network: nn.Module) -> list[Any]:
     return list(network.blocks)  # type: ignore[arg-type]
 
 
+def drop_residual_gains(network: nn.Module) -> None:
+    """Give each activation its own gain alone, without the sqrt(1/2) of residual blocks."""
+    for module in network.modules():
+        if isinstance(module, stylegan2.StyledConv | equalized.EqualizedConv):
+            module.settings = replace(module.settings, gain=None)
+
+
 @pytest.mark.parametrize("architecture", TABLE_2_ARCHITECTURES)
 def test_generator_of_fig_7(architecture: Architecture) -> None:
     g = generator(32, architecture=architecture)
     network = synthesis_of(g)
     ws = torch.randn(2, g.num_ws, 8)
     maps = [torch.randn(2, 1, *size) for size in network.noise_sizes]
+    ours = g.synthesis(ws, noise=maps)
+    drop_residual_gains(network)
     x = blocks(network)[0].conv(network.const.expand(2, -1, -1, -1), ws[:, 0], maps[0])
     y = blocks(network)[0].to_rgb(x, ws[:, 1]) if architecture == "skip" else None
     for r, block in zip(range(3, 6), blocks(network)[1:], strict=True):
@@ -142,13 +152,15 @@ def test_generator_of_fig_7(architecture: Architecture) -> None:
         else:
             assert (block.to_rgb is None) == (r < 5)
     y = blocks(network)[-1].to_rgb(x, ws[:, 7]) if y is None else y
-    torch.testing.assert_close(g.synthesis(ws, noise=maps), y, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours, y, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("architecture", TABLE_2_ARCHITECTURES)
 def test_discriminator_of_fig_7(architecture: Architecture) -> None:
     d = discriminator(32, architecture=architecture)
     images = y = torch.randn(4, 3, 32, 32)
+    ours = d(images)
+    drop_residual_gains(d)
     x: Any = 0.0
     for i, block in enumerate(blocks(d)):
         assert (block.from_rgb is not None) == (i == 0 or architecture == "skip")
@@ -167,7 +179,7 @@ def test_discriminator_of_fig_7(architecture: Architecture) -> None:
     std = (groups.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
     x = torch.cat([x, std.repeat(2)[:, None, None, None].expand(4, 1, 4, 4)], 1)
     logits = tail.out(tail.dense(tail.conv(x).flatten(1)))[:, 0]
-    torch.testing.assert_close(d(images), logits, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours, logits, rtol=1e-4, atol=1e-5)
 
 
 def test_without_minibatch_std_images_do_not_see_each_other() -> None:
@@ -199,7 +211,7 @@ def test_clamp_bounds_every_layer(architecture: Architecture) -> None:
     bounds: list[float] = []
     for network in (g.synthesis_network, d):
         for module in network.modules():
-            if isinstance(module, stylegan2.StyledConv | equalized.EqualizedConv) and module.clamp:
+            if isinstance(module, stylegan2.StyledConv | equalized.EqualizedConv) and module.settings.clamp:
                 module.register_forward_hook(lambda m, i, o: bounds.append(o.abs().max().item()))
     d(g(torch.randn(2, 6)))
     assert len(bounds) >= 12
@@ -212,7 +224,7 @@ def test_activation_of_the_configuration() -> None:
         layers = [
             m for m in network.modules() if isinstance(m, stylegan2.StyledConv | equalized.EqualizedConv)
         ]
-        assert {layer.act for layer in layers} == {"swish", "linear"}
+        assert {layer.settings.act for layer in layers} == {"swish", "linear"}
 
 
 def test_filter_of_the_configuration() -> None:

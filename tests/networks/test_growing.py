@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from styleloom.config.networks import TABLE_2_ARCHITECTURES, Architecture, MinibatchStd
 from styleloom.errors import UserError
+from styleloom.layers.equalized import EqualizedConv
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.networks.stylegan2 import Discriminator, StyledConv
 from styleloom.precision import set_precision
@@ -113,9 +114,10 @@ def test_layers_of_every_level() -> None:
             assert rgb is not None
             assert rgb.weight.shape[2:] == (1, 1)
             assert getattr(level, "skip", None) is None
-            resampling = [m for m in level.children() if getattr(m, "resample", "none") != "none"]
+            layers = [m.settings for m in level.children() if isinstance(m, StyledConv | EqualizedConv)]
+            resampling = [settings for settings in layers if settings.resample != "none"]
             assert len(resampling) == (1 if k else 0)
-            assert all(m.taps == (1, 3, 3, 1) for m in resampling)
+            assert all(settings.taps == (1, 3, 3, 1) for settings in resampling)
 
 
 # ---- what growing means
@@ -256,13 +258,13 @@ def test_demodulation_while_growing(state: GrowthState) -> None:
     for level in synthesis_levels(g):
         for key, layer in level.named_children():
             if isinstance(layer, StyledConv) and key != "to_rgb":
-                assert layer.normalization == "demodulation"
+                assert layer.settings.normalization == "demodulation"
                 layer.weight.data.mul_(3)
                 scaled += 1
     assert scaled == 2 * LEVELS - 1
     torch.testing.assert_close(images_of(g, ws, state), before, rtol=1e-3, atol=1e-4)
     for level in synthesis_levels(g):
-        assert level.to_rgb.normalization == "none"
+        assert level.to_rgb.settings.normalization == "none"
         level.to_rgb.bias.data.zero_()
     linear = images_of(g, ws, state)
     for level in synthesis_levels(g):

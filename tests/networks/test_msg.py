@@ -380,8 +380,8 @@ def test_gains() -> None:
     scales = {name: m.scale for name, m in layer.named_modules() if hasattr(m, "scale")}
     ratios = {name: everywhere.get_submodule(name).scale / scale for name, scale in scales.items()}
     assert ratios == {name: root2 if name in ("from_rgb", "tail.out") else 1 for name in scales}
-    assert discriminator("StyleGAN").from_rgb.act == "lrelu"
-    assert layer.from_rgb.act == "linear"
+    assert discriminator("StyleGAN").from_rgb.settings.act == "lrelu"
+    assert layer.from_rgb.settings.act == "linear"
 
 
 # ---- minibatch standard deviation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from styleloom.config.networks import Architecture, StyleNormalization
 from styleloom.networks.stylegan2 import StyledConv
-from styleloom.ops.modulated_conv import modulated_layer_reference
+from styleloom.ops.modulated_conv import ModulatedSettings, modulated_layer_reference
 
 from .tiny import generator, shake, synthesis_of
 
@@ -19,13 +20,13 @@ TAPS = (1.0, 3.0, 3.0, 1.0)
 
 def test_initial_values() -> None:
     """Weights are N(0, 1), biases 0: the 1 of a style is added when it is used, not part of its bias."""
-    layer = StyledConv(64, 64, 16, 3, "lrelu", TAPS, (8, 8))
+    layer = StyledConv(64, 64, 16, 3, ModulatedSettings("lrelu"), (8, 8))
     assert layer.weight.std().item() == pytest.approx(1, rel=0.03)
     assert layer.affine.weight.std().item() == pytest.approx(1, rel=0.1)
     assert layer.bias.abs().max() == 0
     assert layer.affine.bias is not None
     assert layer.affine.bias.abs().max() == 0
-    assert layer.affine.act == "linear"
+    assert layer.affine.settings.act == "linear"
     assert layer.affine.lr_multiplier == 1
     assert layer.noise is not None
     assert layer.noise.strength.shape == ()  # one for all channels, StyleGAN has one for each
@@ -37,7 +38,8 @@ def test_initial_values() -> None:
 def test_formula(normalization: StyleNormalization, resample: Any, gain: float) -> None:
     """Style = A w + b + 1; the coefficient of the equalized learning rate is 1 / sqrt(k k in)."""
     size = (8, 6) if resample == "up" else (4, 3)
-    layer = shake(StyledConv(3, 5, 6, 3, "lrelu", TAPS, size, resample, normalization, clamp=1.2))
+    settings = ModulatedSettings("lrelu", None, 1.2, resample, TAPS, normalization)
+    layer = shake(StyledConv(3, 5, 6, 3, settings.times(gain), size))
     assert layer.affine.bias is not None
     assert layer.noise is not None
     x, w, noise = torch.randn(2, 3, 4, 3), torch.randn(2, 6), torch.randn(2, 1, *size)
@@ -48,15 +50,10 @@ def test_formula(normalization: StyleNormalization, resample: Any, gain: float) 
         style,
         layer.bias,
         1 / math.sqrt(27),
-        normalization,
+        replace(settings, gain=math.sqrt(2) * gain, clamp=1.2 * gain),
         layer.noise.strength * noise,
-        resample,
-        TAPS,
-        "lrelu",
-        math.sqrt(2) * gain,
-        1.2 * gain,
     )
-    torch.testing.assert_close(layer(x, w, noise, gain), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(layer(x, w, noise), expected, rtol=1e-4, atol=1e-5)
     assert expected.abs().max().item() == pytest.approx(1.2 * gain)
 
 
@@ -71,8 +68,8 @@ def test_roles(architecture: Architecture) -> None:
                 assert name == "skip"
                 continue
             rgb = name == "to_rgb"
-            assert layer.normalization == ("none" if rgb else choice)
+            assert layer.settings.normalization == ("none" if rgb else choice)
             assert (layer.noise is None) == rgb
-            assert layer.act == ("linear" if rgb else "lrelu")
+            assert layer.settings.act == ("linear" if rgb else "lrelu")
             assert layer.weight.shape[2] == (1 if rgb else 3)
-            assert layer.resample == ("up" if name == "conv_up" else "none")
+            assert layer.settings.resample == ("up" if name == "conv_up" else "none")

@@ -299,4 +299,4 @@ def test_gains_are_in_the_weights() -> None:
             hidden = "conv" in name or "mapping" in name
             multiplier = 0.01 if "mapping" in name else 1
             assert module.scale == pytest.approx(math.sqrt((2 if hidden else 1) / fan_in) * multiplier), name
-            assert module.act_gain == 1, name
+            assert module.settings.gains() == (1, 1), name

@@ -14,6 +14,7 @@ from styleloom.config.networks import StyleGANGenerator
 from styleloom.layers.equalized import EqualizedConv
 from styleloom.networks.progan import BOX
 from styleloom.networks.stylegan import BlurredDown, SynthesisLayer, blur
+from styleloom.ops.conv_layer import ConvSettings
 
 from .tiny import FEATURES
 from .tiny_stylegan import CONFIGURATIONS, conv, discriminator, filtered, generator, pooled, repeated
@@ -38,7 +39,8 @@ def test_blur(taps: tuple[float, ...]) -> None:
 @pytest.mark.parametrize("resample", ["up", "down"])
 def test_fused_resampling(resample: Any, size: tuple[int, int]) -> None:
     """One convolution for: repeat pixels, then 3x3; or 3x3, then means of 2 x 2. Up to second derivatives."""
-    layer = EqualizedConv(3, 2, 3, "linear", resample, BOX, weight_gain=math.sqrt(2), bias=False).double()
+    settings = ConvSettings(resample=resample, taps=BOX)
+    layer = EqualizedConv(3, 2, 3, settings, weight_gain=math.sqrt(2), bias=False).double()
     x = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
 
     def literal(x: Tensor) -> Tensor:

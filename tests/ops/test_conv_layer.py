@@ -11,6 +11,7 @@ from torch import Tensor
 
 from styleloom.config.networks import Activation
 from styleloom.ops.conv_layer import (
+    ConvSettings,
     Resample,
     conv_layer,
     conv_layer_reference,
@@ -42,8 +43,8 @@ def test_convolve(resample: Resample, k: int, bias: bool) -> None:
 def test_conv_layer(act: Activation, resample: Resample, clamp: float | None) -> None:
     """A gain other than the activation's own, as residual blocks have it."""
     inputs = [randn(2, 3, 4, 4), randn(2, 3, 3, 3, seed=1), randn(2, seed=2)]
-    options = {"scale": 0.3, "resample": resample, "taps": TAPS, "act": act, "gain": 1.3, "clamp": clamp}
-    fast, reference = (partial(f, **options) for f in (conv_layer, conv_layer_reference))
+    settings = ConvSettings(act, 1.3, clamp, resample, TAPS)
+    fast, reference = (partial(f, scale=0.3, settings=settings) for f in (conv_layer, conv_layer_reference))
     assert_equal_derivatives(fast, reference, inputs)
     y = fast(*inputs)
     if clamp is not None:
@@ -51,15 +52,7 @@ def test_conv_layer(act: Activation, resample: Resample, clamp: float | None) ->
 
 
 def test_conv_layer_without_bias() -> None:
-    options = {
-        "bias": None,
-        "scale": 0.3,
-        "resample": "down",
-        "taps": TAPS,
-        "act": "linear",
-        "gain": 1.3,
-        "clamp": None,
-    }
+    options = {"bias": None, "scale": 0.3, "settings": ConvSettings(gain=1.3, resample="down", taps=TAPS)}
     fast, reference = (partial(f, **options) for f in (conv_layer, conv_layer_reference))
     assert_equal_derivatives(fast, reference, [randn(2, 3, 4, 4), randn(2, 3, 1, 1, seed=1)])
 
@@ -67,6 +60,6 @@ def test_conv_layer_without_bias() -> None:
 def test_order_of_the_steps() -> None:
     """clamp(gain act(scale conv + bias)): bias before the activation, gain before the clamp."""
     x, w, b = randn(1, 2, 3, 3), randn(2, 2, 3, 3, seed=1), randn(2, seed=2)
-    y = conv_layer(x, w, b, 0.5, "none", TAPS, "tanh", 1.5, 1.0)
+    y = conv_layer(x, w, b, 0.5, ConvSettings("tanh", gain=1.5, clamp=1.0))
     expected = (1.5 * torch.tanh(0.5 * F.conv2d(x, w, padding=1) + b[:, None, None])).clamp(-1, 1)
     torch.testing.assert_close(y, expected)

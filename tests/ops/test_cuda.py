@@ -10,7 +10,7 @@ import torch
 
 from styleloom.config.networks import Activation, StyleNormalization
 from styleloom.ops.conv2d import conv2d, conv_transpose2d
-from styleloom.ops.modulated_conv import modulated_layer
+from styleloom.ops.modulated_conv import ModulatedSettings, modulated_layer
 from styleloom.ops.resample_conv import downsample_conv2d, upsample_conv2d
 from styleloom.ops.upfirdn import downsample2d, filter2d, upsample2d
 
@@ -51,8 +51,10 @@ def test_functions_agree_with_the_cpu(name: str) -> None:
 def test_modulated_layer_agrees_with_the_cpu(act: Activation, normalization: StyleNormalization) -> None:
     inputs = [randn(2, 3, 4, 4), randn(2, 3, 3, 3, seed=1), randn(2, 3, seed=2), randn(2, seed=3)]
 
-    def function(*t: torch.Tensor) -> torch.Tensor:
-        return modulated_layer(*t, 0.4, normalization, None, "up", TAPS, act, 1.3, 2.0)  # type: ignore[call-arg]
+    settings = ModulatedSettings(act, 1.3, 2.0, "up", TAPS, normalization)
+
+    def function(x: torch.Tensor, w: torch.Tensor, style: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return modulated_layer(x, w, style, b, 0.4, settings)
 
     here, there = (derivatives(function, [t.to(device) for t in inputs], 2) for device in ("cpu", "cuda"))
     for a, b in zip(here, there, strict=True):

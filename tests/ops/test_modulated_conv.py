@@ -11,7 +11,12 @@ from torch import Tensor
 
 from styleloom.config.networks import Activation, StyleNormalization
 from styleloom.ops.conv_layer import Resample
-from styleloom.ops.modulated_conv import EPSILON, modulated_layer, modulated_layer_reference
+from styleloom.ops.modulated_conv import (
+    EPSILON,
+    ModulatedSettings,
+    modulated_layer,
+    modulated_layer_reference,
+)
 
 from .derivatives import assert_equal_derivatives, randn
 
@@ -27,20 +32,12 @@ def inputs(resample: Resample = "none", k: int = 3, noise: int | None = None) ->
     return tensors
 
 
-def layer(function: Any, **options: Any) -> Any:
+def layer(function: Any, scale: float = 0.4, **options: Any) -> Any:
     """`function` of x, w, style, bias, noise."""
-    given = {
-        "scale": 0.4,
-        "normalization": "demodulation",
-        "resample": "none",
-        "taps": (1, 3, 3, 1),
-        "act": "lrelu",
-        "gain": 1.3,
-        "clamp": None,
-    } | options
+    settings = ModulatedSettings(**{"act": "lrelu", "gain": 1.3, "taps": (1, 3, 3, 1)} | options)
 
     def call(x: Tensor, w: Tensor, style: Tensor, bias: Tensor, noise: Tensor | None = None) -> Tensor:
-        return function(x, w, style, bias, noise=noise, **given)
+        return function(x, w, style, bias, scale, settings, noise)
 
     return call
 

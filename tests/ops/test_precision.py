@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor
 
 from styleloom.config.networks import Activation
-from styleloom.ops.conv_layer import Resample, conv_layer
-from styleloom.ops.modulated_conv import modulated_layer
+from styleloom.ops.conv_layer import ConvSettings, Resample, conv_layer
+from styleloom.ops.modulated_conv import ModulatedSettings, modulated_layer
 
 from .derivatives import derivatives, randn
 
@@ -25,10 +25,11 @@ BF16 = 2.0**-8
 def call(which: str, resample: Resample, given: Sequence[Tensor], act: Activation = "lrelu") -> Tensor:
     """One of the two layers, as the networks call it."""
     x, w, b, style, noise = given
-    taps, scale = (1, 3, 3, 1), (w.shape[1] * w.shape[2] ** 2) ** -0.5
+    options: Any = {"act": act, "gain": 2**0.5, "resample": resample, "taps": (1, 3, 3, 1)}
+    scale = (w.shape[1] * w.shape[2] ** 2) ** -0.5
     if which == "conv":
-        return conv_layer(x, w, b, scale, resample, taps, act, 2**0.5, None)
-    return modulated_layer(x, w, style, b, scale, True, noise, resample, taps, act, 2**0.5, None)
+        return conv_layer(x, w, b, scale, ConvSettings(**options))
+    return modulated_layer(x, w, style, b, scale, ModulatedSettings(**options), noise)
 
 
 def tensors(resample: Resample, k: int) -> list[Tensor]:

@@ -117,7 +117,7 @@ def test_table_6() -> None:
     assert len(g.synthesis_network.blocks) == len(g.synthesis_network.to_rgb) == layers
     kernels = sorted(p.shape[2] for n, p in g.named_parameters() if n.endswith("weight") and p.ndim == 4)
     assert kernels == [1] * layers + [3] * (2 * layers - 1)  # all but the first, a dense layer
-    acts = {name: m.act for name, m in g.named_modules() if hasattr(m, "act")}
+    acts = {name: m.settings.act for name, m in g.named_modules() if hasattr(m, "settings")}
     assert {act for name, act in acts.items() if "to_rgb" in name} == {"linear"}
     assert {act for name, act in acts.items() if "conv" in name} == {"lrelu"}
 
@@ -180,7 +180,7 @@ def test_table_7() -> None:
     assert found["tail.dense"] == (whole,)
     assert d.tail.dense.weight.shape == (whole, conv * 4 * 4)
     assert found["tail.out"] == (logit,)
-    acts = {name: m.act for name, m in d.named_modules() if hasattr(m, "act")}
+    acts = {name: m.settings.act for name, m in d.named_modules() if hasattr(m, "settings")}
     assert {name for name, act in acts.items() if act == "linear"} == {"from_rgb", "tail.out"}
     assert set(acts.values()) == {"linear", "lrelu"}
 

@@ -16,9 +16,9 @@ from styleloom.layers.equalized import EqualizedConv, EqualizedDense
 from styleloom.layers.minibatch_std import minibatch_std
 from styleloom.ops import conv_layer as conv_layer_module
 from styleloom.ops import upfirdn
-from styleloom.ops.bias_act import bias_act
-from styleloom.ops.conv_layer import Resample
-from styleloom.ops.modulated_conv import modulated_layer, modulated_layer_reference
+from styleloom.ops.bias_act import ActivationSettings, bias_act
+from styleloom.ops.conv_layer import ConvSettings, Resample
+from styleloom.ops.modulated_conv import ModulatedSettings, modulated_layer, modulated_layer_reference
 from styleloom.ops.resample_conv import (
     downsample_conv2d,
     downsample_conv2d_reference,
@@ -143,19 +143,14 @@ def modulated_conv_cases(file: GoldenFile) -> list[Case]:
         assert w.shape[2] == spec["kernel"]
         taps = spec["resample_kernel"]
         resample: Resample = "up" if spec["up"] else "down" if spec["down"] else "none"
-        options = (
-            torch.zeros(w.shape[0]),
-            spec["gain"] / w[0].numel() ** 0.5 * spec["lrmul"],
-            "demodulation" if spec["demodulate"] else "none",
-            None,
-            resample,
-            (1, 1) if taps is None else tuple(taps),
-            "linear",
-            1.0,
-            None,
+        settings = ModulatedSettings(
+            resample=resample,
+            taps=(1, 1) if taps is None else tuple(taps),
+            normalization="demodulation" if spec["demodulate"] else "none",
         )
+        bias, scale = torch.zeros(w.shape[0]), spec["gain"] / w[0].numel() ** 0.5 * spec["lrmul"]
         layers = (modulated_layer, modulated_layer_reference)
-        return {spec["out"]: [layer(x, w, affine(y) + 1, *options) for layer in layers]}
+        return {spec["out"]: [layer(x, w, affine(y) + 1, bias, scale, settings) for layer in layers]}
 
     return [Case(spec["out"], (spec["out"],), lambda spec=spec: run(spec)) for spec in file.meta["subcases"]]
 
@@ -190,7 +185,8 @@ def layer_cases(file: GoldenFile) -> list[Case]:
         if "use_wscale False" in remark:  # the gain then belongs to the initialisation
             gain = weight.shape[0] ** 0.5
         num_in, num_out = weight.shape
-        layer = EqualizedDense(num_in, num_out, _activation(remark), gain, multiplier, bias=False)
+        settings = ActivationSettings(_activation(remark))
+        layer = EqualizedDense(num_in, num_out, settings, gain, multiplier, bias=False)
         layer.load_state_dict({"weight": dense_io(weight)})
         fits = [x for x in file.inputs.values() if x[0].numel() == weight.shape[0]]
         assert len(fits) == 1, remark
@@ -201,16 +197,13 @@ def layer_cases(file: GoldenFile) -> list[Case]:
         resample: Resample = "up" if "up" in words else "down" if "down" in words else "none"
         taps = re.search(r"kernel (\d+)", remark)
         kernel, _, num_in, num_out = weight.shape
-        layer = EqualizedConv(
-            num_in,
-            num_out,
-            kernel,
+        settings = ConvSettings(
             _activation(remark),
-            resample,
-            tuple(map(float, taps.group(1))) if taps else (1, 1),
-            _number(remark, "gain") * _number(remark, "lrmul"),
-            bias=False,
+            resample=resample,
+            taps=tuple(map(float, taps.group(1))) if taps else (1, 1),
         )
+        gain = _number(remark, "gain") * _number(remark, "lrmul")
+        layer = EqualizedConv(num_in, num_out, kernel, settings, gain, bias=False)
         layer.load_state_dict({"weight": conv_hwio(weight)})
         with mock.patch.object(conv_layer_module, "convolve", conv_layer_module.convolve_reference):
             slow = layer(file.inputs["x"])

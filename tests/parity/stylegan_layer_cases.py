@@ -16,7 +16,7 @@ from styleloom.layers.noise import NoiseInput
 from styleloom.layers.pixel_norm import pixel_norm
 from styleloom.networks.stylegan import adaptive_instance_norm, blur, modulate
 from styleloom.ops.bias_act import bias_act
-from styleloom.ops.conv_layer import Resample
+from styleloom.ops.conv_layer import ConvSettings, Resample
 from styleloom.ops.instance_norm import instance_norm, instance_norm_reference
 from styleloom.weights import stylegan_tf
 from styleloom.weights.tables import Layout, conv_hwio, dense_io
@@ -91,7 +91,7 @@ class Layers:
         params, x = self.params(name), self.file.inputs["x2"]
         gain, multiplier = self.number(name, "gain", 1.0), self.number(name, "lrmul", 1.0)
         num_in, num_out = params["weight"].shape
-        layer = EqualizedDense(num_in, num_out, "linear", gain, multiplier)
+        layer = EqualizedDense(num_in, num_out, weight_gain=gain, lr_multiplier=multiplier)
         layer.load_state_dict({"weight": dense_io(params["weight"]), "bias": params["bias"]})
         return [layer(x)]
 
@@ -105,9 +105,8 @@ class Layers:
         # without equalization the gain belongs to the initialisation
         gain = math.sqrt(num_in * kernel**2) if "nowscale" in name else self.number(name, "gain", 2**0.5)
         bias = "bias" in params
-        layer = EqualizedConv(
-            num_in, num_out, kernel, resample=resample, taps=(1, 1), weight_gain=gain, bias=bias
-        )
+        settings = ConvSettings(resample=resample, taps=(1, 1))
+        layer = EqualizedConv(num_in, num_out, kernel, settings, weight_gain=gain, bias=bias)
         layer.load_state_dict(
             {"weight": layout(params["weight"]), **({"bias": params["bias"]} if bias else {})}
         )

@@ -8,10 +8,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from styleloom.config.networks import Activation
-from styleloom.ops.bias_act import RULES, bias_act
-from styleloom.ops.conv_layer import Resample, conv_layer
-from styleloom.ops.upfirdn import Taps
+from styleloom.ops.bias_act import ActivationSettings, bias_act
+from styleloom.ops.conv_layer import ConvSettings, conv_layer
+
+LINEAR, LINEAR_CONV = ActivationSettings(), ConvSettings()
+"""Layers without activation, gain and clamp, which keep the resolution."""
 
 
 def without_equalization(network: nn.Module) -> None:
@@ -31,10 +32,9 @@ class EqualizedDense(nn.Module):
 
     Args:
         num_in, num_out: features.
-        act: activation; its own gain follows it.
+        settings: activation and the gain that follows it.
         weight_gain: factor on the weights (sqrt(2) in ProGAN and StyleGAN, 1 in StyleGAN2).
         lr_multiplier: weights are stored 1/lr_multiplier larger, weights and bias count lr_multiplier.
-        act_gain: factor on the activation; its default as in StyleGAN2.
         bias: whether there is one.
     """
 
@@ -42,10 +42,9 @@ class EqualizedDense(nn.Module):
         self,
         num_in: int,
         num_out: int,
-        act: Activation = "linear",
+        settings: ActivationSettings = LINEAR,
         weight_gain: float = 1.0,
         lr_multiplier: float = 1.0,
-        act_gain: float | None = None,
         bias: bool = True,
     ) -> None:
         super().__init__()
@@ -53,19 +52,17 @@ class EqualizedDense(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_out)) if bias else None
         self.scale = weight_gain / math.sqrt(num_in) * lr_multiplier
         self.lr_multiplier = lr_multiplier
-        self.act: Activation = act
-        self.act_gain = RULES[act].gain if act_gain is None else act_gain
+        self.settings = settings
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, in] -> [N, out]."""
-        rule = RULES[self.act]
-        inner, outer = (self.act_gain, 1.0) if rule.homogeneous else (1.0, self.act_gain)
+        inner, outer = self.settings.gains()
         weight, scale = self.weight.to(x.dtype).t(), self.scale * inner
         if self.bias is None:
             y = (x @ weight) * scale
         else:
             y = torch.addmm(self.bias.to(x.dtype), x, weight, beta=self.lr_multiplier * inner, alpha=scale)
-        return bias_act(y, None, self.act, gain=outer)
+        return bias_act(y, None, self.settings.act, gain=outer)
 
 
 class EqualizedConv(nn.Module):
@@ -74,10 +71,8 @@ class EqualizedConv(nn.Module):
     Args:
         num_in, num_out: channels.
         kernel: side of the kernel.
-        act: activation.
-        resample, taps: change of resolution by 2 and its filter.
-        weight_gain, act_gain, bias: as in `EqualizedDense`.
-        clamp: bound of the result.
+        settings: activation, gain, clamp, and the change of resolution.
+        weight_gain, bias: as in `EqualizedDense`.
     """
 
     def __init__(
@@ -85,35 +80,16 @@ class EqualizedConv(nn.Module):
         num_in: int,
         num_out: int,
         kernel: int,
-        act: Activation = "linear",
-        resample: Resample = "none",
-        taps: Taps = (1,),
+        settings: ConvSettings = LINEAR_CONV,
         weight_gain: float = 1.0,
-        act_gain: float | None = None,
         bias: bool = True,
-        clamp: float | None = None,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(num_out, num_in, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(num_out)) if bias else None
         self.scale = weight_gain / math.sqrt(num_in * kernel**2)
-        self.act: Activation = act
-        self.act_gain = RULES[act].gain if act_gain is None else act_gain
-        self.resample: Resample = resample
-        self.taps = taps
-        self.clamp = clamp
+        self.settings = settings
 
-    def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
-        """[N, I, H, W] -> [N, O, H', W']; `gain` multiplies the result, before which it is clamped."""
-        clamp = None if self.clamp is None else self.clamp * gain
-        return conv_layer(
-            x,
-            self.weight,
-            self.bias,
-            self.scale,
-            self.resample,
-            self.taps,
-            self.act,
-            self.act_gain * gain,
-            clamp,
-        )
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, I, H, W] -> [N, O, H', W']."""
+        return conv_layer(x, self.weight, self.bias, self.scale, self.settings)

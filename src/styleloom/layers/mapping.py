@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from styleloom.config.networks import Mapping
 from styleloom.layers.equalized import EqualizedDense
 from styleloom.layers.pixel_norm import pixel_norm
+from styleloom.ops.bias_act import ActivationSettings
 
 
 class MappingNetwork(nn.Module):
@@ -18,7 +19,7 @@ class MappingNetwork(nn.Module):
     Args:
         config: depth, width, learning-rate multiplier, label input.
         z_dim, w_dim, label_dim: sizes; z_dim 0 maps the label alone.
-        label_features: size of the label's embedding.
+        weight_gain, act_gain: of the dense layers, as in `EqualizedDense`; None for the activation's own.
     """
 
     def __init__(
@@ -45,8 +46,9 @@ class MappingNetwork(nn.Module):
             self.label_embedding = EqualizedDense(label_dim, w_dim)
             num_in += w_dim
         widths = [num_in, *[config.width] * (config.layers - 1), w_dim] if config.layers else [num_in]
+        settings = ActivationSettings(config.activation, act_gain)
         self.layers = nn.ModuleList(
-            EqualizedDense(a, b, config.activation, weight_gain, config.lr_multiplier, act_gain)
+            EqualizedDense(a, b, settings, weight_gain, config.lr_multiplier)
             for a, b in itertools.pairwise(widths)
         )
 

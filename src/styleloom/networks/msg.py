@@ -22,7 +22,8 @@ from styleloom.layers.growing import down2
 from styleloom.layers.minibatch_std import minibatch_std
 from styleloom.networks import progan, stylegan
 from styleloom.networks.assembly import StyleGenerator, Trunk
-from styleloom.networks.progan import ROOT2, hidden_conv
+from styleloom.networks.progan import ROOT2, hidden_conv, hidden_dense
+from styleloom.ops.conv_layer import ConvSettings
 from styleloom.types import GrowthState, Images, Noise, Pyramid
 
 DiscriminatorConfig: TypeAlias = config.MSGProGANDiscriminator | config.MSGStyleGANDiscriminator
@@ -189,9 +190,7 @@ class DiscriminatorTail(nn.Module):
         maps, hidden = cfg.features.at_side(4), cfg.features.at_side(2)
         self.start = LevelStart(cfg, 4)
         self.conv = hidden_conv(self.start.num_out, maps, cfg.activation)
-        self.dense = EqualizedDense(
-            maps * math.prod(cfg.grid), hidden, cfg.activation, weight_gain=ROOT2, act_gain=1.0
-        )
+        self.dense = hidden_dense(maps * math.prod(cfg.grid), hidden, cfg.activation)
         self.out = EqualizedDense(hidden, max(cfg.label_dim, 1), weight_gain=out_gain)
 
     def forward(self, x: Tensor, rgb: Tensor | None) -> Tensor:
@@ -271,9 +270,8 @@ class ProGANDiscriminator(Discriminator):
             cfg.channels,
             cfg.features.at_side(cfg.resolution),
             1,
-            act,
+            ConvSettings(act, gain=1.0),
             weight_gain=linear_gain if act == "linear" else ROOT2,
-            act_gain=1.0,
         )
 
         def conv_down(num_in: int, num_out: int) -> nn.Module:

@@ -22,8 +22,8 @@ from styleloom.layers.mapping import MappingNetwork
 from styleloom.layers.minibatch_std import minibatch_std
 from styleloom.layers.pixel_norm import pixel_norm
 from styleloom.networks.assembly import StyleGenerator, SynthesisTrunk, Trunk, one_resolution
-from styleloom.ops.bias_act import bias_act
-from styleloom.ops.conv_layer import Resample
+from styleloom.ops.bias_act import ActivationSettings, bias_act
+from styleloom.ops.conv_layer import ConvSettings, Resample
 from styleloom.types import GrowthState, Images, Noise
 
 BOX = (1.0, 1.0)
@@ -43,7 +43,13 @@ def hidden_conv(
 
     "up" repeats pixels before it, "down" averages 2 x 2 between it and the bias; each is one convolution.
     """
-    return EqualizedConv(num_in, num_out, kernel, act, resample, BOX, weight_gain=ROOT2, act_gain=1.0)
+    settings = ConvSettings(act, gain=1.0, resample=resample, taps=BOX)
+    return EqualizedConv(num_in, num_out, kernel, settings, weight_gain=ROOT2)
+
+
+def hidden_dense(num_in: int, num_out: int, act: config.Activation) -> EqualizedDense:
+    """A hidden dense layer of a discriminator, with bias and activation."""
+    return EqualizedDense(num_in, num_out, ActivationSettings(act, gain=1.0), weight_gain=ROOT2)
 
 
 def normalized(x: Tensor) -> Tensor:
@@ -220,7 +226,7 @@ class DiscriminatorTail(nn.Module):
         self.std = std
         maps, hidden = features.at_side(4), features.at_side(2)
         self.conv = hidden_conv(maps + (std.features if std.group_size > 1 else 0), maps, act)
-        self.dense = EqualizedDense(maps * math.prod(grid), hidden, act, weight_gain=ROOT2, act_gain=1.0)
+        self.dense = hidden_dense(maps * math.prod(grid), hidden, act)
         self.out = EqualizedDense(hidden, outputs)
 
     def forward(self, x: Tensor) -> Tensor:

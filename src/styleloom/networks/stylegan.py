@@ -27,6 +27,7 @@ from styleloom.networks.progan import BOX, INPUT_GAIN, ROOT2, GrowingDiscriminat
 from styleloom.ops import upfirdn
 from styleloom.ops.bias_act import RULES, add_noise, bias_act
 from styleloom.ops.conv2d import conv2d
+from styleloom.ops.conv_layer import ConvSettings
 from styleloom.ops.instance_norm import instance_norm
 from styleloom.types import GrowthState, Images, Noise, NoiseMode
 
@@ -108,8 +109,7 @@ class SynthesisLayer(Epilogue):
             cfg.features.at_side(side // 2 if up else side),
             cfg.features.at_side(side),
             3,
-            resample="up" if up and not self.blur_first else "none",
-            taps=BOX,
+            ConvSettings(resample="up" if up and not self.blur_first else "none", taps=BOX),
             weight_gain=ROOT2,
             bias=False,
         )
@@ -284,7 +284,8 @@ class BlurredDown(nn.Module):
         if self.blur_first:
             return self.conv(blur(x, self.taps))
         y = conv2d(x, (self.conv.weight * self.conv.scale).to(x.dtype), padding=1)
-        return bias_act(down2(blur(y, self.taps)), self.conv.bias, self.conv.act, gain=self.conv.act_gain)
+        settings = self.conv.settings
+        return bias_act(down2(blur(y, self.taps)), self.conv.bias, settings.act, gain=settings.gain)
 
 
 class DiscriminatorBlock(nn.Module):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +23,9 @@ from styleloom.layers.minibatch_std import minibatch_std
 from styleloom.layers.noise import NoiseInput
 from styleloom.networks.assembly import StyleGenerator, SynthesisTrunk, Trunk, one_resolution
 from styleloom.networks.stylegan import checked_label, select_logit
-from styleloom.ops.bias_act import RULES
-from styleloom.ops.conv_layer import Resample
-from styleloom.ops.modulated_conv import modulated_layer
+from styleloom.ops.bias_act import ActivationSettings
+from styleloom.ops.conv_layer import ConvSettings
+from styleloom.ops.modulated_conv import ModulatedSettings, modulated_layer
 from styleloom.ops.upfirdn import downsample2d, upsample2d
 from styleloom.types import GrowthState, Images, Noise, NoiseMode
 
@@ -59,9 +60,8 @@ class StyledConv(nn.Module):
     Args:
         num_in, num_out, w_dim: channels and style size.
         kernel: side of the kernel.
+        settings: normalization, activation, gain, clamp, and the change of resolution.
         noise_size: height and width of the noise map, px; None for no noise input.
-        normalization: demodulation (equation 3), explicit, or none, as in toRGB.
-        act, resample, taps, clamp: as in `EqualizedConv`.
     """
 
     def __init__(
@@ -70,12 +70,8 @@ class StyledConv(nn.Module):
         num_out: int,
         w_dim: int,
         kernel: int,
-        act: config.Activation,
-        taps: tuple[float, ...],
+        settings: ModulatedSettings,
         noise_size: tuple[int, int] | None = None,
-        resample: Resample = "none",
-        normalization: config.StyleNormalization = "demodulation",
-        clamp: float | None = None,
     ) -> None:
         super().__init__()
         self.affine = EqualizedDense(w_dim, num_in)
@@ -83,28 +79,13 @@ class StyledConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_out))
         self.noise = NoiseInput(noise_size) if noise_size else None
         self.scale = 1 / math.sqrt(num_in * kernel**2)
-        self.act: config.Activation = act
-        self.resample: Resample = resample
-        self.taps = taps
-        self.normalization: config.StyleNormalization = normalization
-        self.clamp = clamp
+        self.settings = settings
 
-    def forward(self, x: Tensor, w: Tensor, noise: NoiseMode | Tensor = "none", gain: float = 1.0) -> Tensor:
-        """x [N, I, H, W], w [N, W] -> [N, O, H', W'] times `gain`."""
-        return modulated_layer(
-            x,
-            self.weight,
-            self.affine(w) + 1,
-            self.bias,
-            self.scale,
-            self.normalization,
-            None if self.noise is None else self.noise(x.shape[0], noise),
-            self.resample,
-            self.taps,
-            self.act,
-            RULES[self.act].gain * gain,
-            None if self.clamp is None else self.clamp * gain,
-        )
+    def forward(self, x: Tensor, w: Tensor, noise: NoiseMode | Tensor = "none") -> Tensor:
+        """x [N, I, H, W], w [N, W] -> [N, O, H', W']."""
+        style = self.affine(w) + 1
+        maps = None if self.noise is None else self.noise(x.shape[0], noise)
+        return modulated_layer(x, self.weight, style, self.bias, self.scale, self.settings, maps)
 
 
 class SynthesisBlock(nn.Module):
@@ -113,20 +94,22 @@ class SynthesisBlock(nn.Module):
     def __init__(self, cfg: config.StyleGAN2Generator, side: int) -> None:
         super().__init__()
         num_in, num_out = cfg.features.at_side(side // 2), cfg.features.at_side(side)
-        taps, act, clamp = cfg.resample_filter, cfg.activation, cfg.clamp
-        size, norm = cfg.size_at(side), cfg.normalization
+        size = cfg.size_at(side)
+        same = ModulatedSettings(cfg.activation, clamp=cfg.clamp, normalization=cfg.normalization)
+        up = replace(same, resample="up", taps=cfg.resample_filter)
         self.conv_up = None
         self.skip = None
         if side > 4:
-            self.conv_up = StyledConv(num_in, num_out, cfg.w_dim, 3, act, taps, size, "up", norm, clamp)
+            self.conv_up = StyledConv(num_in, num_out, cfg.w_dim, 3, up, size)
             if cfg.architecture == "resnet":
-                self.skip = EqualizedConv(num_in, num_out, 1, "linear", "up", taps, bias=False)
-        self.conv = StyledConv(num_out, num_out, cfg.w_dim, 3, act, taps, size, "none", norm, clamp)
+                shortcut = ConvSettings(resample="up", taps=cfg.resample_filter).times(RESNET_GAIN)
+                self.skip = EqualizedConv(num_in, num_out, 1, shortcut, bias=False)
+                same = same.times(RESNET_GAIN)
+        self.conv = StyledConv(num_out, num_out, cfg.w_dim, 3, same, size)
         self.to_rgb = None
         if meets_rgb(cfg, side):
-            self.to_rgb = StyledConv(
-                num_out, cfg.channels, cfg.w_dim, 1, "linear", taps, normalization="none", clamp=clamp
-            )
+            rgb = ModulatedSettings(clamp=cfg.clamp, normalization="none")
+            self.to_rgb = StyledConv(num_out, cfg.channels, cfg.w_dim, 1, rgb)
 
     def forward(self, x: Tensor, ws: Sequence[Tensor], noises: Sequence[NoiseMode | Tensor]) -> Tensor:
         """Features of the lower resolution to features of this one."""
@@ -134,8 +117,8 @@ class SynthesisBlock(nn.Module):
             return self.conv(x, ws[0], noises[0])
         if self.skip is None:
             return self.conv(self.conv_up(x, ws[0], noises[0]), ws[1], noises[1])
-        y = self.skip(x, gain=RESNET_GAIN)
-        return self.conv(self.conv_up(x, ws[0], noises[0]), ws[1], noises[1], gain=RESNET_GAIN) + y
+        y = self.skip(x)
+        return self.conv(self.conv_up(x, ws[0], noises[0]), ws[1], noises[1]) + y
 
 
 class SynthesisNetwork(SynthesisTrunk):
@@ -191,22 +174,25 @@ class DiscriminatorBlock(nn.Module):
     def __init__(self, cfg: config.StyleGAN2Discriminator, side: int) -> None:
         super().__init__()
         here, below = cfg.features.at_side(side), cfg.features.at_side(side // 2)
-        taps, act, clamp = cfg.resample_filter, cfg.activation, cfg.clamp
+        same = ConvSettings(cfg.activation, clamp=cfg.clamp)
+        down = replace(same, resample="down", taps=cfg.resample_filter)
+        resnet = cfg.architecture == "resnet"
         self.from_rgb = None
         if meets_rgb(cfg, side):
-            self.from_rgb = EqualizedConv(cfg.channels, here, 1, act, clamp=clamp)
-        self.conv = EqualizedConv(here, here, 3, act, clamp=clamp)
-        self.conv_down = EqualizedConv(here, below, 3, act, "down", taps, clamp=clamp)
+            self.from_rgb = EqualizedConv(cfg.channels, here, 1, same)
+        self.conv = EqualizedConv(here, here, 3, same)
+        self.conv_down = EqualizedConv(here, below, 3, down.times(RESNET_GAIN) if resnet else down)
         self.skip = None
-        if cfg.architecture == "resnet":
-            self.skip = EqualizedConv(here, below, 1, "linear", "down", taps, bias=False)
+        if resnet:
+            shortcut = ConvSettings(resample="down", taps=cfg.resample_filter).times(RESNET_GAIN)
+            self.skip = EqualizedConv(here, below, 1, shortcut, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Features [N, I, H, W] -> [N, O, H/2, W/2]."""
         if self.skip is None:
             return self.conv_down(self.conv(x))
-        y = self.skip(x, gain=RESNET_GAIN)
-        return self.conv_down(self.conv(x), gain=RESNET_GAIN) + y
+        y = self.skip(x)
+        return self.conv_down(self.conv(x)) + y
 
 
 class DiscriminatorTail(nn.Module):
@@ -219,9 +205,10 @@ class DiscriminatorTail(nn.Module):
         extra = self.std.features if self.std.group_size > 1 else 0
         self.from_rgb = None
         if meets_rgb(cfg, 4):
-            self.from_rgb = EqualizedConv(cfg.channels, maps, 1, cfg.activation)
-        self.conv = EqualizedConv(maps + extra, maps, 3, cfg.activation, clamp=cfg.clamp)
-        self.dense = EqualizedDense(maps * cfg.grid[0] * cfg.grid[1], hidden, cfg.activation)
+            self.from_rgb = EqualizedConv(cfg.channels, maps, 1, ConvSettings(cfg.activation))
+        self.conv = EqualizedConv(maps + extra, maps, 3, ConvSettings(cfg.activation, clamp=cfg.clamp))
+        pixels = cfg.grid[0] * cfg.grid[1]
+        self.dense = EqualizedDense(maps * pixels, hidden, ActivationSettings(cfg.activation))
         selected = max(cfg.label_dim, 1)
         self.out = EqualizedDense(hidden, cfg.projection.width if cfg.projects else selected)
 

@@ -52,6 +52,29 @@ RULES: dict[Activation, ActivationRule] = {
 }
 
 
+@dataclass(frozen=True)
+class ActivationSettings:
+    """The activation of a layer and the factor that follows it: the same in every call.
+
+    Args:
+        act: activation, with its default slope.
+        gain: factor on its result; None for the activation's own.
+    """
+
+    act: Activation = "linear"
+    gain: float | None = None
+
+    def gains(self) -> tuple[float, float]:
+        """The gain as two factors, before the activation and after it; one of them is 1.
+
+        Where f(k x) = k f(x), the gain stands before the activation: there a layer multiplies it into weights
+        and bias, which costs nothing.
+        """
+        rule = RULES[self.act]
+        gain = rule.gain if self.gain is None else self.gain
+        return (gain, 1.0) if rule.homogeneous else (1.0, gain)
+
+
 def add_noise(x: Tensor, noise: Tensor) -> Tensor:
     """x [N, C, H, W], which may be overwritten, plus a scaled noise map, in the type of x."""
     return x + noise.to(x.dtype) if traced() else x.add_(noise.to(x.dtype))

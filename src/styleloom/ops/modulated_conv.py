@@ -3,15 +3,28 @@ explicit normalization that it replaces (Fig. 2c)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from styleloom.config.networks import Activation, StyleNormalization
-from styleloom.ops.bias_act import RULES, add_noise, bias_act
-from styleloom.ops.conv_layer import Resample, convolve, convolve_reference
-from styleloom.ops.upfirdn import Taps
+from styleloom.config.networks import StyleNormalization
+from styleloom.ops.bias_act import add_noise, bias_act
+from styleloom.ops.conv_layer import ConvSettings, convolve, convolve_reference, finish
 
 EPSILON = 1e-8
+
+
+@dataclass(frozen=True)
+class ModulatedSettings(ConvSettings):
+    """What a modulated layer does with its tensors: the same in every call.
+
+    Args:
+        act, gain, clamp, resample, taps: as in `ConvSettings`.
+        normalization: "demodulation" (equation 3), "explicit" (Fig. 2c), or "none", as in toRGB.
+    """
+
+    normalization: StyleNormalization = "demodulation"
 
 
 def modulated_layer(
@@ -20,13 +33,8 @@ def modulated_layer(
     style: Tensor,
     bias: Tensor,
     scale: float,
-    normalization: StyleNormalization,
-    noise: Tensor | None,
-    resample: Resample,
-    taps: Taps,
-    act: Activation,
-    gain: float,
-    clamp: float | None,
+    settings: ModulatedSettings,
+    noise: Tensor | None = None,
 ) -> Tensor:
     """`clamp(gain act(norm(modulated_conv(x)) + noise + bias))`.
 
@@ -42,18 +50,16 @@ def modulated_layer(
         style: [N, I], float32, with the mean of 1 already added.
         bias: [O].
         scale: run-time coefficient of the equalized learning rate.
-        normalization: equation 3, explicit, or none, as in toRGB.
+        settings: normalization, activation, gain, clamp, and the change of resolution.
         noise: [N or 1, 1, H', W'], already scaled by the layer's strength; None for none.
-        resample, taps: change of resolution by 2 and its filter.
-        act, gain, clamp: as in `bias_act`.
     """
-    rule = RULES[act]
-    # f(k x) = k f(x): then the gain costs nothing, moved to the coefficients.
-    inner, outer = (gain, 1.0) if rule.homogeneous else (1.0, gain)
-    if w.shape[2] == 1 and resample == "none" and normalization != "explicit":
+    inner, outer = settings.gains()
+    normalization = settings.normalization
+    if w.shape[2] == 1 and settings.resample == "none" and normalization != "explicit":
         y = _pointwise(x, w, style, bias, scale, inner, normalization)
     else:
-        y = convolve(x * style.to(x.dtype)[:, :, None, None], w.to(x.dtype), None, resample, taps)
+        modulated = x * style.to(x.dtype)[:, :, None, None]
+        y = convolve(modulated, w.to(x.dtype), None, settings.resample, settings.taps)
         if normalization == "explicit":
             coefficient = _standardizing(y, scale, inner)
         else:
@@ -63,9 +69,7 @@ def modulated_layer(
         )
     if noise is not None:
         y = add_noise(y, noise * inner)
-    y = rule.consume(y)
-    y = y * outer if outer != 1 else y
-    return y if clamp is None else y.clamp(-clamp, clamp)
+    return finish(y, outer, settings)
 
 
 def _pointwise(
@@ -115,28 +119,23 @@ def modulated_layer_reference(
     style: Tensor,
     bias: Tensor,
     scale: float,
-    normalization: StyleNormalization,
-    noise: Tensor | None,
-    resample: Resample,
-    taps: Taps,
-    act: Activation,
-    gain: float,
-    clamp: float | None,
+    settings: ModulatedSettings,
+    noise: Tensor | None = None,
 ) -> Tensor:
     """Slow reference of `modulated_layer`: weights of every sample, one convolution each."""
     per_sample = w * scale * style[:, None, :, None, None]  # eq. 1: [N, O, I, k, k]
-    if normalization == "demodulation":
+    if settings.normalization == "demodulation":
         norm = per_sample.square().sum((2, 3, 4), keepdim=True) + EPSILON
         per_sample = per_sample * torch.rsqrt(norm)  # eq. 3
     y = torch.cat(
         [
-            convolve_reference(image[None], weights.to(x.dtype), None, resample, taps)
+            convolve_reference(image[None], weights.to(x.dtype), None, settings.resample, settings.taps)
             for image, weights in zip(x, per_sample, strict=True)
         ]
     )
-    if normalization == "explicit":
+    if settings.normalization == "explicit":
         variance = (y - y.mean((2, 3), keepdim=True)).square().mean((2, 3), keepdim=True)
         y = y / torch.sqrt(variance + EPSILON)  # Fig. 2c: the mean stays
     if noise is not None:
         y = y + noise.to(y.dtype)
-    return bias_act(y, bias, act, gain=gain, clamp=clamp)
+    return bias_act(y, bias, settings.act, gain=settings.gain, clamp=settings.clamp)
