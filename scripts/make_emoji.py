@@ -21,9 +21,10 @@ from pathlib import Path, PurePosixPath
 
 import zopfli.png  # pyright: ignore[reportMissingImports] - needed by this script alone
 
-from styleloom.data.archive import PixelArray, decode_png, encode_png
+from styleloom.data.archive import decode_png, encode_png
 from styleloom.data.build import BuildOptions, build_dataset
 from styleloom.data.conversion import ConversionOptions
+from styleloom.data.pixels import PixelArray
 
 SKIN_TONE = re.compile(r"(^|-)1f3f[b-f](-|$)")  # Fitzpatrick modifiers U+1F3FB to U+1F3FF in a file name
 

@@ -19,6 +19,13 @@ def noise(width: int, height: int, channels: int = 3, seed: int = 0) -> np.ndarr
     return pixels[:, :, 0] if channels == 1 else pixels
 
 
+def means(pixels: np.ndarray, factor: int) -> np.ndarray:
+    """Block means in float64, rounded to even, of uint8 [..., H, W]."""
+    *lead, height, width = pixels.shape
+    blocks = pixels.astype(np.float64).reshape(*lead, height // factor, factor, width // factor, factor)
+    return np.rint(blocks.mean((-3, -1))).astype(np.uint8)
+
+
 def encoded(image: Image.Image | np.ndarray, format: str = "PNG", **options: Any) -> bytes:
     """An image file."""
     buffer = io.BytesIO()

@@ -16,14 +16,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from styleloom.data import ImageDataset, Loader, open_dataset, reals
+from styleloom.data import ImageDataset, Loader, open_dataset
 from styleloom.data import dataset as dataset_module
 from styleloom.data.archive import ArchiveReader
 from styleloom.data.dataset import PRELOAD_BUDGET_BYTES
-from styleloom.data.memory import box_reduce
 from styleloom.errors import UserError
 
-from .images import build, encoded, make_folder, noise, rewritten
+from .images import build, encoded, make_folder, means, noise, rewritten
 
 SIZE = 13
 GRID = (3, 4)  # 24 x 32 px at resolution 32
@@ -51,51 +50,8 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
     return counts
 
 
-def means(pixels: np.ndarray, factor: int) -> np.ndarray:
-    """Block means in float64, rounded to even, of uint8 [..., H, W]."""
-    *lead, height, width = pixels.shape
-    blocks = pixels.astype(np.float64).reshape(*lead, height // factor, factor, width // factor, factor)
-    return np.rint(blocks.mean((-3, -1))).astype(np.uint8)
-
-
 def everything(dataset: ImageDataset) -> np.ndarray:
     return dataset.images(np.arange(len(dataset)))
-
-
-# --- Reduction ----------------------------------------------------------------------------------------------
-
-
-@given(
-    factor=st.sampled_from([1, 2, 4, 8, 16]),
-    shape=st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 3), st.integers(1, 5)),
-    extreme=st.booleans(),
-    seed=st.integers(0, 99),
-)
-@settings(deadline=None, max_examples=40)
-def test_box_reduce_is_the_rounded_mean(factor: int, shape: tuple, extreme: bool, seed: int) -> None:
-    N, C, rows, columns = shape
-    low = 254 if extreme else 0
-    pixels = np.random.RandomState(seed).randint(low, 256, (N, C, rows * factor, columns * factor), np.uint8)
-    reduced = box_reduce(pixels, factor)
-    assert reduced.dtype == np.uint8
-    np.testing.assert_array_equal(reduced, means(pixels, factor))
-    np.testing.assert_array_equal(box_reduce(pixels[0], factor), reduced[0])
-    np.testing.assert_array_equal(reals.box_downsample(torch.from_numpy(pixels), factor), reduced)
-
-
-def test_box_reduce_is_exact_beyond_the_whole_numbers_of_float32() -> None:
-    pixels = np.full((1, 1024, 1024), 255, np.uint8)
-    pixels[0, 0, 0] = 0
-    assert box_reduce(pixels, 1024).tolist() == [[[255]]]
-    pixels[0, :512] = 254  # 254.5, so to even
-    pixels[0, 0, 0] = 254
-    assert box_reduce(pixels, 1024).tolist() == [[[254]]]
-
-
-def test_levels_are_rounded_once_and_not_from_the_level_above() -> None:
-    quarters = np.array([[0, 1, 0, 1], [0, 1, 0, 1], [0, 1, 1, 1], [0, 1, 1, 1]], np.uint8)[None]
-    assert box_reduce(quarters, 2).tolist() == [[[0, 0], [0, 1]]]  # 0.5, 0.5 and 0.5 to even
-    assert box_reduce(quarters, 4).tolist() == [[[1]]]  # 0.625; from the level above it were 0.25
 
 
 # --- What a level shows -------------------------------------------------------------------------------------

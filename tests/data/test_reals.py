@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from every import every
 from styleloom.data import reals
+from styleloom.data.pixels import box_mean
 
 BYTES = torch.arange(256, dtype=torch.uint8)
 
@@ -44,27 +45,6 @@ def test_mirror_flips_exactly_the_chosen() -> None:
         np.testing.assert_array_equal(flipped[i], images[i].numpy()[:, :, ::-1] if chosen else images[i])
 
 
-@given(st.sampled_from([1, 2, 4, 8]))
-def test_box_downsample(factor: int) -> None:
-    images = random_u8(2, 3, 16, 16)
-    blocks = images.numpy().astype(np.float64).reshape(2, 3, 16 // factor, factor, 16 // factor, factor)
-    small = reals.box_downsample(images, factor)
-    assert small.dtype == torch.uint8
-    np.testing.assert_array_equal(small, np.rint(blocks.mean((3, 5))))  # halves to even
-    np.testing.assert_allclose(reals.box_downsample(images.double(), factor), blocks.mean((3, 5)))
-
-
-def test_box_downsample_rounds_halves_to_even() -> None:
-    halves = torch.tensor([[[[0, 1], [0, 1]]], [[[1, 2], [1, 2]]]], dtype=torch.uint8)
-    assert reals.box_downsample(halves).flatten().tolist() == [0, 2]
-
-
-@pytest.mark.parametrize("factor", [0, 3, 32])
-def test_box_downsample_refuses_what_does_not_divide(factor: int) -> None:
-    with pytest.raises(ValueError, match="does not divide"):
-        reals.box_downsample(torch.zeros(1, 1, 16, 16), factor)
-
-
 @given(
     st.sets(st.sampled_from([4, 8, 16, 32, 64])).map(lambda chosen: sorted(chosen | {64})),
     st.sampled_from([(4, 4), (3, 4), (5, 2)]),
@@ -85,7 +65,7 @@ def test_pyramid_is_low_to_high_repeated_means_of_the_sides_asked_for(
 
 def test_pyramid_in_float32_repeats_the_mean_of_two_by_two() -> None:
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    low = reals.box_downsample(reals.box_downsample(reals.box_downsample(images)))
+    low = box_mean(box_mean(box_mean(images)))
     assert torch.equal(reals.pyramid(images, (4, 32))[0], low)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
@@ -97,6 +98,14 @@ class MinibatchStd:
         at_least("minibatch_std.features", self.features, 1)
 
 
+def image_size(resolution: int, grid: Sequence[int]) -> tuple[int, int]:
+    """Height and width, px, of images at `resolution`, their nominal side, px: `grid` * resolution / 4.
+
+    `grid` is the height and width of the images at resolution 4.
+    """
+    return grid[0] * resolution // 4, grid[1] * resolution // 4
+
+
 @dataclass(frozen=True)
 class ImageShape:
     """Images of a network, and the levels on which it makes or reads them.
@@ -134,7 +143,7 @@ class ImageShape:
 
     def size_at(self, side: int) -> tuple[int, int]:
         """Height and width, px, of the level whose nominal side is `side`."""
-        return self.grid[0] * side // 4, self.grid[1] * side // 4
+        return image_size(side, self.grid)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -14,23 +14,21 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NoReturn, TypeAlias
+from typing import BinaryIO, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from styleloom.data.conversion import SQUARE, image_size
+from styleloom.config.parts import image_size
+from styleloom.data.conversion import SQUARE
 from styleloom.data.decoding import words
 from styleloom.data.image_names import INDEX_NAME
 from styleloom.data.index import Index, is_index, parse_index
 from styleloom.data.paths import kind_of
+from styleloom.data.pixels import PixelArray
 from styleloom.data.sources import EMBEDDED, MAX_INDEX_BYTES, ZipSource
 from styleloom.errors import UserError, shell_word, shown
 from styleloom.names import embedded_name
-
-PixelArray: TypeAlias = NDArray[np.uint8]
-"""One image, uint8 [C, H, W]."""
 
 # Local header of a zip entry; its last two fields are the lengths of name and extra field.
 _LOCAL_HEADER = struct.Struct("<26x2H")

@@ -16,12 +16,13 @@ import numpy as np
 
 from styleloom.atomic import atomic_path
 from styleloom.config.checks import check_choices
-from styleloom.data.archive import ArchiveWriter, PixelArray, encode_png
+from styleloom.data.archive import ArchiveWriter, encode_png
 from styleloom.data.conversion import ConversionOptions, convert
 from styleloom.data.decoding import BadImageError, quiet
 from styleloom.data.index import Index, Recipe, source_hash, tool_version
 from styleloom.data.label_files import MAX_LISTED
 from styleloom.data.labels import Labels
+from styleloom.data.pixels import PixelArray
 from styleloom.data.source_labels import check_unused, labels_of_source
 from styleloom.data.sources import Source, opened
 from styleloom.errors import UserError, shown

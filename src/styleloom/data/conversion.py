@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
 from styleloom.config.checks import check_choices
+from styleloom.config.parts import image_size
 from styleloom.data.decoding import MAX_PIXELS, BadImageError, decoded, words
 from styleloom.errors import UserError, quoted
 
@@ -77,11 +78,6 @@ def validate_grid(grid: Sequence[int]) -> None:
             f"grid {','.join(map(str, grid))}: valid: height,width of {low} to {high} px each, "
             "e.g. 4,4 (square) or 3,4"
         )
-
-
-def image_size(resolution: int, grid: tuple[int, int]) -> tuple[int, int]:
-    """Height and width, px, of the level whose nominal side is `resolution`: `grid` * resolution / 4."""
-    return grid[0] * resolution // 4, grid[1] * resolution // 4
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from styleloom.data.archive import ArchiveReader, PixelArray
-from styleloom.data.conversion import MIN_RESOLUTION, SQUARE, image_size, validate_resolution
+from styleloom.config.parts import image_size
+from styleloom.data.archive import ArchiveReader
+from styleloom.data.conversion import MIN_RESOLUTION, SQUARE, validate_resolution
 from styleloom.data.index import Recipe
-from styleloom.data.memory import ImageMemory, box_reduce
+from styleloom.data.memory import ImageMemory
+from styleloom.data.pixels import PixelArray, box_mean_u8
 from styleloom.data.sources import EMBEDDED
 from styleloom.errors import UserError, shell_word, shown
 from styleloom.names import embedded_name
@@ -170,8 +172,8 @@ class ImageDataset:
     def _make(self, index: int) -> PixelArray:
         """Decode an image and reduce it."""
         if self._full is not None:
-            return box_reduce(self._full.image(index), self._level_factor)
-        return box_reduce(self._reader.image(self._range[index]), self._factor)
+            return box_mean_u8(self._full.image(index), self._level_factor)
+        return box_mean_u8(self._reader.image(self._range[index]), self._factor)
 
     def label(self, index: int) -> NDArray[np.float32]:
         """float32 [label_dim]: one-hot for classes, the vector itself otherwise, empty without labels."""
@@ -219,7 +221,7 @@ class ImageDataset:
     def at(self, resolution: int, budget_bytes: int = PRELOAD_BUDGET_BYTES) -> ImageDataset:
         """The same images and labels in the same order, as a growing run needs them at a lower level.
 
-        Images are reduced by `box_reduce`: repeated 2x2 means, rounded once (ProGAN's stored pyramid, from
+        Images are reduced by `box_mean_u8`: repeated 2x2 means, rounded once (ProGAN's stored pyramid, from
         this data set's uint8 images). They stay in memory once they are made, as far as
         `budget_bytes` allow, on top of what the full images take: see `keeps_images`. Where the full
         images are in memory, all are made at once, here; otherwise each is decoded when it is first asked
@@ -316,7 +318,7 @@ class ImageDataset:
             number = max(1, _PIECE_BYTES * len(full) // full._num_bytes)
             for start in range(0, len(self), number):
                 indices = np.arange(start, min(start + number, len(self)))
-                pixels = box_reduce(full.images(indices), self._level_factor)
+                pixels = box_mean_u8(full.images(indices), self._level_factor)
                 memory.store(slice(start, start + len(indices)), pixels)
 
     def close(self) -> None:

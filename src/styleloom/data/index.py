@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from styleloom.data.conversion import SQUARE, image_size, validate_grid, validate_resolution
+from styleloom.config.parts import image_size
+from styleloom.data.conversion import SQUARE, validate_grid, validate_resolution
 from styleloom.data.decoding import MAX_PIXELS
 from styleloom.data.labels import MAX_LABEL_DIM, Label, are_finite
 from styleloom.errors import UserError, quoted

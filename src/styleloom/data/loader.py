@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from styleloom.data import reals
-from styleloom.data.archive import PixelArray
 from styleloom.data.dataset import ImageDataset
+from styleloom.data.pixels import PixelArray
 from styleloom.errors import UserError
 
 _CHUNK = 16  # images per task of a worker: enough to hide the cost of handing tasks over

@@ -1,4 +1,4 @@
-"""Images kept in memory, and their reduction to a lower level."""
+"""Images kept in memory."""
 
 from __future__ import annotations
 
@@ -10,25 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from styleloom.data.archive import PixelArray
-
-
-def box_reduce(pixels: PixelArray, factor: int) -> PixelArray:
-    """Mean of each factor x factor block of uint8 [..., H, W], rounded once, halves to even.
-
-    ProGAN's stored pyramid repeats the 2x2 mean on float and rounds each level for storage, from the float
-    rather than from the level above: the same thing. Sums are whole numbers, so they are exact. Agrees with
-    `reals.box_downsample`.
-    """
-    if factor == 1:
-        return pixels
-    rows = pixels[..., ::factor, :].astype(np.uint32)
-    for k in range(1, factor):  # strided sums: several times faster than numpy's mean over two axes
-        rows += pixels[..., k::factor, :]
-    blocks = rows[..., ::factor].copy()
-    for k in range(1, factor):
-        blocks += rows[..., k::factor]
-    return np.rint(blocks / factor**2).astype(np.uint8)
+from styleloom.data.pixels import PixelArray
 
 
 class ImageMemory:

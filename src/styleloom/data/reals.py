@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from styleloom.data.pixels import box_mean
 from styleloom.types import Pyramid
 
 
@@ -40,21 +41,6 @@ def mirror(images: Tensor, coins: Tensor) -> Tensor:
     return torch.where(coins[:, None, None, None], images.flip(3), images)
 
 
-def box_downsample(images: Tensor, factor: int = 2) -> Tensor:
-    """Mean of each factor x factor block: [N, C, H, W] to [N, C, H / factor, W / factor].
-
-    Float stays float. uint8 stays uint8, averaged on float and rounded (halves to even): a level of ProGAN's
-    stored pyramid. Raises ValueError when `factor` does not divide the size.
-    """
-    if factor < 1 or images.shape[-2] % factor or images.shape[-1] % factor:
-        raise ValueError(f"factor {factor} does not divide images of {tuple(images.shape[-2:])} px")
-    if factor == 1:
-        return images
-    if images.dtype == torch.uint8:
-        return F.avg_pool2d(images.to(torch.float32), factor).round().to(torch.uint8)
-    return F.avg_pool2d(images, factor)
-
-
 def pyramid(images: Tensor, sides: Sequence[int]) -> Pyramid:
     """The levels of `sides`, low to high, by repeated 2x2 means of float images; the last is `images` itself
     (MSG-GAN).
@@ -77,7 +63,7 @@ def pyramid(images: Tensor, sides: Sequence[int]) -> Pyramid:
         if halvings < 1 or low << halvings != high:
             raise ValueError(f"sides {tuple(sides)}: valid: each a power of two times the one before it")
         for _ in range(halvings):
-            images = box_downsample(images)
+            images = box_mean(images)
         result.append(images)
     return tuple(reversed(result))
 
@@ -93,5 +79,5 @@ def fade(images: Tensor, alpha: float) -> Tensor:
         raise ValueError(f"alpha {alpha}: valid: 0 to 1")
     if alpha == 1:
         return images
-    low = F.interpolate(box_downsample(images), scale_factor=2, mode="nearest")
+    low = F.interpolate(box_mean(images), scale_factor=2, mode="nearest")
     return torch.lerp(low, images, alpha)

@@ -20,7 +20,8 @@ from torch import Tensor
 from data.images import build, encoded
 from styleloom.config.networks import DiscriminatorConfig, FeatureMaps
 from styleloom.data import ImageDataset, open_dataset
-from styleloom.data.reals import box_downsample, to_signed
+from styleloom.data.pixels import box_mean
+from styleloom.data.reals import to_signed
 from styleloom.errors import UserError
 from styleloom.metrics.classifiers import training as classifier_training
 from styleloom.metrics.classifiers.attributes import Attribute, select_attributes
@@ -390,7 +391,7 @@ def test_file_names() -> None:
 def test_larger_images_are_reduced_by_boxes(trained: Path) -> None:
     classifier = load_classifiers(trained)[0]
     images = torch.randn(3, 3, 24, 24, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(classifier.logits(images), classifier.logits(box_downsample(images, 3)))
+    assert torch.equal(classifier.logits(images), classifier.logits(box_mean(images, 3)))
     alone = torch.cat([classifier.logits(image[None]) for image in images])
     torch.testing.assert_close(classifier.logits(images), alone)
 

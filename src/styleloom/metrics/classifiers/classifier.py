@@ -16,7 +16,7 @@ from torch import Tensor
 
 from styleloom.config.networks import DiscriminatorConfig
 from styleloom.config.serialize import network_from_json
-from styleloom.data.reals import box_downsample
+from styleloom.data.pixels import box_mean
 from styleloom.errors import UserError, cut, shown
 from styleloom.networks.assembly import Trunk
 from styleloom.networks.build import build_discriminator
@@ -90,7 +90,7 @@ class Classifier:
                 f"{shown(self.path)} takes {[self.config.channels, height, width]} or a "
                 f"whole multiple of that size"
             )
-        return self.network(box_downsample(images, factor))
+        return self.network(box_mean(images, factor))
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from styleloom.data.reals import box_downsample
+from styleloom.data.pixels import box_mean
 from styleloom.distributed import blocks
 from styleloom.errors import UserError
 from styleloom.metrics.classifiers.classifier import MAX_RESOLUTION, Classifier
@@ -194,7 +194,7 @@ def check(
             raise UserError(f"{d.name}: {d.network} cannot compare images of {width}x{height} px") from error
     if d.of.needs_classifiers:
         for classifier in classifiers:
-            classifier.logits(box_downsample(blank, max(sampler.resolution // MAX_RESOLUTION, 1)))
+            classifier.logits(box_mean(blank, max(sampler.resolution // MAX_RESOLUTION, 1)))
 
 
 PROBES: dict[str, Callable[[Probe, Definition], Measure | None]] = {

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from styleloom.config.checks import one_of
-from styleloom.data.reals import box_downsample
+from styleloom.data.pixels import box_mean
 from styleloom.errors import UserError
 from styleloom.features.resize import as_rgb
 from styleloom.metrics.intervals import winsorized_standard_error
@@ -228,7 +228,7 @@ def comparable(images: Tensor, crop: bool) -> Tensor:
     images = as_rgb(central_window(images) if crop else images)
     factor = max(images.shape[2:]) // DISTANCE_SIDE
     if factor > 1:
-        images = box_downsample(images, 1 << (factor.bit_length() - 1))
+        images = box_mean(images, 1 << (factor.bit_length() - 1))
     return images
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from styleloom.config.checks import within
-from styleloom.data.reals import box_downsample
+from styleloom.data.pixels import box_mean
 from styleloom.errors import UserError
 from styleloom.metrics.classifiers.classifier import MAX_RESOLUTION, Classifier
 from styleloom.networks.assembly import finest
@@ -107,7 +107,7 @@ def samples(
     z, maps = sampler.draw(seeds)
     ws = sampler.generator.mapping(z, labels)
     images = finest(sampler.generator.synthesis(ws, sampler.growth, maps))
-    images = box_downsample(images, max(sampler.resolution // MAX_RESOLUTION, 1))
+    images = box_mean(images, max(sampler.resolution // MAX_RESOLUTION, 1))
     logits = [classifier.logits(images) for classifier in classifiers]
     # One w goes to all layers. The first slot always holds it; the last holds z where that is the input of
     # the lowest level, as in configuration C in the paper's words.

@@ -1,0 +1,48 @@
+"""Arrays of pixels, and the one reduction that the papers apply to them: means of square blocks.
+
+There are two functions because images wait as uint8 arrays, before torch is needed, and meet networks as
+float tensors. They differ in rounding: arrays are averaged exactly and rounded once, tensors are not rounded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PixelArray: TypeAlias = NDArray[np.uint8]
+"""One image, uint8 [C, H, W], or several, uint8 [N, C, H, W]."""
+
+
+def box_mean_u8(pixels: PixelArray, factor: int) -> PixelArray:
+    """Mean of each factor x factor block of uint8 [..., H, W], rounded once, halves to even.
+
+    Both sides must be multiples of `factor`. Sums are whole numbers, so they are exact. This gives the levels
+    of ProGAN's stored pyramid: the authors repeat the 2x2 mean on float and round a copy of each level for
+    storage, so that no level is computed from a rounded one.
+    """
+    if factor == 1:
+        return pixels
+    rows = pixels[..., ::factor, :].astype(np.uint32)
+    for k in range(1, factor):  # strided sums: several times faster than numpy's mean over two axes
+        rows += pixels[..., k::factor, :]
+    blocks = rows[..., ::factor].copy()
+    for k in range(1, factor):
+        blocks += rows[..., k::factor]
+    return np.rint(blocks / factor**2).astype(np.uint8)
+
+
+def box_mean(images: Tensor, factor: int = 2) -> Tensor:
+    """Mean of each factor x factor block, not rounded: float [N, C, H, W] to [N, C, H / factor, W / factor].
+
+    Raises ValueError when `factor` does not divide the size.
+    """
+    from torch.nn.functional import avg_pool2d
+
+    if factor < 1 or images.shape[-2] % factor or images.shape[-1] % factor:
+        raise ValueError(f"factor {factor} does not divide images of {tuple(images.shape[-2:])} px")
+    return images if factor == 1 else avg_pool2d(images, factor)
