@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from styleloom.layers import equalized
+from styleloom.layers.style_mixing import mix
 from styleloom.networks import stylegan2
 from styleloom.networks.assembly import StyleGenerator, Trunk
 from styleloom.networks.build import build_discriminator, build_generator
@@ -19,7 +20,6 @@ from styleloom.ops import upfirdn
 from styleloom.ops.conv_layer import conv_layer_reference
 from styleloom.ops.modulated_conv import modulated_layer_reference
 from styleloom.ops.upfirdn import upfirdn2d_reference
-from styleloom.training.style_mixing import mix
 from styleloom.weights import stylegan2_ada, stylegan2_tf
 from styleloom.weights.tables import load
 
@@ -125,7 +125,7 @@ def tf_generator_training_cases(file: GoldenFile) -> list[Case]:
         generator = tf_generator(file.meta["kwargs"], file.params)
         label = file.label("labels")
         ws, ws2 = (generator.mapping(file.inputs[name], label) for name in ("latents", "latents2"))
-        ws = mix(ws, ws2, torch.full((len(ws),), int(cut)))
+        ws = mix((ws, ws2), torch.full((len(ws), 1), int(cut)))
         fast = generator.synthesis(ws, noise="fixed")
         with slow_references():
             slow = generator.synthesis(ws, noise="fixed")

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from styleloom.layers.style_mixing import mix
 from styleloom.networks.assembly import StyleGenerator, Trunk
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.training.losses import discriminator_loss, generator_loss, wgan_drift
 from styleloom.training.regularizers import gradient_penalty, zero_centred_penalty
-from styleloom.training.style_mixing import mix
 from styleloom.weights import stylegan_tf
 from styleloom.weights.tables import load, locate
 
@@ -82,7 +82,7 @@ def generator_training_cases(file: GoldenFile) -> list[Case]:
     def mixed(name: str, cut: int) -> dict[str, list[Tensor]]:
         generator = generator_of(file.meta["kwargs"], file.params)
         ws, ws2 = (generator.mapping(file.inputs[name], label) for name in ("latents", "latents2"))
-        ws = mix(ws, ws2, torch.full((len(ws),), cut))
+        ws = mix((ws, ws2), torch.full((len(ws), 1), cut))
         growth = growth_of(file.meta["lod"], generator.resolution)
         images = [generator.synthesis(ws, growth, "fixed")]
         with slow_references():

@@ -22,8 +22,8 @@ from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator
 from styleloom.runs.fit import fit, resume, start
 from styleloom.sampling import Sampler
+from styleloom.training.cutoffs import draw_cutoffs
 from styleloom.training.regularizers import gradient_penalty, path_lengths, zero_centred_penalty
-from styleloom.training.style_mixing import draw_cutoffs
 from styleloom.training.trainer import Trainer
 from styleloom.types import GrowthState
 from tiny import assert_equal, make_archive, opened, same_state, steps

@@ -20,8 +20,8 @@ from styleloom.config.networks import (
 )
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.training import losses, phases, regularizers
+from styleloom.training.cutoffs import draw_cutoffs
 from styleloom.training.phases import Bound, Latents, Reals, pair_logits, pair_logits_reference
-from styleloom.training.style_mixing import draw_cutoffs
 from styleloom.types import Images
 
 FEATURES = FeatureMaps(base=32, max=8)

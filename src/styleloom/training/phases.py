@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from styleloom.config.experiment import Experiment
+from styleloom.layers.style_mixing import mix
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.training import losses, regularizers
 from styleloom.training.regularizers import like, scales
-from styleloom.training.style_mixing import mix
 from styleloom.types import GrowthState, Images, LogitFunction
 
 Stats = dict[str, Tensor]
@@ -77,7 +77,8 @@ class Bound:
         ws = self.g.mapping(latents.z, latents.label)
         mean = ws[:, 0].detach().mean(0)
         if bool((latents.cutoffs < self.g.num_ws).any()):
-            ws = mix(ws, self.g.mapping(latents.z2, latents.label), latents.cutoffs)
+            ws2 = self.g.mapping(latents.z2, latents.label)
+            ws = mix((ws, ws2), latents.cutoffs[:, None])
         return ws, mean
 
     def fakes(self, latents: Latents) -> tuple[Images, Tensor]:

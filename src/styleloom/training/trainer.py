@@ -33,13 +33,13 @@ from styleloom.errors import UserError, shown
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.precision import resolve_device, resolve_precision, set_precision
 from styleloom.training import phases
+from styleloom.training.cutoffs import draw_cutoffs
 from styleloom.training.ema import ema_beta, update_ema
 from styleloom.training.health import DivergedError
 from styleloom.training.losses import compares_with_reals
 from styleloom.training.optim import build_optimizer, fill_gradients, set_rates, with_gradient
 from styleloom.training.phases import Bound, Latents, Reals, Stats
 from styleloom.training.state import restore, state_of
-from styleloom.training.style_mixing import draw_cutoffs
 from styleloom.types import GrowthState
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from metrics.probed import labels, real
 from styleloom.errors import UserError
-from styleloom.metrics.probes.mixing import crossover_points, mix, mixed_images
+from styleloom.layers.style_mixing import mix
+from styleloom.metrics.probes.mixing import crossover_points, mixed_images
 from styleloom.sampling import Sampler
 from styleloom.types import GrowthState
 
@@ -42,15 +43,6 @@ def test_one_latent_gives_the_image_of_its_seed(preset: str, growth: GrowthState
     assert torch.equal(mixed_images(sampler, SEEDS), sampler.generate(SEEDS, batch=len(SEEDS)))
 
 
-def test_layers_take_the_latents_in_order() -> None:
-    ws = torch.arange(3.0)[None, :, None, None].expand(2, 3, 6, 4)
-    mixed = mix(ws, torch.tensor([[1, 3], [2, 5]]))
-    assert mixed.shape == (2, 6, 4)
-    assert mixed[0, :, 0].tolist() == [0, 1, 1, 2, 2, 2]
-    assert mixed[1, :, 3].tolist() == [0, 0, 1, 1, 1, 2]
-    assert torch.equal(mix(ws[:, :1], torch.empty(2, 0, dtype=torch.int64)), ws[:, 0])
-
-
 @pytest.mark.parametrize("num", [2, 3, 4])
 def test_images_are_of_ws_cut_at_different_layers(num: int) -> None:
     """Among all cuts there is exactly one whose image it is."""
@@ -58,10 +50,10 @@ def test_images_are_of_ws_cut_at_different_layers(num: int) -> None:
     z, maps = sampler.draw([0])
     own = latents(sampler, num)
     assert torch.equal(own[:1], z)
-    ws = sampler.generator.mapping(own)[None]
+    ws = sampler.generator.mapping(own)
     image = mixed_images(sampler, [0], num)
     cuts = torch.combinations(torch.arange(1, sampler.generator.num_ws), num - 1)
-    every = mix(ws.expand(len(cuts), -1, -1, -1), cuts)
+    every = mix([w.expand(len(cuts), -1, -1) for w in ws], cuts)
     images = sampler.generator.synthesis(every, None, [m.expand(len(cuts), -1, -1, -1) for m in maps])
     assert isinstance(images, Tensor)
     assert sum(torch.allclose(candidate, image[0], atol=1e-5) for candidate in images) == 1
@@ -89,7 +81,7 @@ def test_growing_runs_cut_among_active_layers() -> None:
     """At 8 px there are four active layers: the fourth latent of four has just one."""
     sampler = real("stylegan-f", growth=GrowthState(1, 1.0))
     own = latents_of_level(sampler)
-    ws = mix(sampler.generator.mapping(own)[None], torch.tensor([[1, 2, 3]]))
+    ws = mix(sampler.generator.mapping(own).split(1), torch.tensor([[1, 2, 3]]))
     expected = sampler.generator.synthesis(ws, sampler.growth, sampler.draw([0])[1])
     assert isinstance(expected, Tensor)
     torch.testing.assert_close(mixed_images(sampler, [0], 4), expected)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from styleloom.config.growth import active_ws
 from styleloom.errors import UserError
+from styleloom.layers.style_mixing import mix
 from styleloom.networks.assembly import finest
 from styleloom.sampling import Sampler
 
@@ -42,9 +43,9 @@ def mixed_images(
         z, maps, streams = sampler.draw_streams([seeds[i] for i in at])
         latents = [z, *(sampler.further_latents(streams) for _ in range(num_latents - 1))]
         own = None if labels is None else labels[list(at)]
-        ws = torch.stack([generator.mapping(z, own) for z in latents], 1)  # [N, num_latents, L, W]
+        styles = [generator.mapping(z, own) for z in latents]
         cuts = torch.stack([crossover_points(active, num_latents - 1, rng) for rng in streams])
-        return finest(generator.synthesis(mix(ws, cuts), sampler.growth, maps))
+        return finest(generator.synthesis(mix(styles, cuts), sampler.growth, maps))
 
     return torch.cat(list(sampler.passes(len(seeds), images)))
 
@@ -65,13 +66,3 @@ def check_latents(sampler: Sampler, num_latents: int) -> int:
 def crossover_points(active: int, count: int, generator: torch.Generator) -> Tensor:
     """`count` different layers of 1..active - 1, in order: int64 [count]. All choices are equally likely."""
     return torch.randperm(active - 1, generator=generator)[:count].add(1).sort().values
-
-
-def mix(ws: Tensor, cuts: Tensor) -> Tensor:
-    """Layers below the first cut take the first latent's w, those from there to the second the second's, ...
-
-    ws [N, M, L, W] and cuts [N, M - 1], ascending -> [N, L, W].
-    """
-    layers = torch.arange(ws.shape[2])
-    latent = (layers >= cuts[:, :, None]).sum(1).to(ws.device)  # [N, L]
-    return ws.gather(1, latent[:, None, :, None].expand(-1, 1, -1, ws.shape[3]))[:, 0]

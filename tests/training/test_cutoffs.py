@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from every import every
-from styleloom.training.style_mixing import draw_cutoffs, mix
+from styleloom.training.cutoffs import draw_cutoffs
 
 
 def rng() -> torch.Generator:
@@ -47,18 +47,3 @@ def test_the_generator_alone_decides() -> None:
     first = draw_cutoffs(32, 10, 0.5, rng(), 10, 4)
     torch.manual_seed(2)
     assert torch.equal(first, draw_cutoffs(32, 10, 0.5, rng(), 10, 4))
-
-
-def test_mix() -> None:
-    """Layers below the cutoff are the first latent's."""
-    ws, ws2 = torch.randn(4, 3, 2), torch.randn(4, 3, 2)
-    mixed = mix(ws, ws2, torch.tensor([1, 2, 3, 0]))
-    for n, cut in enumerate((1, 2, 3, 0)):
-        assert torch.equal(mixed[n], torch.cat([ws[n, :cut], ws2[n, cut:]]))
-
-
-def test_mix_gives_gradients_to_the_layers_used() -> None:
-    ws, ws2 = torch.randn(1, 3, 2, requires_grad=True), torch.randn(1, 3, 2, requires_grad=True)
-    a, b = torch.autograd.grad(mix(ws, ws2, torch.tensor([2])).sum(), (ws, ws2))
-    assert a[0, :, 0].tolist() == [1, 1, 0]
-    assert b[0, :, 0].tolist() == [0, 0, 1]

@@ -1,4 +1,4 @@
-"""Style mixing regularization (StyleGAN section 3.1)."""
+"""Where the two latents of a sample meet: the draws of style mixing regularization (StyleGAN section 3.1)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,3 @@ def draw_cutoffs(
     cuts = torch.randint(1, max(active, 2), (units,), generator=generator)
     cutoffs = torch.where(coins < probability, cuts, num_ws)
     return cutoffs.repeat(-(-batch // units))[:batch]
-
-
-def mix(ws: Tensor, ws2: Tensor, cutoffs: Tensor) -> Tensor:
-    """Layers below the cutoff from `ws`, the others from `ws2`: [N, L, W], [N] -> [N, L, W]."""
-    layer = torch.arange(ws.shape[1], device=ws.device)
-    first = layer < cutoffs.to(ws.device)[:, None]  # [N, L]
-    return torch.where(first[:, :, None], ws, ws2)
