@@ -1,4 +1,4 @@
-"""The table of presets in README.md, from the presets: `python tests/docs/preset_table.py` rewrites it."""
+"""The tables of docs/presets.md, from the presets: `python tests/docs/preset_table.py` rewrites them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from styleloom import presets
 from styleloom.cli.presets import summary
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "presets.md"
 BLOCK = re.compile(r"(?<=<!-- presets -->\n).*?(?=<!-- /presets -->)", re.DOTALL)
 
 HEADLINES = (
@@ -23,14 +23,14 @@ HEADLINES = (
     "demo",
     "emoji-64",
 )
-"""One preset for each kind of network, with its numbers; of the others the names."""
+"""One preset for each kind of network. Its row has numbers; the other presets are listed by name."""
 
 
 def table() -> str:
-    """The numbers of some, then the names of all by paper and table, folded away."""
+    """Numbers of `HEADLINES`, then the names of all presets by paper and table."""
     return (
-        f"{_numbers()}\n<details><summary>All {len(presets.PRESETS)} presets; `styleloom presets` has the "
-        f"numbers of each</summary>\n\n{_names()}\n</details>\n"
+        f"{_numbers()}\nAll {len(presets.PRESETS)} presets, by paper and table; `styleloom presets` shows "
+        f"the numbers of each:\n\n{_names()}"
     )
 
 
@@ -57,4 +57,4 @@ def _names() -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(BLOCK.sub(lambda _: table(), README.read_text()))
+    PAGE.write_text(BLOCK.sub(lambda _: table(), PAGE.read_text()))

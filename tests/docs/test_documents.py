@@ -1,4 +1,4 @@
-"""All documents: paths and links lead somewhere; versions; docstrings."""
+"""All documents: paths, links and pictures lead somewhere; versions; everything public has a docstring."""
 
 from __future__ import annotations
 
@@ -10,41 +10,47 @@ from pathlib import Path
 import styleloom
 from every import every
 
-ROOT = Path(__file__).parents[2]
+from .pages import DOCUMENTS, ROOT, anchors, prose
+
 PACKAGE = ROOT / "src" / "styleloom"
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "PAPERS.md", "CONTRIBUTING.md", "CHANGELOG.md")
 
 
-@every("name", DOCUMENTS)
-def test_relative_links_lead_somewhere(name: str) -> None:
-    for target in re.findall(r"(?<!!)\[[^]]+\]\(([^)#]+)", (ROOT / name).read_text()):
-        if not target.startswith("https://"):
-            assert (ROOT / target).exists(), target
+@every(("page", "text"), DOCUMENTS.items())
+def test_links_lead_somewhere(page: str, text: str) -> None:
+    """Files, folders and pictures, relative to the page; headings of our own pages."""
+    for target in re.findall(r"\[[^]]*\]\(([^)]+)\)", prose(text)):
+        if target.startswith("https://"):
+            continue
+        name, _, heading = target.partition("#")
+        path = ((ROOT / page).parent / name).resolve() if name else ROOT / page
+        assert path.exists(), target
+        if heading:
+            assert heading in anchors(DOCUMENTS[str(path.relative_to(ROOT))]), target
 
 
-@every("name", DOCUMENTS)
-def test_paths_in_backticks_exist(name: str) -> None:
+@every(("page", "text"), DOCUMENTS.items())
+def test_paths_in_backticks_exist(page: str, text: str) -> None:
     """Whatever looks like a path into the package or the repository."""
-    roots = {entry.name for entry in PACKAGE.iterdir()} | {
-        "src",
-        "tests",
-        "examples",
-        "benchmarks",
-        "studies",
-        "constraints",
-    }
-    for word in re.findall(r"`([\w./-]+)`", (ROOT / name).read_text()):
-        first = word.split("/")[0]
-        is_path = word.endswith(".py") or ("/" in word and first in roots - {"runs"})  # a user's runs/demo
-        if is_path:
-            assert (PACKAGE / word).exists() or (ROOT / word).exists(), word
+    folders = {entry.name for entry in PACKAGE.iterdir()} - {"runs"}  # a user's runs/demo
+    folders |= {"src", "tests", "examples", "benchmarks", "studies", "constraints"}
+    for word in re.findall(r"`([\w./-]+)`", text):
+        if word.endswith(".py") or ("/" in word and word.split("/")[0] in folders):
+            assert (PACKAGE / word).exists() or (ROOT / word).exists(), f"{page}: {word}"
+
+
+@every(("page", "text"), DOCUMENTS.items())
+def test_tables_are_whole(page: str, text: str) -> None:
+    """A blank line or a missing head would end a table: what follows it would be shown as text."""
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        lines = block.splitlines()
+        assert re.fullmatch(r"\|(?:-+\|)+", lines[1]), f"{page}: {lines[0]}"
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1, f"{page}: {lines[0]}"
 
 
 def test_every_package_is_in_architecture() -> None:
-    text = (ROOT / "ARCHITECTURE.md").read_text()
     for package in PACKAGE.iterdir():
         if (package / "__init__.py").exists():
-            assert f"`{package.name}/`" in text, package.name
+            assert f"`{package.name}/`" in DOCUMENTS["ARCHITECTURE.md"], package.name
 
 
 def test_changelog_has_the_version() -> None:
@@ -52,7 +58,7 @@ def test_changelog_has_the_version() -> None:
     version = re.search(r'^version = "(.+)"', project, re.MULTILINE)
     assert version is not None
     assert version.group(1) == styleloom.__version__
-    assert f"## [{version.group(1)}]" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"## [{version.group(1)}]" in DOCUMENTS["CHANGELOG.md"]
 
 
 @every("path", sorted(PACKAGE.rglob("*.py")))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-import shlex
 from dataclasses import dataclass
-from pathlib import Path
 
 import tyro
 
@@ -17,8 +15,9 @@ from styleloom.config import apply_overrides
 from styleloom.metrics.evaluation.definitions import KINDS, parse, parse_all
 from styleloom.runs.plan import training_flops
 
-PATH = Path(__file__).parents[2] / "docs" / "reproduce.md"
-TEXT = PATH.read_text()
+from .pages import DOCUMENTS, REPRODUCE, commands, prose
+
+TEXT = DOCUMENTS[REPRODUCE]
 
 PAPER_PARTS = {
     "StyleGAN": "StyleGAN (",
@@ -34,11 +33,7 @@ MARKS = {"S", "C", "R", "R?"}
 PRESET_COLUMNS = ("preset", "CelebA-HQ preset", "FFHQ preset", "row A", "row F", "nearest")
 NOT_ROWS = ("authors' weights", "trained anew", "source", "real images")
 
-COMMANDS = [
-    shlex.split(line)[1:]
-    for block in re.findall(r"^```bash\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
-    for line in block.splitlines()
-]
+COMMANDS = commands(TEXT, "styleloom")
 
 
 def parts(level: str, text: str = TEXT) -> dict[str, str]:
@@ -48,7 +43,7 @@ def parts(level: str, text: str = TEXT) -> dict[str, str]:
 
 
 def in_backticks(text: str) -> list[str]:
-    return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
+    return re.findall(r"`([^`\n]+)`", prose(text))
 
 
 @dataclass(frozen=True)
@@ -162,10 +157,3 @@ def test_costs_are_those_of_the_code() -> None:
     assert set(costs) <= set(presets.PRESETS)
     for name in ("msg-stylegan", "stylegan2-f"):  # each takes time; those that grow, seconds
         assert costs[name] == f"{training_flops(presets.get(name)) / 1e15:,.0f}"
-
-
-def test_links_lead_somewhere() -> None:
-    headings = re.findall(r"^#+ (.+)", TEXT, re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
-    for target in re.findall(r"\[[^]]+\]\(([^)]+)\)", TEXT):
-        assert target[1:] in anchors if target.startswith("#") else (PATH.parent / target).exists(), target
