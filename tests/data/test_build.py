@@ -57,7 +57,7 @@ def test_the_grid_is_recorded_unless_it_is_square(tmp_path: Path) -> None:
         recipe = json.loads(content)["recipe"]
         assert recipe.get("grid") == stored
         dataset = open_dataset(path)
-        assert dataset.recipe.grid == dataset.grid == grid
+        assert dataset.recipe["grid"] == dataset.grid == grid
         assert dataset.fingerprint == hashlib.sha256(content).hexdigest()
 
 
@@ -105,7 +105,7 @@ def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
     assert outputs[0] == outputs[1] == outputs[2]
     (second / "a" / "000.png").write_bytes(encoded(noise(16, 16, seed=99)))
     changed = open_dataset(build(second, tmp_path / "3.zip"))
-    assert changed.recipe.source_sha256 != open_dataset(tmp_path / "0.zip").recipe.source_sha256
+    assert changed.recipe["source_sha256"] != open_dataset(tmp_path / "0.zip").recipe["source_sha256"]
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_skip_bad_leaves_them_out_and_counts_them(broken: Path, tmp_path: Path) 
     assert [file.name for file in report.skipped] == list(REASONS)
     dataset = open_dataset(tmp_path / "x.zip")
     assert len(dataset) == 4
-    assert dataset.recipe.num_skipped == 7
+    assert dataset.recipe["num_skipped"] == 7
     assert {dataset.source_name(i) for i in range(4)} == {"a/000.png", "b/001.png", "a/002.png", "b/003.png"}
 
 
@@ -199,7 +199,7 @@ def test_the_first_so_many_images_in_the_order(broken: Path, tmp_path: Path) -> 
         path = build(folder, tmp_path / "x.zip", order=order, max_images=4, overwrite=True)
         dataset = open_dataset(path)
         assert [dataset.source_name(i) for i in range(len(dataset))] == names[:4], order
-        assert (dataset.recipe.max_images, dataset.recipe.num_images) == (4, 4)
+        assert (dataset.recipe["max_images"], dataset.recipe["num_images"]) == (4, 4)
     with zipfile.ZipFile(
         build(folder, tmp_path / "all.zip")
     ) as archive:  # as in indexes that were written before
@@ -292,7 +292,7 @@ def test_labels_follow_their_images_through_the_shuffle(tmp_path: Path) -> None:
     file = tmp_path / "labels.csv"
     file.write_text("".join(f"{name},{int(name[2:5])}\n" for name in open_source(folder).names))
     dataset = open_dataset(build(folder, tmp_path / "x.zip", labels=str(file)))
-    assert dataset.recipe.labels == "labels.csv"
+    assert dataset.recipe["labels"] == "labels.csv"
     assert dataset.label_dim == 20
     for i in range(20):
         assert dataset.label(i).argmax() == int(dataset.source_name(i)[2:5])

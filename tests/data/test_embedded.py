@@ -20,7 +20,7 @@ def emoji() -> ImageDataset:
 def test_size_number_and_recipe(emoji: ImageDataset) -> None:
     assert EMBEDDED["emoji"].stat().st_size < 8_000_000
     assert (len(emoji), emoji.resolution, emoji.channels, emoji.label_dim) == (1870, 64, 3, 0)
-    assert (emoji.name, emoji.recipe.source, emoji.recipe.filter) == ("emoji", "emoji", "lanczos")
+    assert (emoji.name, emoji.recipe["source"], emoji.recipe["filter"]) == ("emoji", "emoji", "lanczos")
     assert (emoji.grid, emoji.size) == ((4, 4), (64, 64))
     # Of the index as it was made, before there were grids: runs record it.
     assert emoji.fingerprint == "03c02a8b7c77f5e48a303861e6323328e51db4c9b2dc3d6ab0e68eb4523ad064"
@@ -64,4 +64,4 @@ def test_larger_is_refused() -> None:
 
 def test_an_archive_can_be_built_from_it(tmp_path) -> None:
     dataset = open_dataset(build("emoji", tmp_path / "e.zip", resolution=8))
-    assert (len(dataset), dataset.resolution, dataset.recipe.source) == (1870, 8, "emoji")
+    assert (len(dataset), dataset.resolution, dataset.recipe["source"]) == (1870, 8, "emoji")

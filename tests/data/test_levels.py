@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from styleloom.data import ImageDataset, Loader, open_dataset
-from styleloom.data import dataset as dataset_module
-from styleloom.data.archive import ArchiveReader
+from styleloom.data import reader as reader_module
+from styleloom.data.archive_reader import ArchiveReader
 from styleloom.data.dataset import PRELOAD_BUDGET_BYTES
 from styleloom.errors import UserError
 
@@ -184,8 +184,8 @@ def test_from_preloaded_images_nothing_is_decoded(archive: Path, decoded: Counte
     decoded.clear()
     for piece in (1, 5000, 2**20):  # one image at a time, two, all
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(dataset_module, "_PIECE_BYTES", piece)
-            patch.setattr(ImageDataset, "_make", None)  # not one by one
+            patch.setattr(reader_module, "_PIECE_BYTES", piece)
+            patch.setattr(ImageDataset, "_read", None)  # not one by one
             level = dataset.at(8)
             assert level.preloaded
         np.testing.assert_array_equal(everything(level), expected)

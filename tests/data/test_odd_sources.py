@@ -165,7 +165,7 @@ def test_broken_members_are_bad_files(tmp_path: Path) -> None:
     ):
         assert line in message
     dataset = open_dataset(build(archive, tmp_path / "x.zip", skip_bad=True))
-    assert (len(dataset), dataset.source_name(0), dataset.recipe.num_skipped) == (1, "g.png", 6)
+    assert (len(dataset), dataset.source_name(0), dataset.recipe["num_skipped"]) == (1, "g.png", 6)
 
 
 def test_a_folder_that_cannot_be_listed_is_a_bad_file(
@@ -185,7 +185,7 @@ def test_a_folder_that_cannot_be_listed_is_a_bad_file(
     (tmp_path / "l.csv").write_text("a/000.png,0\na/002.png,1\n")
     labels = str(tmp_path / "l.csv")
     dataset = open_dataset(build(folder, tmp_path / "x.zip", skip_bad=True, labels=labels))
-    assert (len(dataset), dataset.recipe.num_skipped) == (2, 1)
+    assert (len(dataset), dataset.recipe["num_skipped"]) == (2, 1)
 
 
 def test_sizes_are_known_before_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

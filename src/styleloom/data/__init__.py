@@ -8,6 +8,7 @@ from styleloom.data.build import BuildOptions, BuildReport, build_dataset
 from styleloom.data.check import CheckReport, check_dataset
 from styleloom.data.conversion import ConversionOptions
 from styleloom.data.dataset import ImageDataset, open_dataset
+from styleloom.data.reader import ImageInfo, ImageReader
 from styleloom.data.sources import open_source
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ __all__ = [
     "CheckReport",
     "ConversionOptions",
     "ImageDataset",
+    "ImageInfo",
+    "ImageReader",
     "Loader",
     "build_dataset",
     "check_dataset",

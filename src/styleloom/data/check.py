@@ -8,11 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from styleloom.data.archive import ArchiveReader
+from styleloom.data.archive_reader import open_archive
 from styleloom.data.index import Index
-from styleloom.data.sources import EMBEDDED
 from styleloom.errors import UserError
-from styleloom.names import embedded_name
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,7 @@ def check_dataset(
 
     `progress` is told (done, total). Raises UserError when the archive cannot be opened at all.
     """
-    embedded = embedded_name(path_or_name, EMBEDDED)
-    reader = ArchiveReader(EMBEDDED[embedded] if embedded else Path(path_or_name))
+    reader = open_archive(path_or_name)
     index = reader.index
     problems: list[str] = []
     total = hashlib.sha256()

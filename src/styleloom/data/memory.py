@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +24,11 @@ class ImageMemory:
         self._lock = threading.Lock()
 
     @property
+    def pixels(self) -> PixelArray:
+        """uint8 [number, C, H, W]: the memory itself, with anything where an image is not there yet."""
+        return self._pixels
+
+    @property
     def complete(self) -> bool:
         """Whether all images are there."""
         with self._lock:
@@ -43,13 +47,6 @@ class ImageMemory:
             # Not under the lock: it may decode. That two threads make one image twice harms nothing.
             image = make(int(index))
             self.store(slice(index, index + 1), image[None])
-
-    def sha256(self) -> str:
-        """Over the images in order, all of which must be there (hex)."""
-        total = hashlib.sha256()
-        for image in self._pixels:
-            total.update(image)
-        return total.hexdigest()
 
     def store(self, where: slice, images: PixelArray) -> None:
         """Put images where they belong."""

@@ -158,7 +158,7 @@ class DatasetImages:
             "fingerprint": self.dataset.fingerprint,
             "recipe": {
                 name: value
-                for name, value in vars(self.dataset.recipe).items()
+                for name, value in self.dataset.recipe.items()
                 if name in ("source", "source_sha256", "crop", "filter", "channels", "order", "tool_version")
             },
             "shape": list(self.shape),
