@@ -10,7 +10,8 @@ demo: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -m "not slow"
 
-# What takes minutes: files damaged in thousands of ways, runs killed at random moments, compilations, trainings.
+# Tests that take over 15 s each: files damaged in thousands of ways, runs killed at random moments or out of disk
+# space, compilations, the study of all families in miniature.
 slow: .venv/installed-dev
 	$(BIN)/python -m pytest -m slow
 

@@ -273,10 +273,10 @@ def amortised(weights: dict[str, float], times: dict[str, list[float]]) -> list[
     return [sum(w * t for w, t in zip(weights.values(), row, strict=True)) for row in rounds]
 
 
-def convolution_peak(device: torch.device, precision: Precision) -> float:
+def convolution_peak(device: torch.device, precision: Precision, channels: int = 512) -> float:
     """FLOP/s of a large 3x3 convolution, the machine's ceiling for these networks."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    channels, side, batch = 512, 32, 16 if device.type == "cpu" else 64
+    side, batch = 32, 16 if device.type == "cpu" else 64
     layout = torch.channels_last
     x = torch.randn(batch, channels, side, side, device=device, dtype=dtype).contiguous(memory_format=layout)
     w = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype).contiguous(memory_format=layout)
@@ -321,6 +321,11 @@ def show(document: dict[str, Any]) -> None:
         )
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The command line."""
     options = tyro.cli(StepTime)
     publish("step_time", options.run(), options.save, options.json, show)
+
+
+if __name__ == "__main__":
+    main()

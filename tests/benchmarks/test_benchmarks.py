@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import gc
 import json
-import subprocess
+import runpy
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
@@ -39,6 +40,12 @@ TINY = [
     for network in ("generator", "discriminator")
     for name, value in (("base", 64), ("max", 8))
 ]
+
+
+@pytest.fixture(autouse=True)
+def no_garbage_collections(monkeypatch):
+    """A benchmark collects garbage before each measurement: among the objects of all tests, 0.2 s each."""
+    monkeypatch.setattr(gc, "collect", lambda: 0)
 
 
 @pytest.fixture
@@ -181,10 +188,17 @@ def gradients(variant) -> dict[str, torch.Tensor]:
     return found
 
 
-def run(script: str, *arguments: str) -> dict:
-    command = [sys.executable, str(BENCHMARKS / script), *arguments, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs a script as `python benchmarks/SCRIPT ARGUMENTS --json` would; the document that it prints."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+    def start(script: str, *arguments: str) -> dict:
+        monkeypatch.setattr(sys, "argv", [script, *arguments, "--json"])
+        runpy.run_path(str(BENCHMARKS / script), run_name="__main__")
+        return json.loads(capsys.readouterr().out)
+
+    return start
 
 
 PHASES = {
@@ -203,9 +217,18 @@ def test_step_time_measures_the_phases_that_a_preset_runs(step_time, monkeypatch
     check_step_time(options.run(), PHASES[preset])
 
 
-def test_step_time_prints_json():
-    words = ("--resolution", "8", "--batch", "4", "--rounds", "1", "--threads", "1", "--overrides", *TINY)
-    check_step_time(run("step_time.py", *words), ALL_PHASES)
+def test_step_time_prints_json(step_time, monkeypatch, capsys):
+    monkeypatch.setattr(step_time, "convolution_peak", lambda device, precision: 1e10)
+    words = ["--resolution", "8", "--batch", "4", "--rounds", "1", "--threads", "1", "--overrides", *TINY]
+    monkeypatch.setattr(sys, "argv", ["step_time.py", "--json", *words])
+    step_time.main()
+    check_step_time(json.loads(capsys.readouterr().out), ALL_PHASES)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_peak_of_a_machine_is_that_of_its_convolutions(step_time, precision):
+    """GFLOP/s at least, on any machine of these decades, and less than 1,000 TFLOP/s."""
+    assert 1e8 < step_time.convolution_peak(torch.device("cpu"), precision, channels=16) < 1e15
 
 
 def check_step_time(document: dict, phases: set[str]) -> None:
@@ -237,7 +260,7 @@ def test_a_step_at_a_level_scales_the_penalty_and_reads_its_images(step_time):
     assert variant.measure("d_main", 4) > 0
 
 
-def test_growing_compares_a_level_with_networks_of_its_size():
+def test_growing_compares_a_level_with_networks_of_its_size(run):
     document = run(
         "growing.py",
         *("--presets", "stylegan2-d", "progan", "--resolution", "32", "--batch", "4", "--images", "5"),
@@ -252,7 +275,7 @@ def test_growing_compares_a_level_with_networks_of_its_size():
             assert set(case[clock]["seconds_per_step"]) == {"growing", "built"}
 
 
-def test_generate_reports_every_case():
+def test_generate_reports_every_case(run):
     document = run(
         "generate.py", *("--preset", "demo", "--resolutions", "8", "--batches", "1", "2", "--rounds", "1")
     )

@@ -285,15 +285,15 @@ def test_the_number_of_processes_changes_no_result(
     """Two processes, started as users start them, against one: every number is the same, bit for bit."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("STYLELOOM_STATISTICS", "none")
-    metrics = "fd40_lite0,kid40_lite0,pr40_lite0,swd40,ms_ssim8,ppl2_wend10_lite0,resolution_usage20"
-    words = ["evaluate", "emoji-64", "--data", "emoji", "--metrics", metrics, "--batch", "8"]
+    metrics = "fd18_lite0,kid18_lite0,pr18_lite0,swd18,ms_ssim8,ppl2_wend10_lite0,resolution_usage10"
+    words = ["evaluate", "emoji-64", "--data", "emoji", "--metrics", metrics, "--batch", "4"]
     assert main([*words, "--out", str(tmp_path / "1.json")]) == 0
     launcher = ["torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone", "-m"]
     command = [sys.executable, "-m", *launcher, "styleloom", *words, "--out", str(tmp_path / "2.json")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for printed in (capsys.readouterr().out, done.stdout):
-        assert printed.count("fd40_lite0") == 3  # one table with two notes, from the first process
+        assert printed.count("fd18_lite0") == 3  # one table with two notes, from the first process
     one, two = (json.loads((tmp_path / f"{count}.json").read_text()) for count in (1, 2))
     assert (one["processes"], two["processes"]) == (1, 2)
     assert one["metrics"].keys() == two["metrics"].keys()
