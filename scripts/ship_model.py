@@ -53,7 +53,7 @@ def ship(options: ShipModel) -> Path:
     words = options.seen.read_text().strip()
     run = RunDirectory(options.run)
     best = run.path / "snapshot-best.safetensors"
-    loaded = snapshot.load(best)
+    loaded = snapshot.read_snapshot(best)
     experiment, info = loaded.experiment, loaded.info
     size = best.stat().st_size / 1e6
     if size > MAX_MB:
@@ -76,7 +76,7 @@ def ship(options: ShipModel) -> Path:
         sheet = grid(sampler.generate(range(COLUMNS * ROWS), psi), COLUMNS)
         save_png(folder / f"generated-psi-{psi:g}.png", sheet)
     data = {key: value for key, value in info["data"].items() if key != "path"}
-    snapshot.save(
+    snapshot.write_snapshot(
         folder / "snapshot.safetensors",
         loaded.generator,
         experiment,

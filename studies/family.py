@@ -50,7 +50,7 @@ from styleloom.images import grid, save_png
 from styleloom.metrics.swd import sliced_wasserstein
 from styleloom.networks.build import build_discriminator, build_generator, count_parameters
 from styleloom.runs.fit import samples
-from styleloom.snapshot import save
+from styleloom.snapshot import write_snapshot
 from styleloom.training.trainer import Trainer
 
 # ---- settings
@@ -206,7 +206,7 @@ def learn(
             "diversity": diversity(fakes, reals),
         }
         info = {"images_seen": trainer.images_seen, "data": trainer.data_record()}
-        save(snapshots / f"{name}.safetensors", trainer.ema, settings, **info)
+        write_snapshot(snapshots / f"{name}.safetensors", trainer.ema, settings, **info)
     return outcome, fakes
 
 

@@ -26,7 +26,7 @@ from styleloom.snapshot_names import find_snapshot, numbered_snapshots
 def test_a_model_is_complete(name: str) -> None:
     path = EMBEDDED[name]
     assert path.stat().st_size <= 15e6
-    loaded = snapshot.load(name)
+    loaded = snapshot.read_snapshot(name)
     assert loaded.experiment.generator == presets.get(name).generator
     assert from_json(json.loads((path.parent / "experiment.json").read_text())) == loaded.experiment
     lines = [json.loads(line) for line in (path.parent / "stats.jsonl").read_text().splitlines()]
@@ -43,7 +43,7 @@ def test_a_model_is_complete(name: str) -> None:
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_a_model_is_as_good_as_its_card_says(name: str) -> None:
     """Distance to held-out images, again; far from that of a generator with fresh weights."""
-    loaded = snapshot.load(name)
+    loaded = snapshot.read_snapshot(name)
     experiment = loaded.experiment
     _, reals = open_dataset(loaded.info["data"]["name"], experiment.resolution).split(
         experiment.data.held_out
@@ -70,7 +70,7 @@ def test_generate_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_an_unknown_name_is_told_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"or an embedded model: emoji-64"):
-        snapshot.load("emoji-65")
+        snapshot.read_snapshot("emoji-65")
 
 
 def test_names_paths_and_runs(
@@ -82,14 +82,14 @@ def test_names_paths_and_runs(
     assert find_snapshot("emoji-64") == find_snapshot("embedded:emoji-64") == EMBEDDED["emoji-64"]
     Path("emoji-64").mkdir()
     with pytest.raises(UserError, match="emoji-64: means two things"):
-        snapshot.load("emoji-64")
+        snapshot.read_snapshot("emoji-64")
     assert find_snapshot("embedded:emoji-64") == EMBEDDED["emoji-64"]
     for own in ("./emoji-64", Path("emoji-64")):
         with pytest.raises(UserError, match="is a folder, but no run directory"):
-            snapshot.load(own)
+            snapshot.read_snapshot(own)
     Path("emoji-64", "experiment.json").write_text("{}")
     with pytest.raises(UserError, match="this run has no snapshot"):
-        snapshot.load("./emoji-64")
+        snapshot.read_snapshot("./emoji-64")
     for name in ("000001", "000002-500", "000002", "000002-016", "x", "0000001x"):
         Path("emoji-64", f"snapshot-{name}.safetensors").touch()
     order = [path.name[9:-12] for path in numbered_snapshots(Path("emoji-64"))]

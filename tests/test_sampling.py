@@ -21,7 +21,7 @@ from styleloom.networks.build import build_generator
 from styleloom.precision import set_precision
 from styleloom.presets import get
 from styleloom.sampling import Sampler
-from styleloom.snapshot import save
+from styleloom.snapshot import write_snapshot
 from tiny import tiny
 
 
@@ -43,7 +43,7 @@ def g() -> Sampler:
 
 def test_from_python(tmp_path: Path) -> None:
     experiment = tiny()
-    save(tmp_path / "snapshot.safetensors", build_generator(experiment.generator), experiment)
+    write_snapshot(tmp_path / "snapshot.safetensors", build_generator(experiment.generator), experiment)
     g = styleloom.load(tmp_path / "snapshot.safetensors", device="cpu", precision="fp32")
     images = g.generate(seeds=range(16), truncation=0.7)
     assert images.shape == (16, 3, 8, 8)
@@ -57,7 +57,7 @@ def test_from_python(tmp_path: Path) -> None:
 def test_loading_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no\.safetensors: there is no such file"):
         styleloom.load(tmp_path / "no.safetensors")
-    save(tmp_path / "x.safetensors", build_generator(tiny().generator), tiny())
+    write_snapshot(tmp_path / "x.safetensors", build_generator(tiny().generator), tiny())
     with pytest.raises(UserError, match="device: 'gpu' is not valid"):
         styleloom.load(tmp_path / "x.safetensors", "gpu")
     with pytest.raises(UserError, match="tf32 needs a CUDA device"):

@@ -26,7 +26,7 @@ from styleloom import file_kinds
 from styleloom.config import from_json
 from styleloom.errors import UserError
 from styleloom.networks.build import build_generator
-from styleloom.snapshot import FORMAT, Snapshot, load, load_weights, save
+from styleloom.snapshot import FORMAT, Snapshot, load_weights, read_snapshot, write_snapshot
 from styleloom.tensor_file import VERSION, read_tensors, write_tensors
 from tiny import tiny
 
@@ -39,7 +39,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     generator = build_generator(tiny().generator)
     with torch.no_grad():
         generator.w_avg.normal_()
-    save(path, generator, tiny(), images_seen=123, data={"name": "x"}, swd=1.25)
+    write_snapshot(path, generator, tiny(), images_seen=123, data={"name": "x"}, swd=1.25)
     return path
 
 
@@ -68,8 +68,8 @@ def test_round_trip(overrides: list[str], tmp_path: Path) -> None:
     with torch.no_grad():
         for t in generator.state_dict().values():
             t.normal_()
-    save(tmp_path / "x.safetensors", generator, experiment, images_seen=5, data={"name": "x"})
-    snapshot = load(tmp_path / "x.safetensors")
+    write_snapshot(tmp_path / "x.safetensors", generator, experiment, images_seen=5, data={"name": "x"})
+    snapshot = read_snapshot(tmp_path / "x.safetensors")
     assert snapshot.experiment == experiment
     assert snapshot.info == {"images_seen": 5, "data": {"name": "x"}}
     state = snapshot.generator.state_dict()
@@ -102,7 +102,7 @@ def same(a: Snapshot, b: Snapshot) -> None:
 def one_error(path: Path) -> str:
     """The message of the UserError that loading raises, which names the file."""
     with pytest.raises(UserError) as caught:
-        load(path)
+        read_snapshot(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
@@ -211,7 +211,7 @@ def test_wrong_types_anywhere_in_the_header(good: Path, tmp_path: Path) -> None:
     for experiment in wrong:
         if experiment not in ({**own, "name": "\x1b"}, {**own, "source": "\x1b"}):
             with contextlib.suppress(UserError):
-                load(changed(good, path, experiment=experiment))
+                read_snapshot(changed(good, path, experiment=experiment))
     for experiment in wrong[:7]:
         message = one_error(changed(good, path, experiment=experiment))
         assert "its experiment cannot be read" in message
@@ -271,7 +271,7 @@ def test_every_flipped_byte_is_noticed(good: Path, tmp_path: Path) -> None:
         damaged[position] ^= 1
         path.write_bytes(damaged)
         with contextlib.suppress(UserError):
-            same(load(path), load(good))  # padding of the header
+            same(read_snapshot(path), read_snapshot(good))  # padding of the header
     word = content.index(b"sha256")  # by which the checksum is found
     for position in (header, len(content) - 1, seen, word):
         damaged = bytearray(content)
@@ -285,7 +285,7 @@ def test_files_from_before_checksums_load(good: Path, tmp_path: Path) -> None:
     path = changed(good, tmp_path / "x.safetensors")
     with safe_open(str(path), framework="pt") as file:  # type: ignore[no-untyped-call]
         assert "sha256" not in json.loads(file.metadata()["styleloom"])
-    same(load(path), load(good))
+    same(read_snapshot(path), read_snapshot(good))
     assert "its checksum is missing" in one_error(changed(good, path, version=2))
 
 
@@ -303,23 +303,23 @@ def test_weights_of_another_type_and_weights_that_are_no_numbers(good: Path, tmp
         assert f"1 of {len(tensors)} weights hold NaN or infinite numbers, first '{name}'" in one_error(path)
     large = {**tensors, name: torch.full_like(tensors[name], 3e38)}  # finite, though their sum is not
     write_tensors(path, large, document)
-    assert torch.equal(load(path).generator.state_dict()[name], large[name])
+    assert torch.equal(read_snapshot(path).generator.state_dict()[name], large[name])
 
 
 def test_loading_leaves_the_global_generator_alone(good: Path) -> None:
     before = torch.get_rng_state()
-    load(good)
+    read_snapshot(good)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_weights_of_another_network(good: Path, tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     for other in ("generator.features.max=16", "resolution=16", "label_dim=2", "generator.w_dim=8"):
-        save(path, build_generator(tiny(other).generator), tiny())
+        write_snapshot(path, build_generator(tiny(other).generator), tiny())
         message = one_error(path)
         assert "weights of another network: " in message
         assert len(message) < 1000
-    save(path, build_generator(tiny("generator.features.max=16").generator), tiny())
+    write_snapshot(path, build_generator(tiny("generator.features.max=16").generator), tiny())
     assert re.search(r"weight is \(16, 16, 3, 3\), expected \(8, 8, 3, 3\)", one_error(path))
 
 
@@ -335,13 +335,13 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """safetensors reports it in its own way."""
     resource = pytest.importorskip("resource")
     path, generator = tmp_path / "x.safetensors", build_generator(tiny().generator)
-    save(path, generator, tiny(), number=1)
+    write_snapshot(path, generator, tiny(), number=1)
     before = path.read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
     try:
         with pytest.raises(UserError, match=rf"cannot write {path}: .*File too large"):
-            save(path, generator, tiny(), number=2)
+            write_snapshot(path, generator, tiny(), number=2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == before
@@ -351,7 +351,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nowhere_to_write(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match=r"cannot write .*file/x\.safetensors: "):
-        save(tmp_path / "file" / "x.safetensors", build_generator(tiny().generator), tiny())
+        write_snapshot(tmp_path / "file" / "x.safetensors", build_generator(tiny().generator), tiny())
 
 
 @pytest.mark.parametrize(

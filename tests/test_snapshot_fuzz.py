@@ -15,7 +15,7 @@ import torch
 
 from styleloom.errors import UserError
 from styleloom.networks.build import build_generator
-from styleloom.snapshot import load, save
+from styleloom.snapshot import read_snapshot, write_snapshot
 from tiny import tiny
 
 VALUES: tuple[Any, ...] = (
@@ -109,9 +109,9 @@ WAYS: tuple[Callable[[bytes, np.random.Generator], bytes], ...] = (
 
 
 def damage(path: Path, seeds: range) -> None:
-    save(path, build_generator(tiny().generator), tiny(), images_seen=123, data={"name": "x"})
+    write_snapshot(path, build_generator(tiny().generator), tiny(), images_seen=123, data={"name": "x"})
     good = path.read_bytes()
-    whole = load(path).generator.state_dict()
+    whole = read_snapshot(path).generator.state_dict()
     for seed in seeds:
         random = np.random.default_rng(seed)
         path.write_bytes(WAYS[seed % len(WAYS)](good, random))
@@ -129,7 +129,7 @@ def damage(path: Path, seeds: range) -> None:
 def outcome(path: Path) -> tuple[str, dict[str, torch.Tensor] | None]:
     """The message of the error, or the weights."""
     try:
-        return "", load(path).generator.state_dict()
+        return "", read_snapshot(path).generator.state_dict()
     except UserError as error:
         return str(error), None
 

@@ -16,8 +16,7 @@ from styleloom.config.experiment import Experiment, Precision
 from styleloom.errors import UserError, quoted
 from styleloom.networks.assembly import StyleGenerator, Truncation, finest
 from styleloom.precision import resolve_device, resolve_precision, set_precision
-from styleloom.snapshot import Snapshot
-from styleloom.snapshot import load as load_snapshot
+from styleloom.snapshot import Snapshot, read_snapshot
 from styleloom.types import GrowthState, NoiseMode
 
 PIXELS_PER_BATCH = 8 * 256 * 256
@@ -35,7 +34,7 @@ LabelLike: TypeAlias = "Tensor | np.ndarray | Sequence[float] | Sequence[Sequenc
 
 def load(path: Path | str, device: str = "auto", precision: Precision = "auto") -> Sampler:
     """A snapshot, ready to generate: a file, a run directory, or the name of an embedded model."""
-    return Sampler.of(load_snapshot(path), device, precision)
+    return Sampler.of(read_snapshot(path), device, precision)
 
 
 class Sampler:

@@ -78,13 +78,13 @@ def check_layout(own: Layout, given: Layout, where: str) -> None:
         raise UserError(f"{where}: weights of another network: {'; '.join(problems[:5])}{more}")
 
 
-def save(path: Path | str, generator: StyleGenerator, experiment: Experiment, **info: Any) -> None:
+def write_snapshot(path: Path | str, generator: StyleGenerator, experiment: Experiment, **info: Any) -> None:
     """Write a snapshot atomically. `info` must be JSON."""
     document = {"format": FORMAT, "experiment": to_json(experiment), "info": info}
     write_tensors(Path(path), generator.state_dict(), document)
 
 
-def load(path: Path | str) -> Snapshot:
+def read_snapshot(path: Path | str) -> Snapshot:
     """Read a snapshot: a file, that of a run directory, or of the name ``emoji-64``: see `find_snapshot`.
 
     The header is checked before any weight is read: a file cannot ask for more memory than it has weights.

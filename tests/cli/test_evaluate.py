@@ -45,7 +45,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     experiment = tiny("data.mirror=horizontal")
     path = tmp_path_factory.mktemp("made") / "snapshot.safetensors"
-    snapshot.save(path, build_generator(experiment.generator), experiment, images_seen=1000)
+    snapshot.write_snapshot(path, build_generator(experiment.generator), experiment, images_seen=1000)
     return path
 
 

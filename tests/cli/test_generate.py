@@ -18,14 +18,14 @@ from styleloom.config.parts import MAX_LATENT_SEED
 from styleloom.errors import UserError
 from styleloom.images import grid
 from styleloom.networks.build import build_generator
-from styleloom.snapshot import save
+from styleloom.snapshot import write_snapshot
 from tiny import tiny
 
 
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("generate") / "snapshot-000001.safetensors"
-    save(path, build_generator(tiny().generator), tiny())
+    write_snapshot(path, build_generator(tiny().generator), tiny())
     return path
 
 
@@ -33,7 +33,7 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("generate") / "labelled.safetensors"
     experiment = tiny("label_dim=3", "channels=1")
-    save(path, build_generator(experiment.generator), experiment)
+    write_snapshot(path, build_generator(experiment.generator), experiment)
     return path
 
 
@@ -173,7 +173,7 @@ def test_snapshots_that_cannot_be_used(
         bad.write_bytes(content)
         assert main(["generate", str(bad), *out]) == 2
         assert f"{bad}: damaged or half-written" in capsys.readouterr().err
-    save(bad, build_generator(tiny("generator.w_dim=8").generator), tiny())
+    write_snapshot(bad, build_generator(tiny("generator.w_dim=8").generator), tiny())
     assert main(["generate", str(bad), *out]) == 2
     assert f"{bad}: weights of another network" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["bad.safetensors"]

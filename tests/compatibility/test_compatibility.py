@@ -19,7 +19,7 @@ from torch import Tensor
 from styleloom import sampling
 from styleloom.data.dataset import open_dataset
 from styleloom.runs.fit import fit, resume
-from styleloom.snapshot import load
+from styleloom.snapshot import read_snapshot
 from tiny import assert_equal
 
 RECORDED = Path(__file__).parent / "recorded" / "879f553"
@@ -34,7 +34,7 @@ def difference(ours: Tensor, theirs: Tensor, scale: Tensor) -> float:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_snapshot_makes_the_same_images(name: str) -> None:
     file = next((RECORDED / name / "run").glob("snapshot-*.safetensors"))
-    snapshot = load(file)
+    snapshot = read_snapshot(file)
     weights = load_file(file)
     assert_equal(weights, dict(snapshot.generator.state_dict()))
     assert snapshot.info["images_seen"] == 40

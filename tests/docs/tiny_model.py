@@ -37,7 +37,7 @@ def experiment(name: str) -> Experiment:
 def write_snapshot(path: Path) -> Path:
     """A snapshot of an untrained tiny generator."""
     tiny = experiment("tiny")
-    snapshot.save(path, build_generator(tiny.generator), tiny)
+    snapshot.write_snapshot(path, build_generator(tiny.generator), tiny)
     return path
 
 

@@ -18,7 +18,7 @@ from styleloom.networks.assembly import StyleGenerator, Trunk
 from styleloom.networks.build import build_discriminator
 from styleloom.types import GrowthState
 from styleloom.weights import stylegan2_tf
-from styleloom.weights.tables import load
+from styleloom.weights.tables import fill
 
 from .golden_file import Case, GoldenFile
 from .network_cases import slow_references, tf_generator
@@ -90,7 +90,7 @@ def grown_discriminator_cases(file: GoldenFile, build: BuildDiscriminator) -> li
 def _d_stylegan(kwargs: Mapping[str, Any], params: Mapping[str, Tensor]) -> Trunk:
     cfg = stylegan2_tf.discriminator_config(kwargs, "D_stylegan")
     discriminator = build_discriminator(cfg)
-    load(stylegan2_tf.discriminator_table(cfg), params, discriminator)
+    fill(stylegan2_tf.discriminator_table(cfg), params, discriminator)
     return discriminator
 
 

@@ -16,7 +16,7 @@ from styleloom.training.losses import discriminator_loss, generator_loss, wgan_d
 from styleloom.training.regularizers import zero_centred_penalty
 from styleloom.types import Images, Pyramid
 from styleloom.weights import bmsg, msg_tf
-from styleloom.weights.tables import Table, load, locate
+from styleloom.weights.tables import Table, fill, locate
 
 from .golden_file import Case, GoldenFile
 from .network_cases import slow_references
@@ -29,7 +29,7 @@ def tf_generator(kwargs: Mapping[str, Any], params: Mapping[str, Tensor]) -> tup
     """The generator of the TensorFlow code with its weights, and the table of their names."""
     cfg = msg_tf.generator_config(kwargs)
     generator, table = build_generator(cfg), msg_tf.generator_table(cfg, kwargs.get("fused_scale", "auto"))
-    load(table, params, generator)
+    fill(table, params, generator)
     return generator, table
 
 
@@ -37,7 +37,7 @@ def tf_discriminator(kwargs: Mapping[str, Any], params: Mapping[str, Tensor]) ->
     """The discriminator of the TensorFlow code with its weights, and the table of their names."""
     cfg = msg_tf.discriminator_config(kwargs)
     discriminator, table = build_discriminator(cfg), msg_tf.discriminator_table(cfg)
-    load(table, params, discriminator)
+    fill(table, params, discriminator)
     return discriminator, table
 
 
@@ -237,7 +237,7 @@ class BMSGPair:
             "D": lambda variables: bmsg.joined(d_cfg, variables, use_eql),
         }
         for name, network in self.networks.items():
-            load(self.tables[name], self.prepare[name](self.variables[name]), network)
+            fill(self.tables[name], self.prepare[name](self.variables[name]), network)
         self.reals = pyramid_in(file.inputs, "reals_")
         self.fakes = pyramid_of(self.networks["G"](file.inputs["latents"]))
 

@@ -21,7 +21,7 @@ from styleloom.ops.conv_layer import conv_layer_reference
 from styleloom.ops.modulated_conv import modulated_layer_reference
 from styleloom.ops.upfirdn import upfirdn2d_reference
 from styleloom.weights import stylegan2_ada, stylegan2_tf
-from styleloom.weights.tables import load
+from styleloom.weights.tables import fill
 
 from .golden_file import Case, GoldenFile
 
@@ -41,7 +41,7 @@ def tf_generator(kwargs: Mapping[str, Any], params: Mapping[str, Tensor]) -> Sty
     """The generator of the TensorFlow code, with its weights."""
     cfg = stylegan2_tf.generator_config(kwargs)
     generator = build_generator(cfg)
-    load(stylegan2_tf.generator_table(cfg), params, generator)
+    fill(stylegan2_tf.generator_table(cfg), params, generator)
     return generator
 
 
@@ -49,7 +49,7 @@ def tf_discriminator(kwargs: Mapping[str, Any], params: Mapping[str, Tensor]) ->
     """The discriminator of the TensorFlow code, with its weights."""
     cfg = stylegan2_tf.discriminator_config(kwargs)
     discriminator = build_discriminator(cfg)
-    load(stylegan2_tf.discriminator_table(cfg), params, discriminator)
+    fill(stylegan2_tf.discriminator_table(cfg), params, discriminator)
     return discriminator
 
 
@@ -57,7 +57,7 @@ def ada_generator(kwargs: Mapping[str, Any], params: Mapping[str, Tensor]) -> St
     """The generator of the PyTorch port, with its weights."""
     cfg = stylegan2_ada.generator_config(kwargs)
     generator = build_generator(cfg)
-    load(stylegan2_ada.generator_table(cfg), params, generator)
+    fill(stylegan2_ada.generator_table(cfg), params, generator)
     return generator
 
 
@@ -65,7 +65,7 @@ def ada_discriminator(kwargs: Mapping[str, Any], params: Mapping[str, Tensor]) -
     """The discriminator of the PyTorch port, with its weights."""
     cfg = stylegan2_ada.discriminator_config(kwargs)
     discriminator = build_discriminator(cfg)
-    load(stylegan2_ada.discriminator_table(cfg), params, discriminator)
+    fill(stylegan2_ada.discriminator_table(cfg), params, discriminator)
     return discriminator
 
 

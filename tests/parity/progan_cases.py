@@ -19,7 +19,7 @@ from styleloom.training.losses import discriminator_loss, generator_loss, label_
 from styleloom.training.regularizers import gradient_penalty, zero_centred_penalty
 from styleloom.types import GrowthState
 from styleloom.weights import progan_tf
-from styleloom.weights.tables import load, locate
+from styleloom.weights.tables import fill, locate
 
 from .golden_file import Case, GoldenFile
 from .network_cases import slow_references
@@ -30,7 +30,7 @@ def generator_of(kwargs: Mapping[str, Any], params: Mapping[str, Tensor]) -> Sty
     """The generator of the TensorFlow code, with its weights."""
     cfg = progan_tf.generator_config(kwargs)
     generator = build_generator(cfg)
-    load(progan_tf.generator_table(cfg), params, generator)
+    fill(progan_tf.generator_table(cfg), params, generator)
     return generator
 
 
@@ -38,7 +38,7 @@ def discriminator_of(kwargs: Mapping[str, Any], params: Mapping[str, Tensor]) ->
     """The discriminator of the TensorFlow code, with its weights."""
     cfg = progan_tf.discriminator_config(kwargs)
     discriminator = build_discriminator(cfg)
-    load(progan_tf.discriminator_table(cfg), params, discriminator)
+    fill(progan_tf.discriminator_table(cfg), params, discriminator)
     return discriminator
 
 

@@ -17,7 +17,7 @@ from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.training.losses import discriminator_loss, generator_loss, wgan_drift
 from styleloom.training.regularizers import gradient_penalty, zero_centred_penalty
 from styleloom.weights import stylegan_tf
-from styleloom.weights.tables import load, locate
+from styleloom.weights.tables import fill, locate
 
 from .golden_file import Case, GoldenFile
 from .growing_cases import grown_discriminator_cases, grown_generator_cases, growth_of
@@ -29,7 +29,7 @@ def generator_of(kwargs: Mapping[str, Any], params: Mapping[str, Tensor]) -> Sty
     """The generator of the TensorFlow code, with its weights."""
     cfg = stylegan_tf.generator_config(kwargs)
     generator = build_generator(cfg)
-    load(stylegan_tf.generator_table(cfg, kwargs.get("fused_scale", "auto")), params, generator)
+    fill(stylegan_tf.generator_table(cfg, kwargs.get("fused_scale", "auto")), params, generator)
     return generator
 
 
@@ -37,7 +37,7 @@ def discriminator_of(kwargs: Mapping[str, Any], params: Mapping[str, Tensor]) ->
     """The discriminator of the TensorFlow code, with its weights."""
     cfg = stylegan_tf.discriminator_config(kwargs)
     discriminator = build_discriminator(cfg)
-    load(stylegan_tf.discriminator_table(cfg), params, discriminator)
+    fill(stylegan_tf.discriminator_table(cfg), params, discriminator)
     return discriminator
 
 

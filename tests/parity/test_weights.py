@@ -15,7 +15,7 @@ from styleloom.config import MinibatchStd, StyleGAN2Discriminator, StyleGAN2Gene
 from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator
 from styleloom.weights import stylegan2_ada, stylegan2_tf
-from styleloom.weights.tables import Rule, Table, convert, dense_io, load, locate
+from styleloom.weights.tables import Rule, Table, convert, dense_io, fill, locate
 
 ADA = {"c_dim": 0, "img_resolution": 1024, "img_channels": 3}
 
@@ -165,7 +165,7 @@ def _variables() -> dict[str, Tensor]:
 
 def test_load() -> None:
     network = _network()
-    load(TABLE, _variables(), network)
+    fill(TABLE, _variables(), network)
     assert network.state_dict()["0.weight"].tolist() == [[0, 3], [1, 4], [2, 5]]
 
 

@@ -24,7 +24,7 @@ from styleloom.config.networks import (
 from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.weights import bmsg, msg_tf, stylegan_tf
-from styleloom.weights.tables import conv_hwio, load, locate
+from styleloom.weights.tables import conv_hwio, fill, locate
 
 TF_G, TF_D = msg_tf.generator_config, msg_tf.discriminator_config
 BMSG_G, BMSG_D = bmsg.generator_config, bmsg.discriminator_config
@@ -191,11 +191,11 @@ def bmsg_network(network: str, depth: int, size: int, use_eql: bool) -> tuple[nn
     if network == "generator":
         g_cfg = BMSG_G({"depth": depth, "latent_size": size, "use_eql": use_eql})
         ours: nn.Module = build_generator(g_cfg)
-        load(bmsg.generator_table(g_cfg, use_eql), variables, ours)
+        fill(bmsg.generator_table(g_cfg, use_eql), variables, ours)
     else:
         d_cfg = BMSG_D({"depth": depth, "feature_size": size, "use_eql": use_eql})
         ours = build_discriminator(d_cfg)
-        load(bmsg.discriminator_table(d_cfg, use_eql), bmsg.joined(d_cfg, variables, use_eql), ours)
+        fill(bmsg.discriminator_table(d_cfg, use_eql), bmsg.joined(d_cfg, variables, use_eql), ours)
     if not use_eql:
         return ours, variables
     ready = {}
@@ -290,5 +290,5 @@ def imported(variables: dict[str, Tensor]) -> nn.Module:
     """The discriminator of depth 4 and 8 channels, filled with `variables`."""
     cfg = BMSG_D({"depth": 4, "feature_size": 8})
     network = build_discriminator(cfg)
-    load(bmsg.discriminator_table(cfg), bmsg.joined(cfg, variables), network)
+    fill(bmsg.discriminator_table(cfg), bmsg.joined(cfg, variables), network)
     return network

@@ -14,7 +14,7 @@ from styleloom.config.networks import FeatureMaps, MinibatchStd, ProGANDiscrimin
 from styleloom.errors import UserError
 from styleloom.networks.build import build_generator
 from styleloom.weights import progan_tf
-from styleloom.weights.tables import conv_hwio, load, locate
+from styleloom.weights.tables import conv_hwio, fill, locate
 
 G, D = progan_tf.generator_config, progan_tf.discriminator_config
 
@@ -98,4 +98,4 @@ def test_levels_are_counted_from_full_resolution() -> None:
 def test_variables_that_are_missing_are_named() -> None:
     cfg = G({"resolution": 8, "fmap_max": 4})
     with pytest.raises(UserError, match=r"nothing found for: .*blocks\.0\.input\.bias"):
-        load(progan_tf.generator_table(cfg), {"lod": torch.zeros(())}, build_generator(cfg))
+        fill(progan_tf.generator_table(cfg), {"lod": torch.zeros(())}, build_generator(cfg))

@@ -82,8 +82,8 @@ def test_trains_at_every_level(name: str, archive: Path, tmp_path: Path) -> None
         assert (max(penalties) > 0) == small.d_regularizer.active
 
     path = tmp_path / "snapshot.safetensors"
-    snapshot.save(path, trainer.ema, trainer.experiment, images_seen=trainer.images_seen)
-    loaded = Sampler.of(snapshot.load(path), "cpu", "fp32")
+    snapshot.write_snapshot(path, trainer.ema, trainer.experiment, images_seen=trainer.images_seen)
+    loaded = Sampler.of(snapshot.read_snapshot(path), "cpu", "fp32")
     images = loaded.generate(range(3))
     assert images.shape == (3, 3, RESOLUTION, RESOLUTION)
     assert torch.equal(images, Sampler(trainer.ema, trainer.experiment).generate(range(3)))

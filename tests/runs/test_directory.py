@@ -14,7 +14,7 @@ import torch
 from styleloom.errors import UserError
 from styleloom.networks.build import build_generator
 from styleloom.runs.directory import BEST, RunDirectory
-from styleloom.snapshot import load
+from styleloom.snapshot import read_snapshot
 from tiny import tiny
 
 DATA = {"path": "x.zip", "name": "x", "fingerprint": "f", "count": 3}
@@ -130,7 +130,7 @@ def test_snapshots_load(run: RunDirectory) -> None:
     path = run.save_snapshot(generator, tiny(), {"images_seen": 5000, "swd": 1.5}, 2)
     best = run.save_best(generator, tiny(), {"images_seen": 5000, "swd": 1.5})
     for file in (path, best):
-        snapshot = load(file)
+        snapshot = read_snapshot(file)
         assert snapshot.experiment == tiny()
         assert snapshot.info == {"images_seen": 5000, "swd": 1.5}
 
@@ -176,7 +176,7 @@ def test_snapshots_of_one_thousand_images_do_not_replace_each_other(tmp_path: Pa
     for seen in (16, 32, 32, 48, 1032, 1040):
         run.save_snapshot(generator, tiny(), {"images_seen": seen}, keep=0)
     files = run.snapshots()
-    assert [load(path).info["images_seen"] for path in files] == [16, 32, 48, 1032, 1040]
+    assert [read_snapshot(path).info["images_seen"] for path in files] == [16, 32, 48, 1032, 1040]
     assert files[2].name == "snapshot-000000.safetensors"  # the newest of a thousand has its plain name
     assert files[3].name == "snapshot-000001-032.safetensors"
     run.save_snapshot(generator, tiny(), {"images_seen": 2000}, keep=2)

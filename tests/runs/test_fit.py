@@ -21,7 +21,7 @@ from styleloom.errors import UserError
 from styleloom.runs import fit as module
 from styleloom.runs.directory import RunDirectory, step_of
 from styleloom.runs.fit import StopRequest, _Loop, fit, resume, run_swd, samples, sheet_shape, start
-from styleloom.snapshot import load
+from styleloom.snapshot import read_snapshot
 from styleloom.training.trainer import Trainer
 from tiny import assert_equal, make_archive, opened, tiny
 
@@ -67,9 +67,9 @@ def test_a_whole_run(begin: Any) -> None:
     assert [r["images_seen"] for r in reports if "tick" not in r] == [8 * i for i in range(1, 9)]
     assert sum("tick" in r for r in reports) == 4
     assert [p.name for p in run.states()] == ["state-000000006.safetensors", "state-000000008.safetensors"]
-    best = load(run.path / "snapshot-best.safetensors")
+    best = read_snapshot(run.path / "snapshot-best.safetensors")
     assert best.info["swd"] == min(line["swd"] for line in lines if line.get("swd") is not None)
-    last = load(run.snapshots()[-1])
+    last = read_snapshot(run.snapshots()[-1])
     assert last.info["images_seen"] == 64
     assert last.info["data"] == trainer.data_record()
     for name, tensor in last.generator.state_dict().items():
@@ -183,12 +183,12 @@ def test_the_best_snapshot_is_kept(begin: Any, monkeypatch: pytest.MonkeyPatch, 
 
     with pytest.raises(KeyboardInterrupt):
         fit(trainer, run, report)
-    assert load(run.path / "snapshot-best.safetensors").info["images_seen"] == 32
+    assert read_snapshot(run.path / "snapshot-best.safetensors").info["images_seen"] == 32
     trainer, run = resume(run.path, opened(archive), device="cpu")
     assert fit(trainer, run)
     trainer.close()
     assert [line["swd"] for line in run.read_stats()] == [9, 3, 5, 4]
-    assert load(run.path / "snapshot-best.safetensors").info == {
+    assert read_snapshot(run.path / "snapshot-best.safetensors").info == {
         "images_seen": 32,
         "data": trainer.data_record(),
         "swd": 3,
@@ -226,7 +226,7 @@ def test_a_signal_saves_and_ends(number: int, begin: Any) -> None:
     assert signal.getsignal(number) is before
     assert trainer.images_seen == 24
     assert run.states()[-1].name == "state-000000003.safetensors"
-    assert load(run.snapshots()[-1]).info["images_seen"] == 24
+    assert read_snapshot(run.snapshots()[-1]).info["images_seen"] == 24
     assert run.read_stats()[-1]["images_seen"] == 24
 
 

@@ -23,7 +23,7 @@ from styleloom.runs import fit as fit_module
 from styleloom.runs.fit import fit, resume, start
 from styleloom.runs.metrics import RunMetrics, check_distance
 from styleloom.sampling import Sampler
-from styleloom.snapshot import load
+from styleloom.snapshot import read_snapshot
 from styleloom.training.trainer import Trainer
 from tiny import flags, make_archive, opened, same_state, steps, tiny
 
@@ -66,7 +66,7 @@ def test_the_numbers_are_those_of_evaluate(archive: Path, tmp_path: Path, capsys
     words = ["--data", str(archive), "--metrics", "kid16_proj", "--device", "cpu", "--json"]
     assert main(["evaluate", str(snapshot), *words]) == 0
     values = json.loads(capsys.readouterr().out)["metrics"]["kid16_proj"]["values"]
-    assert values["kid16_proj"]["mean"] == lines(run.path)[-1][NAME] == load(snapshot).info[NAME]
+    assert values["kid16_proj"]["mean"] == lines(run.path)[-1][NAME] == read_snapshot(snapshot).info[NAME]
 
 
 def test_training_does_not_notice(archive: Path, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_the_best_snapshot_is_by_the_first_metric(
     fit(trainer, run)
     values = [line[f"metrics/{metric}"] for line in lines(run.path)]
     assert len(values) == 4
-    assert load(run.path / "snapshot-best.safetensors").info[f"metrics/{metric}"] == best(values)
+    assert read_snapshot(run.path / "snapshot-best.safetensors").info[f"metrics/{metric}"] == best(values)
 
 
 def test_a_resumed_run_remembers_the_best(
@@ -96,14 +96,14 @@ def test_a_resumed_run_remembers_the_best(
     first = tiny(*METRICS, "run.metrics_kimg=0.016", "total_kimg=0.032")
     trainer, run = start(tmp_path / "run", first, opened(archive), "cpu")
     fit(trainer, run)
-    assert load(run.path / "snapshot-best.safetensors").info[NAME] == 1.0
+    assert read_snapshot(run.path / "snapshot-best.safetensors").info[NAME] == 1.0
     longer = replace(first, total_kimg=0.048)
     trainer, run = resume(run.path, opened(archive), longer, ["total_kimg"], "cpu")
     fit(trainer, run)
-    assert load(run.path / "snapshot-best.safetensors").info[NAME] == 1.0
+    assert read_snapshot(run.path / "snapshot-best.safetensors").info[NAME] == 1.0
     trainer, run = resume(run.path, opened(archive), replace(first, total_kimg=0.064), ["total_kimg"], "cpu")
     fit(trainer, run)
-    assert load(run.path / "snapshot-best.safetensors").info[NAME] == 0.5
+    assert read_snapshot(run.path / "snapshot-best.safetensors").info[NAME] == 0.5
 
 
 def _scripted(metrics: RunMetrics, value: float) -> dict[str, float]:
@@ -183,7 +183,7 @@ def test_growing_runs_are_measured_at_full_size(tmp_path: Path, capsys: Any) -> 
     fit(trainer, run)
     measured = [(line["level"], line[NAME]) for line in lines(run.path)]
     assert [level for level, _ in measured] == [1, 2, None, None]
-    best = load(run.path / "snapshot-best.safetensors").info
+    best = read_snapshot(run.path / "snapshot-best.safetensors").info
     assert best[NAME] == min(value for level, value in measured if level is None)
 
 

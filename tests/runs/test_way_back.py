@@ -21,7 +21,7 @@ from styleloom.cli import main
 from styleloom.errors import UserError
 from styleloom.runs.directory import BEST, RunDirectory, step_of
 from styleloom.runs.fit import fit, resume, start
-from styleloom.snapshot import load
+from styleloom.snapshot import read_snapshot
 from styleloom.training.health import WEIGHT_LIMIT, complaint
 from styleloom.training.optim import STATE_FIELDS
 from tiny import flags, make_archive, opened, steps, tiny
@@ -79,7 +79,7 @@ def test_the_advice_after_divergence_is_true(
     result = json.loads(capsys.readouterr().out)
     assert (result["complete"], result["images_seen"]) == (True, 240)
     assert result["skipped_updates"] == {"g": 0, "d": 0}
-    generator = load(result["snapshot"]).generator
+    generator = read_snapshot(result["snapshot"]).generator
     assert all(p.square().mean().sqrt() < 2 for n, p in generator.named_parameters() if "mapping" not in n)
     assert [line["step"] for line in run.read_stats()] == list(range(step_of(good) + 1, 31))
     assert main(["train", "--resume", str(path), "--device", "cpu"]) == 0  # no permission is needed again

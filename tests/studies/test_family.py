@@ -18,7 +18,7 @@ from styleloom import presets
 from styleloom.config import FeatureMaps, Mapping
 from styleloom.config.growth import lod_at
 from styleloom.data import open_dataset
-from styleloom.snapshot import load
+from styleloom.snapshot import read_snapshot
 from tiny import make_archive
 
 STUDIES = Path(__file__).parents[2] / "studies"
@@ -93,7 +93,7 @@ def test_one_step_of_every_model(family, tmp_path, name, capsys):
     assert (outcome["images_seen"], outcome["skipped_updates"]) == (16, 0)
     assert set(outcome["diversity"]) == {"spread", "nearest", "limit", "duplicates"}
     assert name in capsys.readouterr().err
-    kept = load(tmp_path / "kept" / f"{name}.safetensors")
+    kept = read_snapshot(tmp_path / "kept" / f"{name}.safetensors")
     assert kept.experiment == experiment
 
 

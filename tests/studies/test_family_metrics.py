@@ -35,7 +35,9 @@ def test_a_small_study(
     for name in ("progan", "stylegan2-f"):
         experiment = family.experiment(name, 1, 0)
         generator = build_generator(experiment.generator)
-        snapshot.save(tmp_path / "kept" / f"{name}.safetensors", generator, experiment, images_seen=1000)
+        snapshot.write_snapshot(
+            tmp_path / "kept" / f"{name}.safetensors", generator, experiment, images_seen=1000
+        )
     options = study.FamilyMetrics(tmp_path / "kept", images=24, splits=2, out=tmp_path / "page.md")
     assert study.main(options) == 0
     document = json.loads((tmp_path / "page.json").read_text())

@@ -243,7 +243,7 @@ def test_pictures_and_snapshots_of_a_growing_run(archive: Path, tmp_path: Path) 
             sizes.add(picture.size)
     assert sizes == {(16 * RESOLUTION, 8 * RESOLUTION)}
     full = [line["swd"] for line in run.read_stats() if line["swd"] is not None and line["level"] is None]
-    assert snapshot.load(run.path / "snapshot-best.safetensors").info["swd"] == min(full)
+    assert snapshot.read_snapshot(run.path / "snapshot-best.safetensors").info["swd"] == min(full)
     trainer.close()
 
 

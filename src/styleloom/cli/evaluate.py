@@ -230,12 +230,12 @@ class Evaluate:
         from styleloom.cli.evaluation_images import open_images
         from styleloom.metrics.evaluation.subject import RealImages, Subject
         from styleloom.metrics.probes.full_size import measured_at
-        from styleloom.snapshot import load as load_snapshot
+        from styleloom.snapshot import read_snapshot
 
         if self.mirror == "both":
             raise UserError("--mirror both: a generator's images are not flipped; valid: auto, on, off")
         path = find_snapshot(given)
-        snapshot = load_snapshot(path)
+        snapshot = read_snapshot(path)
         experiment = snapshot.experiment
         size = experiment.run.measure_at if self.measure_at == "auto" else self.measure_at
         sampler = sampling.Sampler.of(snapshot, str(evaluation.networks.device), "fp32")

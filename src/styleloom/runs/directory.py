@@ -36,7 +36,7 @@ from styleloom.images import save_png
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.runs import lock
 from styleloom.snapshot import FORMAT as SNAPSHOT_FORMAT
-from styleloom.snapshot import save
+from styleloom.snapshot import write_snapshot
 from styleloom.snapshot_names import BEST, numbered_snapshots, snapshot_name
 from styleloom.tensor_file import DOCUMENT_CHARACTERS, check_name, open_tensors, read_tensors, write_tensors
 from styleloom.training.health import recorded_complaint
@@ -293,13 +293,13 @@ class RunDirectory:
         before = _images_seen(path)
         if before not in (None, seen):  # an earlier one of the same thousand stays, under a name of its own
             path.replace(self.path / snapshot_name(before, earlier=True))
-        save(path, generator, experiment, **info)
+        write_snapshot(path, generator, experiment, **info)
         _prune(self.snapshots(), keep, lambda file: _info(file).get("complaint") is None)
         return path
 
     def save_best(self, generator: StyleGenerator, experiment: Experiment, info: dict[str, Any]) -> Path:
         """Write the snapshot that is best so far."""
-        save(self.path / BEST, generator, experiment, **info)
+        write_snapshot(self.path / BEST, generator, experiment, **info)
         return self.path / BEST
 
     def save_image(self, name: str, image_u8: Tensor) -> Path:

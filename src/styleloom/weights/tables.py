@@ -158,7 +158,7 @@ def convert(table: Table, variables: Mapping[str, Tensor], network: nn.Module) -
     return state
 
 
-def load(table: Table, variables: Mapping[str, Tensor], network: nn.Module) -> None:
+def fill(table: Table, variables: Mapping[str, Tensor], network: nn.Module) -> None:
     """Fill `network` with `variables`; errors as in `convert`."""
     network.load_state_dict(convert(table, variables, network))
 

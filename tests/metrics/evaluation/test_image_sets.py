@@ -232,6 +232,6 @@ def test_nan_is_refused_with_its_seed() -> None:
 
 def test_generated_images_come_from_snapshots(tmp_path: Path) -> None:
     s = sampler()
-    snapshot.save(tmp_path / "s.safetensors", s.generator, s.experiment)
-    loaded = Sampler.of(snapshot.load(tmp_path / "s.safetensors"), "cpu", "fp32")
+    snapshot.write_snapshot(tmp_path / "s.safetensors", s.generator, s.experiment)
+    loaded = Sampler.of(snapshot.read_snapshot(tmp_path / "s.safetensors"), "cpu", "fp32")
     assert torch.equal(GeneratedImages(loaded).images(range(3)), GeneratedImages(s).images(range(3)))
