@@ -13,7 +13,7 @@ from PIL import Image
 
 import styleloom
 from styleloom.config import apply_overrides
-from styleloom.config.parts import MAX_LATENT_SEED
+from styleloom.config.seeds import MAX_IMAGE_SEED
 from styleloom.errors import UserError
 from styleloom.images import grid, save_png, to_pil
 from styleloom.metrics.probes.mixing import mixed_images
@@ -147,16 +147,16 @@ def test_no_seeds() -> None:
     assert sampler("channels=1").generate([]).shape == (0, 1, 8, 8)
 
 
-@pytest.mark.parametrize("seed", [-1, MAX_LATENT_SEED + 1, 2**80])
+@pytest.mark.parametrize("seed", [-1, MAX_IMAGE_SEED + 1, 2**80])
 def test_seeds_out_of_range(seed: int, g: Sampler) -> None:
-    with pytest.raises(UserError, match=f"seeds: {seed} is not valid; .* 0 to {MAX_LATENT_SEED}"):
+    with pytest.raises(UserError, match=f"seeds: {seed} is not valid; .* 0 to {MAX_IMAGE_SEED}"):
         g.generate([seed])
 
 
 def test_the_largest_seed(g: Sampler) -> None:
-    assert torch.isfinite(g.generate([MAX_LATENT_SEED])).all()
+    assert torch.isfinite(g.generate([MAX_IMAGE_SEED])).all()
     # torch takes larger seeds, but they repeat the images of smaller ones.
-    rngs = [torch.Generator().manual_seed(seed) for seed in (0, MAX_LATENT_SEED, MAX_LATENT_SEED + 1)]
+    rngs = [torch.Generator().manual_seed(seed) for seed in (0, MAX_IMAGE_SEED, MAX_IMAGE_SEED + 1)]
     latents = [torch.randn(8, generator=rng) for rng in rngs]
     assert torch.equal(latents[0], latents[2])
     assert not torch.equal(latents[0], latents[1])

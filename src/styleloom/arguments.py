@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
 from styleloom.config.checks import one_of
-from styleloom.config.parts import MAX_LATENT_SEED, NoiseMode
+from styleloom.config.parts import NoiseMode
+from styleloom.config.seeds import MAX_IMAGE_SEED
 from styleloom.errors import UserError, quoted
 
 
@@ -42,8 +43,8 @@ def wholes(name: str, values: Any, low: int, high: int | None = None) -> Sequenc
 
 
 def seeds(name: str, values: Any) -> Sequence[int]:
-    """Seeds: whole numbers of 0 to `MAX_LATENT_SEED`."""
-    return wholes(name, values, 0, MAX_LATENT_SEED)
+    """Seeds: whole numbers of 0 to `MAX_IMAGE_SEED`."""
+    return wholes(name, values, 0, MAX_IMAGE_SEED)
 
 
 def finite(name: str, value: Any) -> float:

@@ -82,7 +82,7 @@ class Sampler:
         return self.experiment.generator.size_at(self.resolution)
 
     def draw(self, seeds: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
-        """The latent z [N, Z] and the noise maps (each [N, 1, H, W]) of every seed, 0 to `MAX_SEED`.
+        """The latent z [N, Z] and the noise maps (each [N, 1, H, W]) of every seed, 0 to `MAX_IMAGE_SEED`.
 
         Maps are drawn low to high. Those of levels above the active one of a growing run are not used and
         have no pixels.

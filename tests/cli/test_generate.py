@@ -14,7 +14,7 @@ from PIL import Image
 import styleloom
 from styleloom.cli import main
 from styleloom.cli.generate import MAX_IMAGES, parse_seeds, parse_truncation
-from styleloom.config.parts import MAX_LATENT_SEED
+from styleloom.config.seeds import MAX_IMAGE_SEED
 from styleloom.errors import UserError
 from styleloom.images import grid
 from styleloom.networks.build import build_generator
@@ -114,7 +114,7 @@ def test_options(extra: list[str], snapshot: Path, tmp_path: Path) -> None:
         (["--seeds", "1,,2"], ["--seeds: '' is not valid"]),
         (["--seeds", "²"], ["--seeds: '²' is not valid"]),
         (["--seeds", "0-3-5"], ["--seeds: '0-3-5' is not valid"]),
-        (["--seeds", str(MAX_LATENT_SEED + 1)], [f"the largest seed is {MAX_LATENT_SEED}"]),
+        (["--seeds", str(MAX_IMAGE_SEED + 1)], [f"the largest seed is {MAX_IMAGE_SEED}"]),
         (["--seeds", "0-4000000000"], ["at most 1000000 images"]),
         (["--truncation", "much"], ["--truncation: 'much' is not valid"]),
         (["--truncation", "nan"], ["--truncation: 'nan' is not valid"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from every import every
-from styleloom.config.experiment import Growth
+from styleloom.config import Growth
 from styleloom.config.growth import growth_at, lod_at, resolution_at
 from styleloom.types import GrowthState
 

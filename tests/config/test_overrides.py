@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from every import every
 from styleloom.config import ByResolution, Experiment, apply_overrides, to_json
-from styleloom.config.experiment import MAX_SEED
 from styleloom.config.overrides import field_names
+from styleloom.config.seeds import MAX_TRAINING_SEED
 from styleloom.config.serialize import differences, flatten
 from styleloom.errors import UserError
 
@@ -80,7 +80,7 @@ def test_any_float_is_read_exactly(value: float) -> None:
     assert apply_overrides(BASE, [f"d_regularizer.gamma={value!r}"]).d_regularizer.gamma == value
 
 
-@given(st.integers(1, MAX_SEED))
+@given(st.integers(1, MAX_TRAINING_SEED))
 def test_any_whole_number_is_read_exactly(value: int) -> None:
     assert apply_overrides(BASE, [f"seed={value}"]).seed == value
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from every import every
 from styleloom import presets
-from styleloom.config.experiment import Adam
+from styleloom.config import Adam
 from styleloom.config.networks import FeatureMaps, StyleGAN2Discriminator, StyleGAN2Generator
 from styleloom.networks.build import build_generator
 from styleloom.ops.upfirdn import fir_kernel

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from styleloom.config import Adam, ByResolution, Growth, RunOptions
-from styleloom.config.experiment import Loss
 from styleloom.config.growth import lod_at, resolution_at
+from styleloom.config.objective import Loss
 from styleloom.networks.assembly import StyleGenerator, Trunk
 from styleloom.training.ema import update_ema
 from styleloom.training.losses import discriminator_loss, generator_loss, wgan_drift

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from every import every
-from styleloom.config.experiment import Loss
+from styleloom.config.objective import Loss
 from styleloom.training.losses import (
     DISCRIMINATOR_LOSSES,
     GENERATOR_LOSSES,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from styleloom.config.experiment import ByResolution, Experiment, GradientPenalty
+from styleloom.config import ByResolution, Experiment, GradientPenalty
 from styleloom.config.networks import (
     FeatureMaps,
     Mapping,

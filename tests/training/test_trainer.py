@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from styleloom.config import Experiment
-from styleloom.config.experiment import MAX_SEED
+from styleloom.config.seeds import MAX_TRAINING_SEED
 from styleloom.data.reals import to_signed
 from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator, build_generator
@@ -584,7 +584,7 @@ def test_an_image_that_cannot_be_read_changes_nothing(
         (["label_dim=3"], "has label_dim 2, the experiment 3"),
         (["data.held_out=20"], "held_out: 20 leaves nothing of 20 images"),
         (["seed=-1"], "seed: -1 is not valid"),
-        ([f"seed={MAX_SEED + 1}"], "seed: .* is not valid"),
+        ([f"seed={MAX_TRAINING_SEED + 1}"], "seed: .* is not valid"),
         (["total_kimg=0"], "total_kimg: 0 is not valid, it must be more than 0"),
         (["learning_rate=0"], "learning_rate: 0 is not valid"),
         (["learning_rate.at.8=-1"], "learning_rate.at.8: -1 is not valid"),
@@ -600,7 +600,7 @@ def test_refusals(overrides: list[str], message: str, make: Any) -> None:
 
 
 def test_the_largest_seed_works(make: Any) -> None:
-    assert make(f"seed={MAX_SEED}").step()["loss_g"] > 0
+    assert make(f"seed={MAX_TRAINING_SEED}").step()["loss_g"] > 0
 
 
 def test_seeds_and_equal_runs(make: Any) -> None:

@@ -16,7 +16,8 @@ import tyro
 
 import styleloom
 from styleloom.cli.report import print_json, say
-from styleloom.config.parts import MAX_LATENT_SEED, NoiseMode
+from styleloom.config.parts import NoiseMode
+from styleloom.config.seeds import MAX_IMAGE_SEED
 from styleloom.errors import UserError, quoted, shown
 from styleloom.snapshot_names import find_snapshot
 
@@ -293,8 +294,8 @@ def parse_seeds(text: str, flag: str = "seeds") -> list[int]:
         if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
             raise UserError(f"--{flag}: {quoted(part)} is not valid; examples: 0-63, or 1,5,9")
         span = range(int(first), int(last if dash else first) + 1)
-        if span[-1] > MAX_LATENT_SEED:
-            raise UserError(f"--{flag}: {quoted(part)} is not valid; the largest seed is {MAX_LATENT_SEED}")
+        if span[-1] > MAX_IMAGE_SEED:
+            raise UserError(f"--{flag}: {quoted(part)} is not valid; the largest seed is {MAX_IMAGE_SEED}")
         if span[-1] - span[0] >= MAX_IMAGES - len(seeds):
             raise UserError(f"--{flag}: {quoted(text)} is not valid; at most {MAX_IMAGES} images at a time")
         seeds += span

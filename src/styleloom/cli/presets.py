@@ -13,7 +13,7 @@ from rich.table import Table
 
 from styleloom import presets
 from styleloom.cli.report import console, experiment_table, parameter_counts, print_json, text
-from styleloom.config.experiment import Experiment, GradientPenalty
+from styleloom.config import Experiment, GradientPenalty
 from styleloom.config.serialize import differences, flatten, to_json
 from styleloom.errors import UserError, shell_word
 

@@ -1,15 +1,7 @@
 """Experiments as data: frozen dataclasses, JSON, typed overrides."""
 
-from styleloom.config.experiment import (
-    Adam,
-    ByResolution,
-    DataOptions,
-    Experiment,
-    GradientPenalty,
-    Growth,
-    PathLength,
-    RunOptions,
-)
+from styleloom.config.experiment import DataOptions, Experiment
+from styleloom.config.growth import Growth
 from styleloom.config.networks import (
     DiscriminatorConfig,
     FeatureMaps,
@@ -19,8 +11,11 @@ from styleloom.config.networks import (
     StyleGAN2Discriminator,
     StyleGAN2Generator,
 )
+from styleloom.config.objective import GradientPenalty, PathLength
+from styleloom.config.optimizer import Adam
 from styleloom.config.overrides import apply_overrides
-from styleloom.config.schedules import ByImages
+from styleloom.config.run import RunOptions
+from styleloom.config.schedules import ByImages, ByResolution
 from styleloom.config.serialize import from_json, to_json
 
 __all__ = [

@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
-from styleloom.config.checks import above, at_least, check_choices, power_of_two, within
+from styleloom.config.checks import above, at_least, check_choices, within
+from styleloom.config.growth import Growth
 from styleloom.config.networks import (
     DiscriminatorConfig,
     GeneratorConfig,
     StyleGAN2Discriminator,
     StyleGAN2Generator,
 )
-from styleloom.config.schedules import ByImages, Number, values
+from styleloom.config.objective import GradientPenalty, Loss, PathLength
+from styleloom.config.optimizer import Adam, Optimizer
+from styleloom.config.run import RunOptions
+from styleloom.config.schedules import ByImages, ByResolution, Number, values
+from styleloom.config.seeds import MAX_TRAINING_SEED
 from styleloom.errors import UserError, quoted
-
-Loss: TypeAlias = Literal[
-    "nonsaturating", "saturating", "wgan", "hinge", "least-squares", "relativistic-hinge"
-]
 
 MAX_BATCH = 2**16
 """Images of a step: far above what anybody trains with, small enough to reckon with."""
@@ -25,154 +26,9 @@ MAX_BATCH = 2**16
 MAX_KIMG = 1e9
 """A million million images."""
 
-MIN_TICK_KIMG = 0.001
-"""A single image."""
-
-MAX_SEED = 2**63 - 2
-"""Latents take the seed plus 1, and torch's generators 64 bits with sign."""
-
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "tf32"]
 
-Penalty: TypeAlias = Literal["zero-centred", "two-sided", "one-sided"]
-
-Optimizer: TypeAlias = Literal["adam", "rmsprop"]
-
-MeasureAt: TypeAlias = Literal["full", "level"]
-"""At which size a growing run is measured: "full" repeats the pixels of the active level until images have
-their full size, as the authors' networks do, and compares with full-size reals; "level" compares images and
-reduced reals at the size of the active level."""
-
 StepOrder: TypeAlias = Literal["g-first", "d-first", "average-last"]
-
-
-@dataclass(frozen=True)
-class ByResolution:
-    """A number that may depend on the resolution in training: `at[resolution]`, else `base`."""
-
-    base: float
-    at: tuple[tuple[int, float], ...] = ()
-
-    def __call__(self, resolution: int) -> float:
-        """The value at `resolution` px."""
-        return dict(self.at).get(resolution, self.base)
-
-
-@dataclass(frozen=True)
-class Adam:
-    """Adam's constants, before the correction for lazy regularization (ProGAN appendix A.1)."""
-
-    beta1: float = 0.0
-    beta2: Number = 0.99
-    epsilon: float = 1e-8
-
-    def __post_init__(self) -> None:
-        for name in ("beta1", "beta2"):
-            for value in values(getattr(self, name)):
-                within(f"adam.{name}", value, 0, 1)
-                if value == 1:
-                    raise UserError(f"adam.{name}: 1 is not valid, it must be less than 1")
-        above("adam.epsilon", self.epsilon, 0)
-
-
-@dataclass(frozen=True)
-class GradientPenalty:
-    """What keeps the discriminator's gradients small.
-
-    Args:
-        kind: "zero-centred" is gamma/2 ||grad D(x)||^2 on reals, R1 (Mescheder et al. 2018); "two-sided" is
-            gamma (||grad D(x)|| - target)^2 / target^2 between reals and fakes, WGAN-GP (Gulrajani et al.
-            2017); "one-sided" punishes only norms above the target.
-        gamma: weight; 0 leaves the penalty out.
-        every: steps between evaluations; 1 adds it to the main loss of every step, more is lazy
-            regularization (StyleGAN2 section 3.1).
-        r2_gamma: with "zero-centred", weight of the same penalty on fakes, R2.
-        target: of the norm; zero-centred penalties have none.
-    """
-
-    kind: Penalty = "zero-centred"
-    gamma: Number = 10.0
-    every: int = 16
-    r2_gamma: Number = 0.0
-    target: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_choices(self, "d_regularizer.")
-        for name in ("gamma", "r2_gamma"):
-            for value in values(getattr(self, name)):
-                at_least(f"d_regularizer.{name}", value, 0)
-        at_least("d_regularizer.every", self.every, 1)
-        above("d_regularizer.target", self.target, 0)
-        if self.target != 1 and self.kind == "zero-centred":
-            raise UserError(
-                f"d_regularizer.target: {self.target} is not valid with d_regularizer.kind zero-centred, "
-                "which has no target; valid: 1, or kind two-sided or one-sided"
-            )
-        if self.punishes_fakes and self.kind != "zero-centred":
-            raise UserError(
-                f"d_regularizer.r2_gamma: {self.r2_gamma} is not valid with d_regularizer.kind {self.kind}; "
-                "valid: 0, or kind zero-centred"
-            )
-
-    @property
-    def active(self) -> bool:
-        """Whether there is a penalty at any time."""
-        return max(values(self.gamma)) > 0 or self.punishes_fakes
-
-    @property
-    def punishes_fakes(self) -> bool:
-        """Whether R2 is in the penalty at any time."""
-        return max(values(self.r2_gamma)) > 0
-
-
-@dataclass(frozen=True)
-class PathLength:
-    """Path length regularization (StyleGAN2 section 3.2, equation 4).
-
-    Args:
-        weight: of the penalty; 0 leaves it out while the optimizer keeps its lazy correction, as the
-            authors' code does in configuration C.
-        decay: of the running mean a.
-        batch_shrink: the penalty is evaluated on 1/batch_shrink of the batch.
-        every: steps between evaluations: 4 in the authors' code, 8 in the paper; 1 is not lazy.
-    """
-
-    weight: float = 2.0
-    decay: float = 0.01
-    batch_shrink: int = 2
-    every: int = 4
-
-    def __post_init__(self) -> None:
-        at_least("g_regularizer.weight", self.weight, 0)
-        within("g_regularizer.decay", self.decay, 0, 1)
-        at_least("g_regularizer.batch_shrink", self.batch_shrink, 1)
-        at_least("g_regularizer.every", self.every, 1)
-
-
-@dataclass(frozen=True)
-class Growth:
-    """Progressive growing (ProGAN section 2): "none", or "progressive" with these phases.
-
-    Args:
-        mode: whether the networks grow.
-        initial_resolution: px.
-        stabilize_kimg, fade_kimg: thousands of real images shown in each phase of a level.
-    """
-
-    mode: Literal["none", "progressive"] = "none"
-    initial_resolution: int = 8
-    stabilize_kimg: float = 600.0
-    fade_kimg: float = 600.0
-
-    def __post_init__(self) -> None:
-        check_choices(self, "growth.")
-        power_of_two("growth.initial_resolution", self.initial_resolution, 4)
-        at_least("growth.stabilize_kimg", self.stabilize_kimg, 0)
-        at_least("growth.fade_kimg", self.fade_kimg, 0)
-        if self.mode == "progressive" and self.stabilize_kimg + self.fade_kimg == 0:
-            raise UserError(
-                "growth.stabilize_kimg: 0 is not valid together with growth.fade_kimg 0, one of them must "
-                "be more than 0"
-            )
 
 
 @dataclass(frozen=True)
@@ -191,48 +47,6 @@ class DataOptions:
     def __post_init__(self) -> None:
         check_choices(self, "data.")
         at_least("data.held_out", self.held_out, 0)
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What a run writes, and when.
-
-    Args:
-        tick_kimg: thousands of images between lines of stats.jsonl.
-        sample_every, snapshot_every, state_every: ticks between sample grids, generator snapshots and
-            complete training states.
-        keep_snapshots, keep_states: how many of the latest stay; 0 keeps all. The best snapshot is kept
-            besides: by the first of `metrics`, or by the run's own SWD when `swd_images` > 0.
-        swd_images: images on each side of the sliced Wasserstein distance at each snapshot; 0 for none.
-        metrics: names of metrics that the run measures, as `styleloom metrics` lists them.
-        metrics_kimg: thousands of images between measurements; there is one at the end as well.
-        measure_at: size at which the metrics and the SWD of a growing run are measured; see `MeasureAt`.
-        sample_truncation: psi of the sample grids.
-        max_skipped: consecutive updates skipped for a non-finite gradient before the run stops.
-    """
-
-    tick_kimg: ByResolution = ByResolution(
-        4, ((4, 32), (8, 28), (16, 24), (32, 20), (64, 16), (128, 12), (256, 8), (512, 6), (1024, 4))
-    )
-    sample_every: int = 10
-    snapshot_every: int = 50
-    state_every: int = 10
-    keep_snapshots: int = 5
-    keep_states: int = 2
-    swd_images: int = 0
-    metrics: tuple[str, ...] = ()
-    metrics_kimg: float = 200.0
-    measure_at: MeasureAt = "full"
-    sample_truncation: float = 1.0
-    max_skipped: int = 50
-
-    def __post_init__(self) -> None:
-        check_choices(self, "run.")
-        for name in ("sample_every", "snapshot_every", "state_every", "max_skipped"):
-            at_least(f"run.{name}", getattr(self, name), 1)
-        for name in ("keep_snapshots", "keep_states", "swd_images"):
-            at_least(f"run.{name}", getattr(self, name), 0)
-        above("run.metrics_kimg", self.metrics_kimg, 0)
 
 
 @dataclass(frozen=True)
@@ -307,7 +121,7 @@ class Experiment:
     def __post_init__(self) -> None:
         check_choices(self)
         within("style_mixing", self.style_mixing, 0, 1)
-        within("seed", self.seed, 0, MAX_SEED)
+        within("seed", self.seed, 0, MAX_TRAINING_SEED)
         at_least("drift", self.drift, 0)
         at_least("label_weight", self.label_weight, 0)
         at_least("micro_batch", self.micro_batch, 0)
@@ -328,16 +142,11 @@ class Experiment:
                 )
         above("total_kimg", self.total_kimg, 0)
         within("total_kimg", self.total_kimg, 0, MAX_KIMG)
-        lows = {
-            "learning_rate": (self.learning_rate, 0.0),
-            "run.tick_kimg": (self.run.tick_kimg, MIN_TICK_KIMG),
-        }
-        for name, (table, low) in lows.items():
-            for where, value in ((name, table.base), *((f"{name}.at.{side}", v) for side, v in table.at)):
-                above(where, value, 0)
-                at_least(where, value, low)
-        for resolution, unit in ((None, self.style_mixing_unit.base), *self.style_mixing_unit.at):
-            _whole("style_mixing_unit" if resolution is None else f"style_mixing_unit.at.{resolution}", unit)
+        for name, rate in self.learning_rate.named("learning_rate"):
+            above(name, rate, 0)
+            at_least(name, rate, 0)
+        for name, unit in self.style_mixing_unit.named("style_mixing_unit"):
+            _whole(name, unit)
         self._check_networks()
         for resolution, batch in ((None, self.batch.base), *self.batch.at):
             self._check_batch("batch" if resolution is None else f"batch at {resolution}", batch)

@@ -4,8 +4,40 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from styleloom.config.experiment import Experiment, Growth
+from styleloom.config.checks import at_least, check_choices, power_of_two
+from styleloom.errors import UserError
+
+if TYPE_CHECKING:
+    from styleloom.config.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Progressive growing (ProGAN section 2): "none", or "progressive" with these phases.
+
+    Args:
+        mode: whether the networks grow.
+        initial_resolution: px.
+        stabilize_kimg, fade_kimg: thousands of real images shown in each phase of a level.
+    """
+
+    mode: Literal["none", "progressive"] = "none"
+    initial_resolution: int = 8
+    stabilize_kimg: float = 600.0
+    fade_kimg: float = 600.0
+
+    def __post_init__(self) -> None:
+        check_choices(self, "growth.")
+        power_of_two("growth.initial_resolution", self.initial_resolution, 4)
+        at_least("growth.stabilize_kimg", self.stabilize_kimg, 0)
+        at_least("growth.fade_kimg", self.fade_kimg, 0)
+        if self.mode == "progressive" and self.stabilize_kimg + self.fade_kimg == 0:
+            raise UserError(
+                "growth.stabilize_kimg: 0 is not valid together with growth.fade_kimg 0, one of them must "
+                "be more than 0"
+            )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from styleloom.config.annotations import field_types, optional
-from styleloom.config.experiment import ByResolution, Experiment
+from styleloom.config.experiment import Experiment
+from styleloom.config.schedules import ByResolution
 from styleloom.config.serialize import (
     Json,
     flatten,

@@ -17,9 +17,6 @@ Activation: TypeAlias = Literal[
 NoiseMode: TypeAlias = Literal["random", "fixed", "none"]
 """Fresh N(0, 1) per call, the maps stored with the network, or no noise at all."""
 
-MAX_LATENT_SEED = 2**32 - 1
-"""Largest seed of an image: torch's generator on the CPU takes larger ones, and drops their upper bits."""
-
 
 @dataclass(frozen=True)
 class FeatureMaps:

@@ -1,4 +1,4 @@
-"""Numbers that change with the images seen."""
+"""Numbers that change during a training: with the resolution, or with the images seen."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import dataclasses
 import math
 import sys
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
@@ -23,6 +24,23 @@ GRAMMAR = f"KIMG:VALUE,KIMG:VALUE[:{'|'.join(get_args(Curve))}],..."
 
 
 _LEAST, _MOST = -sys.float_info.max, sys.float_info.max  # whole numbers beyond them have no float
+
+
+@dataclass(frozen=True)
+class ByResolution:
+    """A number that may depend on the resolution in training: `at[resolution]`, else `base`."""
+
+    base: float
+    at: tuple[tuple[int, float], ...] = ()
+
+    def __call__(self, resolution: int) -> float:
+        """The value at `resolution` px."""
+        return dict(self.at).get(resolution, self.base)
+
+    def named(self, name: str) -> Iterator[tuple[str, float]]:
+        """Every value with its dotted name: `name` that of `base`, `name`.at.64 that at 64 px."""
+        yield name, self.base
+        yield from ((f"{name}.at.{resolution}", value) for resolution, value in self.at)
 
 
 class Knot(NamedTuple):

@@ -14,9 +14,9 @@ from typing import Any, Literal, TypeAlias, overload
 
 from styleloom.config.annotations import field_types, optional
 from styleloom.config.checks import one_of, power_of_two
-from styleloom.config.experiment import ByResolution, Experiment
+from styleloom.config.experiment import Experiment
 from styleloom.config.networks import FAMILIES, DiscriminatorConfig, GeneratorConfig
-from styleloom.config.schedules import GRAMMAR, ByImages
+from styleloom.config.schedules import GRAMMAR, ByImages, ByResolution
 from styleloom.errors import UserError, nearest, quoted, shown
 
 Role: TypeAlias = Literal["generator", "discriminator"]

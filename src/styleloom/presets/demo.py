@@ -7,14 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from styleloom.config.experiment import (
-    ByResolution,
-    DataOptions,
-    Experiment,
-    GradientPenalty,
-    PathLength,
-    RunOptions,
-)
+from styleloom.config import ByResolution, DataOptions, Experiment, GradientPenalty, PathLength, RunOptions
 from styleloom.config.networks import FeatureMaps, Mapping
 from styleloom.presets.stylegan2 import F_FFHQ
 

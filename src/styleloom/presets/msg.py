@@ -10,14 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from styleloom.config.experiment import (
-    Adam,
-    ByResolution,
-    DataOptions,
-    Experiment,
-    GradientPenalty,
-    PathLength,
-)
+from styleloom.config import Adam, ByResolution, DataOptions, Experiment, GradientPenalty, PathLength
 from styleloom.config.msg import CONNECTED, Connections
 from styleloom.config.networks import (
     MinibatchStd,

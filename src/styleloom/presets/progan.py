@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from styleloom.config.experiment import (
+from styleloom.config import (
     Adam,
     ByImages,
     ByResolution,

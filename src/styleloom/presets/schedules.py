@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from styleloom.config import ByResolution, Experiment
 from styleloom.config.checks import one_of
-from styleloom.config.experiment import ByResolution, Experiment
 from styleloom.config.networks import ProGANGenerator
 from styleloom.errors import UserError
 

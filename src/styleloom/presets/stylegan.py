@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from styleloom.config.experiment import ByResolution, DataOptions, Experiment, GradientPenalty
+from styleloom.config import ByResolution, DataOptions, Experiment, GradientPenalty
 from styleloom.config.networks import Mapping, StyleGANDiscriminator, StyleGANGenerator
 from styleloom.presets.progan import DRIFT, PROGAN_8GPU, WGAN_GP
 from styleloom.presets.schedules import capped

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from styleloom.config.experiment import ByResolution, DataOptions, Experiment, Growth, PathLength
+from styleloom.config import ByResolution, DataOptions, Experiment, Growth, PathLength
 from styleloom.config.networks import (
     TABLE_2_ARCHITECTURES,
     Architecture,

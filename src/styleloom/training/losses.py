@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
-from styleloom.config.experiment import Loss
+from styleloom.config.objective import Loss
 
 
 def _logistic(real: Tensor, fake: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from styleloom.config.experiment import Adam, Optimizer
+from styleloom.config import Adam
+from styleloom.config.optimizer import Optimizer
 from styleloom.config.schedules import constant
 
 STATE_FIELDS: dict[Optimizer, tuple[str, ...]] = {

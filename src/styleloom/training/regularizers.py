@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from styleloom.config.experiment import GradientPenalty
+from styleloom.config import GradientPenalty
 from styleloom.config.schedules import constant
 from styleloom.types import Images, LogitFunction, Pyramid
 

@@ -23,8 +23,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleloom import presets
+from styleloom.config import Adam
 from styleloom.config.checks import above, at_least, within
-from styleloom.config.experiment import Adam, Precision
+from styleloom.config.experiment import Precision
 from styleloom.config.networks import DiscriminatorConfig, MinibatchStd
 from styleloom.config.serialize import differences, to_json
 from styleloom.data.dataset import ImageDataset

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from styleloom.config.parts import MAX_LATENT_SEED
+from styleloom.config.seeds import MAX_IMAGE_SEED
 from styleloom.data import reals
 from styleloom.data.conversion import pixels_as_they_are
 from styleloom.data.dataset import ImageDataset
@@ -41,7 +41,7 @@ Choice: TypeAlias = Literal["first", "random", "full"]
 SEEDS_PER_REPEAT = 2**20
 """Repeat r of an evaluation with seed s takes the latents of seeds (s + r) 2^20, (s + r) 2^20 + 1, ..."""
 
-MAX_REPEATS = (MAX_LATENT_SEED + 1) // SEEDS_PER_REPEAT
+MAX_REPEATS = (MAX_IMAGE_SEED + 1) // SEEDS_PER_REPEAT
 """Seed and number of repeats add up to so many at most."""
 
 _LABELS = 1  # random stream of a seed
