@@ -14,6 +14,7 @@ from metrics.plugged import Projection, plugged
 from styleloom.cli import main
 from styleloom.cli.demo import free_folder
 from styleloom.presets import PRESETS
+from styleloom.runs.directory import RunDirectory
 from styleloom.training.trainer import Trainer
 from tiny import tiny
 
@@ -26,9 +27,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small")
 def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "demo"
-    assert main(["demo", "--out", str(out), "--device", "cpu", "--json"]) == 0
+    assert main(["demo", "--out", str(out), "--device", "cpu", "--seed", "3", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["swd_trained"] > 0
+    assert RunDirectory(out / "run").read_experiment()[0].seed == 3
     assert document["held_out_images"] == 100
     assert document["kid_lite0_of_reals"] < 30 < document["kid_lite0"]  # it has learned nothing in 8 steps
     assert all(Path(path).read_bytes().startswith(b"\x89PNG") for path in document["pictures"].values())

@@ -12,6 +12,8 @@ from styleloom import presets
 from styleloom.cli import main, report
 from styleloom.cli.presets import penalty_name, summary
 from styleloom.config import GradientPenalty, from_json
+from styleloom.config.networks import FAMILIES
+from styleloom.config.serialize import flatten
 
 # Trainable parameters at 1024, 512 and 256 px.
 SIZES = (1024, 512, 256)
@@ -171,13 +173,79 @@ def test_names_of_penalties(penalty: GradientPenalty, name: str) -> None:
     assert penalty_name(penalty) == name
 
 
-def test_one_preset_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = run_json(capsys, "stylegan2-f")
-    assert from_json(shown["experiment"]) == presets.get("stylegan2-f")
-    out = run(capsys, "stylegan2-f", "--resolution", "256")
-    assert out.startswith("stylegan2-f: StyleGAN2")
-    for text in ("generator.features.base", "16384", "1,3,3,1", "none", "true", "30,034,338"):
-        assert text in out
+def table_of(lines: list[str]) -> dict[str, tuple[str, ...]]:
+    """The rows of the table among `lines`: the first cell to the others."""
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
+    return {name: tuple(values) for name, *values in rows}
+
+
+def test_the_json_of_a_preset_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    for argv in (["stylegan2-f"], ["stylegan2-f", "--all"], ["stylegan2-f-car"]):
+        shown = run_json(capsys, *argv)
+        assert from_json(shown["experiment"]) == presets.get(argv[0])
+
+
+def test_a_preset_is_shown_where_it_differs_from_the_default_of_its_family(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = run(capsys, "stylegan2-f-car").splitlines()
+    assert lines[:2] == [
+        "stylegan2-f-car: StyleGAN2 (Karras et al. 2020), Tables 1 and 3, row F, LSUN Car",
+        "differs from stylegan2-f, the default of the stylegan2 family, in:",
+    ]
+    assert table_of(lines) == {
+        "generator.resolution": ("512", "1024"),
+        "discriminator.resolution": ("512", "1024"),
+        "total_kimg": ("57000", "25000"),
+        "data.mirror": ("none", "horizontal"),
+        "generator parameters": ("30,276,583", "30,370,060"),
+        "discriminator parameters": ("28,982,849", "29,012,513"),
+    }
+    assert lines[-1] == "--all shows every field"
+
+
+def test_the_family_is_that_of_the_networks(capsys: pytest.CaptureFixture[str]) -> None:
+    defaults = {
+        "stylegan-a": "progan",
+        "stylegan2-a": "stylegan-f",
+        "msg-progan-all": "msg-progan",
+        "msg-stylegan-celebahq": "msg-stylegan",
+        "demo": "stylegan2-f",
+    }
+    for name, default in defaults.items():
+        assert f" {default}, the default of" in run(capsys, name).splitlines()[1], name
+    assert set(presets.FAMILY_DEFAULTS) == set(FAMILIES)
+
+
+def test_a_preset_that_differs_in_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = run(capsys, "stylegan-mixing-90").splitlines()
+    assert lines[1] == "the same experiment as stylegan-f, the default of the stylegan family"
+    assert set(table_of(lines)) == {"generator parameters", "discriminator parameters"}
+
+
+def test_every_field_is_shown_of_a_default_and_with_all(capsys: pytest.CaptureFixture[str]) -> None:
+    headings = {
+        ("stylegan2-f", "--resolution", "256"): "the default of the stylegan2 family; every field:",
+        ("stylegan2-f-car", "--all"): "every field:",
+    }
+    for argv, heading in headings.items():
+        lines = run(capsys, *argv).splitlines()
+        assert lines[1] == heading
+        fields = [name for name in flatten(presets.get(argv[0])) if name not in ("name", "source")]
+        rows = table_of(lines)
+        assert list(rows) == [*fields, "generator parameters", "discriminator parameters"]
+        assert rows["generator.resample_filter"] == ("1,3,3,1",)
+    assert rows["total_kimg"] == ("57000",)
+
+
+def test_no_field_is_cut_at_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("styleloom.cli.report.PLAIN_WIDTH", 80)
+    out = run(capsys, "diff", "progan", "stylegan-b")
+    assert max(map(len, out.splitlines())) <= 80
+    for field in ("discriminator.minibatch_std.group_size", "generator.mapping.normalize_z"):
+        assert field in out
 
 
 def test_diff(capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,15 +260,17 @@ def test_diff(capsys: pytest.CaptureFixture[str]) -> None:
         },
     }
     out = run(capsys, "diff", "stylegan2-e", "stylegan2-f")
-    assert "d_regularizer.gamma" in out
-    assert "source" not in out
+    assert list(table_of(out.splitlines())) == [
+        "generator.features.base",
+        "discriminator.features.base",
+        "d_regularizer.gamma",
+    ]
 
 
 def compared(capsys: pytest.CaptureFixture[str], *pair: str) -> dict[str, tuple[str, str]]:
     """The rows of a comparison."""
-    lines = [line for line in run(capsys, "diff", *pair).splitlines() if line.startswith("│")]
-    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
-    return {name: (old, new) for name, old, new in rows}
+    rows = table_of(run(capsys, "diff", *pair).splitlines())
+    return {name: (old, new) for name, (old, new) in rows.items()}
 
 
 def test_diff_is_short_where_rows_of_a_table_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
@@ -249,6 +319,12 @@ def test_diff_of_equals(capsys: pytest.CaptureFixture[str]) -> None:
             "takes one preset or word, got 2; to compare two: styleloom presets diff stylegan2-e stylegan2-f",
         ),
         (["stylegan2-e", "--resolution", "100"], "resolution: 100 is not a power of two"),
+        (["--all"], "--all: only with the name of a preset; without a name all presets are listed"),
+        (["indian", "--all"], "--all: only with the name of a preset"),
+        (
+            ["diff", "stylegan2-e", "stylegan2-f", "--all"],
+            "--all: only with the name of a preset; diff",
+        ),
         (["--device-table", "4"], "--device-table: only with the name of a preset, or with diff"),
         (["stylegan2-d", "--device-table", "4"], "device table: not valid for stylegan2-d, its batch"),
     ],

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from styleloom import presets
 from styleloom.cli import INTERRUPTED
@@ -20,7 +21,9 @@ from styleloom.errors import UserError, shell_word, shown
 if TYPE_CHECKING:
     import torch
 
+    from styleloom.runs.directory import RunDirectory
     from styleloom.sampling import Sampler
+    from styleloom.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -50,79 +53,56 @@ class Demo:
 
     def run(self) -> int:
         """Build, train, generate, measure; 0, or 130 when a signal ended the training."""
-        import torch  # late, here and below: it takes seconds
-
-        from styleloom import sampling
-        from styleloom.data.reals import to_uint8
-        from styleloom.runs.fit import StopRequest, fit, run_swd, start
+        from styleloom import sampling  # late, here and below: torch takes seconds
+        from styleloom.runs.fit import run_swd, start
 
         out = free_folder(self.out)
-        experiment = presets.get(PRESET)
+        experiment = replace(presets.get(PRESET), seed=self.seed)
         archive = out / "emoji.zip"
         tell(f"1/4  data set: the embedded emoji at {experiment.resolution} px -> {shown(archive)}")
-        conversion = ConversionOptions(experiment.resolution, filter="box")
-        build_dataset(open_source("embedded:emoji"), archive, BuildOptions(conversion))
-        dataset = open_dataset(archive)
+        build_archive(archive, experiment.resolution)
 
-        trainer, run = start(out / "run", experiment, dataset, self.device)
+        trainer, run = start(out / "run", experiment, open_dataset(archive), self.device)
         reals = trainer.evaluation_set
-        before = run_swd(trainer, len(reals)).average
+        untrained = run_swd(trainer, len(reals)).average
         tell(
             f"2/4  training {experiment.name} for {self.minutes:g} minutes on {trainer.device.type} "
             f"({trainer.experiment.precision}), {len(trainer.train_set)} images; "
             f"Ctrl-C stops and keeps everything"
         )
-        total, stop = trainer.experiment.total_kimg * 1000, StopRequest()
-        with TrainingProgress(total, self.minutes) as progress:
-            done = fit(trainer, run, progress, self.minutes, stop)
-        status = INTERRUPTED if stop.requested and not done else 0
-        trainer.close()
-        after = run_swd(trainer, len(reals)).average
+        status = self._train(trainer, run)
+        trained = run_swd(trainer, len(reals)).average
 
         tell("3/4  pictures")
         snapshot = run.snapshots()[-1]
         sampler = sampling.load(snapshot, self.device)
-        real_images = torch.from_numpy(reals.images(torch.arange(COLUMNS * ROWS).numpy()))
-        files = {"real images, held out": save_sheet(out / "reals.png", real_images)}
-        for psi in (1.0, 0.7):
-            fakes = to_uint8(sampler.generate(range(COLUMNS * ROWS), psi))
-            files[f"generated, truncation {psi:g}"] = save_sheet(out / f"generated-psi-{psi:g}.png", fakes)
-
-        kid = self._kernel_distances(sampler, trainer.train_set, reals)
-        drop = 100 * (1 - after / before)
-        document = {
-            "preset": experiment.name,
-            "images_seen": trainer.images_seen,
-            "swd_untrained": before,
-            "swd_trained": after,
-            "swd_drop_percent": drop,
-            "held_out_images": len(reals),
-            **kid,
-            "snapshot": str(snapshot),
-            "pictures": {name: str(path) for name, path in files.items()},
-        }
+        outcome = Outcome(
+            preset=experiment.name,
+            images_seen=trainer.images_seen,
+            swd_untrained=untrained,
+            swd_trained=trained,
+            held_out_images=len(reals),
+            pictures=make_pictures(out, sampler, reals),
+            kernel_distances=self._kernel_distances(sampler, trainer.train_set, reals),
+            run=run.path,
+            snapshot=snapshot,
+        )
         if self.json:
-            print_json(document)
-            return status
-        lines = [
-            f"4/4  sliced Wasserstein distance to {len(reals)} held-out real images: "
-            f"{before:.1f} untrained, {after:.1f} after {trainer.images_seen / 1000:.0f} kimg: "
-            f"{drop:.0f} % lower",
-            *(f"     {name}: {shown(path)}" for name, path in files.items()),
-            f"     more pictures: styleloom generate {shell_word(snapshot)} --seeds 0-63 --truncation 0.7 "
-            "--grid 8x8",
-            f"     train on:      styleloom train --resume {shell_word(run.path)}",
-        ]
-        if kid:
-            generated, real = kid.values()
-            lines.insert(
-                1,
-                f"     kernel distance to them (KID in EfficientNet-Lite0, x 1000): {generated:.1f}; "
-                f"that of training images: {real:.1f}",
-            )
-        for line in lines:
-            say(line)
+            print_json(outcome.document())
+        else:
+            for line in outcome.lines():
+                say(line)
         return status
+
+    def _train(self, trainer: Trainer, run: RunDirectory) -> int:
+        """Train for `minutes`, and save everything; the exit status."""
+        from styleloom.runs.fit import StopRequest, fit
+
+        total, stop = trainer.experiment.total_kimg * 1000, StopRequest()
+        with TrainingProgress(total, self.minutes) as progress:
+            done = fit(trainer, run, progress, self.minutes, stop)
+        trainer.close()
+        return INTERRUPTED if stop.requested and not done else 0
 
     def _kernel_distances(
         self, sampler: Sampler, train_set: ImageDataset, reals: ImageDataset
@@ -148,6 +128,92 @@ class Demo:
             logger.warning(f"kernel distance not measured: {error}")
             return {}
         return found
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the demo made and measured.
+
+    Args:
+        preset: its name.
+        images_seen: real images that the training showed.
+        swd_untrained, swd_trained: sliced Wasserstein distance to the held-out images, x 1000.
+        held_out_images: their number.
+        kernel_distances: of generated and of training images to them; empty where it was not measured.
+        run, snapshot: where they are.
+        pictures: by what they show.
+    """
+
+    preset: str
+    images_seen: int
+    swd_untrained: float
+    swd_trained: float
+    held_out_images: int
+    kernel_distances: dict[str, float]
+    run: Path
+    snapshot: Path
+    pictures: dict[str, Path]
+
+    @property
+    def swd_drop_percent(self) -> float:
+        """How much the training lowered the sliced Wasserstein distance."""
+        return 100 * (1 - self.swd_trained / self.swd_untrained)
+
+    def document(self) -> dict[str, Any]:
+        """All of it, as JSON."""
+        return {
+            "preset": self.preset,
+            "images_seen": self.images_seen,
+            "swd_untrained": self.swd_untrained,
+            "swd_trained": self.swd_trained,
+            "swd_drop_percent": self.swd_drop_percent,
+            "held_out_images": self.held_out_images,
+            **self.kernel_distances,
+            "snapshot": str(self.snapshot),
+            "pictures": {name: str(path) for name, path in self.pictures.items()},
+        }
+
+    def lines(self) -> Iterator[str]:
+        """What a reader is told, and how to go on."""
+        yield (
+            f"4/4  sliced Wasserstein distance to {self.held_out_images} held-out real images: "
+            f"{self.swd_untrained:.1f} untrained, {self.swd_trained:.1f} after "
+            f"{self.images_seen / 1000:.0f} kimg: {self.swd_drop_percent:.0f} % lower"
+        )
+        if self.kernel_distances:
+            generated, real = self.kernel_distances.values()
+            yield (
+                f"     kernel distance to them (KID in EfficientNet-Lite0, x 1000): {generated:.1f}; "
+                f"that of training images: {real:.1f}"
+            )
+        for name, path in self.pictures.items():
+            yield f"     {name}: {shown(path)}"
+        yield (
+            f"     more pictures: styleloom generate {shell_word(self.snapshot)} --seeds 0-63 "
+            "--truncation 0.7 --grid 8x8"
+        )
+        yield f"     train on:      styleloom train --resume {shell_word(self.run)}"
+
+
+def build_archive(path: Path, resolution: int) -> None:
+    """The embedded emoji at `resolution` px as an archive."""
+    conversion = ConversionOptions(resolution, filter="box")
+    build_dataset(open_source("embedded:emoji"), path, BuildOptions(conversion))
+
+
+def make_pictures(folder: Path, sampler: Sampler, reals: ImageDataset) -> dict[str, Path]:
+    """Sheets of real images and of generated ones, saved in `folder`, by what they show."""
+    import torch
+
+    from styleloom.data.reals import to_uint8
+
+    count = COLUMNS * ROWS
+    real_images = torch.from_numpy(reals.images(torch.arange(count).numpy()))
+    sheets = {"real images, held out": ("reals.png", real_images)}
+    for psi in (1.0, 0.7):
+        fakes = to_uint8(sampler.generate(range(count), psi))
+        sheets[f"generated, truncation {psi:g}"] = (f"generated-psi-{psi:g}.png", fakes)
+    return {name: save_sheet(folder / file, images) for name, (file, images) in sheets.items()}
 
 
 def save_sheet(path: Path, images: torch.Tensor) -> Path:

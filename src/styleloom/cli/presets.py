@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Annotated, Any, Literal
 
 import tyro
 from rich.box import SIMPLE_HEAD
-from rich.table import Table
+from rich.table import Column, Table
 
 from styleloom import presets
 from styleloom.cli.report import console, experiment_table, parameter_counts, print_json, text
 from styleloom.config import Experiment, GradientPenalty
+from styleloom.config.overrides import tables
 from styleloom.config.serialize import differences, flatten, to_json
 from styleloom.errors import UserError, shell_word
 
@@ -29,13 +30,16 @@ ABSENT = "-"
 
 @dataclass(frozen=True)
 class Presets:
-    """List the presets, all or those with WORD in name or source; show one (presets NAME); or compare two
-    (presets diff A B)."""
+    """List the presets, all or those with WORD in name or source; show one (presets NAME), where it differs
+    from the default of its family; or compare two (presets diff A B)."""
 
     names: Annotated[
         tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[WORD | NAME | diff A B]")
     ] = ()
     """Nothing, a word to look for, the name of a preset, or: diff A B."""
+
+    all: bool = False
+    """With the name of a preset: every field, not only those that differ."""
 
     resolution: int | None = None
     """Side of the images in px, in place of the presets' own."""
@@ -53,6 +57,8 @@ class Presets:
             return 0
         word, *others = self.names
         if word == "diff":
+            if self.all:
+                raise UserError("--all: only with the name of a preset; diff shows what differs")
             if len(others) != 2:
                 raise UserError(f"presets diff: takes two presets, got {len(others)}: diff A B")
             self._diff(*map(self._get, others))
@@ -72,6 +78,8 @@ class Presets:
         return experiment if self.device_table is None else presets.for_devices(experiment, self.device_table)
 
     def _list(self, names: Sequence[str]) -> None:
+        if self.all:
+            raise UserError("--all: only with the name of a preset; without a name all presets are listed")
         if self.device_table is not None:
             raise UserError("--device-table: only with the name of a preset, or with diff")
         rows = [summary(self._get(name)) for name in names]
@@ -93,39 +101,66 @@ class Presets:
         if self.json:
             print_json({**summary(experiment), "experiment": to_json(experiment)})
             return
-        table = experiment_table(experiment)
+        family = experiment.generator.family
+        default = presets.FAMILY_DEFAULTS[family]
+        whole = self.all or experiment.name == default.name
+        table = experiment_table(experiment) if whole else _comparison(experiment, default)
+        what = f"the default of the {family} family"
+        if experiment.name == default.name:
+            heading = f"{what}; every field:"
+        elif whole:
+            heading = "every field:"
+        elif table.row_count:
+            heading = f"differs from {default.name}, {what}, in:"
+        else:
+            heading = f"the same experiment as {default.name}, {what}"
+        compared = (experiment,) if whole else (experiment, default)
+        counts = [parameter_counts(each) for each in compared]
         table.add_section()
-        for network, count in zip(("generator", "discriminator"), parameter_counts(experiment), strict=True):
-            table.add_row(f"{network} parameters", f"{count:,}")
+        for index, network in enumerate(("generator", "discriminator")):
+            table.add_row(f"{network} parameters", *(f"{count[index]:,}" for count in counts))
         out = console()
         out.print(f"{experiment.name}: {experiment.source}", soft_wrap=True)
-        out.print(table)
+        out.print(heading, table)
+        if not whole:
+            out.print("--all shows every field")
 
     def _diff(self, a: Experiment, b: Experiment) -> None:
-        changed = differences(a, b)
-        for name in ("name", "source"):
-            changed.pop(name, None)
         if self.json:
-            fields = {name: {"old": old, "new": new} for name, (old, new) in changed.items()}
+            fields = {name: {"old": old, "new": new} for name, (old, new) in _changed(a, b).items()}
             print_json({"a": a.name, "b": b.name, "differences": fields})
             return
-        table = Table("field", a.name, b.name)
-        ours, theirs = _written(a), _written(b)
-        for name in dict.fromkeys(_field(name) for name in changed):
-            table.add_row(name, ours.get(name, ABSENT), theirs.get(name, ABSENT))
-        console().print(table if changed else f"{a.name} and {b.name} are the same experiment")
+        table = _comparison(a, b)
+        console().print(table if table.row_count else f"{a.name} and {b.name} are the same experiment")
 
 
-def _field(name: str) -> str:
+def _changed(a: Experiment, b: Experiment) -> dict[str, tuple[Any, Any]]:
+    """The fields in which two experiments differ, other than what they are called."""
+    return {name: pair for name, pair in differences(a, b).items() if name not in ("name", "source")}
+
+
+def _comparison(a: Experiment, b: Experiment) -> Table:
+    """A row for each field in which `a` and `b` differ."""
+    table = Table(Column("field", no_wrap=True), a.name, b.name)
+    ours, theirs = _written(a), _written(b)
+    by_resolution = {*tables(a), *tables(b)}
+    for name in dict.fromkeys(_field(name, by_resolution) for name in _changed(a, b)):
+        table.add_row(name, ours.get(name, ABSENT), theirs.get(name, ABSENT))
+    return table
+
+
+def _field(name: str, by_resolution: Collection[str]) -> str:
     """The field that a dotted name belongs to: all rows of a table by resolution are one."""
-    return name.removesuffix(".base").split(".at.")[0]
+    table = name.removesuffix(".base").split(".at.")[0]
+    return table if table in by_resolution else name
 
 
 def _written(experiment: Experiment) -> dict[str, str]:
     """Every field with its value; numbers by resolution as `32; 64 at 8 px, 48 at 16 px`."""
     fields: dict[str, str] = {}
+    by_resolution = set(tables(experiment))
     for name, value in flatten(experiment).items():
-        field, side = _field(name), name.partition(".at.")[2]
+        field, side = _field(name, by_resolution), name.partition(".at.")[2]
         if side:
             separator = ", " if " px" in fields[field] else "; "
             fields[field] += f"{separator}{text(value)} at {side} px"

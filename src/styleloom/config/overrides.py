@@ -123,16 +123,17 @@ def apply_overrides(experiment: Experiment, overrides: Sequence[str]) -> Experim
 def field_names(experiment: Experiment) -> list[str]:
     """Every dotted name that an override of `experiment` may set."""
     settable = [name for name in flatten(experiment) if not name.endswith(".family")]
-    return [*SHARED, *settable, *_tables(experiment, "")]
+    return [*SHARED, *settable, *tables(experiment)]
 
 
-def _tables(config: Any, path: str) -> Iterator[str]:
+def tables(config: Any, path: str = "") -> Iterator[str]:
+    """The dotted name of every number by resolution in `config`, each with `path` before it."""
     for name in field_types(type(config)):
         value = getattr(config, name)
         if isinstance(value, ByResolution):
             yield f"{path}{name}"
         elif is_group(value):
-            yield from _tables(value, f"{path}{name}.")
+            yield from tables(value, f"{path}{name}.")
 
 
 def _set(tree: dict[str, Any], experiment: Experiment, path: str, text: str, given: str) -> None:

@@ -28,7 +28,31 @@ PRESETS: dict[str, Experiment] = {
 }
 """Experiments by name, in the same order."""
 
-__all__ = ["DEFAULT", "DEVICES", "OWN", "PAPERS", "PRESETS", "find", "for_devices", "get", "names", "place"]
+FAMILY_DEFAULTS: dict[str, Experiment] = {
+    experiment.generator.family: experiment
+    for experiment in (
+        progan.PROGAN,
+        stylegan.F_FFHQ,
+        msg.PROGAN_FFHQ,
+        msg.STYLEGAN_FFHQ,
+        stylegan2.F_FFHQ,
+    )
+}
+"""The default experiment of each family of networks: the final one of its paper, at 1024 x 1024 px."""
+
+__all__ = [
+    "DEFAULT",
+    "DEVICES",
+    "FAMILY_DEFAULTS",
+    "OWN",
+    "PAPERS",
+    "PRESETS",
+    "find",
+    "for_devices",
+    "get",
+    "names",
+    "place",
+]
 
 CLOSE = 5
 """Names that the error for an unknown one gives."""
