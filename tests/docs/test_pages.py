@@ -13,7 +13,7 @@ from styleloom import presets
 from styleloom.cli import VERBS, main
 from styleloom.data.conversion import MAX_PIXELS
 from styleloom.data.dataset import open_dataset
-from styleloom.metrics.evaluation.definitions import KINDS, parse
+from styleloom.metrics.evaluation.definitions import METRICS, parse
 
 from .pages import DOCUMENTS, README, REPRODUCE, ROOT, blocks, commands
 from .preset_table import BLOCK, table
@@ -66,7 +66,7 @@ def offline(metric: str) -> str:
     found = parse(metric)
     prefix = re.match(r"[a-z_]*?(?=_?\d)|[a-z_]+", metric.replace("ppl2", "ppl"))
     assert prefix is not None
-    kind = {"fid": "fd"}.get(found.kind, prefix.group())
+    kind = {"fid": "fd"}.get(found.metric.kind, prefix.group())
     name = f"{kind}16" + ("_lite0" if found.network else "")
     return parse(name).name
 
@@ -167,7 +167,7 @@ def test_the_tables_of_presets_are_those_of_the_code() -> None:
 def test_names_of_metrics_exist() -> None:
     rows = DOCUMENTS["docs/measuring.md"].split("| metric | names |")[1].split("\n\n")[0]
     names = re.findall(r"`(\w+)`", rows)
-    assert {parse(name).kind for name in names} == set(KINDS) - {"fd"}
+    assert {parse(name).metric.kind for name in names} == set(METRICS) - {"fd"}
 
 
 def test_numbers_are_those_of_the_code() -> None:

@@ -12,7 +12,7 @@ from every import every
 from styleloom import presets
 from styleloom.cli import VERBS
 from styleloom.config import apply_overrides
-from styleloom.metrics.evaluation.definitions import KINDS, parse, parse_all
+from styleloom.metrics.evaluation.definitions import METRICS, parse, parse_all
 from styleloom.runs.plan import training_flops
 
 from .pages import DOCUMENTS, REPRODUCE, commands, prose
@@ -93,7 +93,7 @@ def test_data_that_commands_read_is_made_by_one() -> None:
 
 
 def test_every_metric_in_backticks_exists() -> None:
-    kinds = "|".join(sorted(KINDS, key=len, reverse=True))
+    kinds = "|".join(sorted(METRICS, key=len, reverse=True))
     named = {
         word
         for word in set(in_backticks(TEXT)) - set(presets.PRESETS)

@@ -26,8 +26,8 @@ from styleloom.snapshot_names import find_snapshot
 
 if TYPE_CHECKING:
     from styleloom.distributed import Processes
-    from styleloom.metrics.evaluation.definitions import Definition
     from styleloom.metrics.evaluation.image_size import Resize
+    from styleloom.metrics.evaluation.metric import Definition
     from styleloom.metrics.evaluation.subject import Subject
     from styleloom.metrics.evaluation.suite import Evaluation
 
@@ -285,39 +285,39 @@ class Metrics:
 
     def run(self) -> int:
         """List; 0."""
-        from styleloom.metrics.evaluation.definitions import KINDS
+        from styleloom.metrics.evaluation.definitions import METRICS
 
         if self.json:
             print_json(
                 {
                     name: {
-                        "examples": kind.example.split(", "),
-                        "num": kind.num,
-                        "definition": kind.text,
-                        "network": kind.network,
-                        "better": kind.better,
-                        "needs_reals": kind.needs_reals,
-                        "needs_generator": kind.needs_generator,
-                        "needs_classifiers": kind.needs_classifiers,
+                        "examples": metric.example.split(", "),
+                        "num": metric.num,
+                        "definition": metric.text,
+                        "network": metric.network,
+                        "better": metric.better,
+                        "needs_reals": metric.needs_reals,
+                        "needs_generator": metric.needs_generator,
+                        "needs_classifiers": metric.needs_classifiers,
                     }
-                    for name, kind in KINDS.items()
+                    for name, metric in METRICS.items()
                 }
             )
             return 0
         rows = Table("examples", "default", "network", "better", "needs", "what it is")
-        for kind in KINDS.values():
+        for metric in METRICS.values():
             needs = {
-                "data": kind.needs_reals,
-                "generator": kind.needs_generator,
-                "classifiers": kind.needs_classifiers,
+                "data": metric.needs_reals,
+                "generator": metric.needs_generator,
+                "classifiers": metric.needs_classifiers,
             }
             rows.add_row(
-                kind.example,
-                f"{kind.num:,}",
-                kind.network or "",
-                kind.better or "",
+                metric.example,
+                f"{metric.num:,}",
+                metric.network or "",
+                metric.better or "",
                 ", ".join(word for word, needed in needs.items() if needed),
-                kind.text,
+                metric.text,
             )
         console().print(rows)
         tell(

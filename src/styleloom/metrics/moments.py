@@ -131,6 +131,17 @@ class Rows:
         self._rows[self.filled : end] = features
         self.filled = end
 
+    def to_tensors(self) -> dict[str, Tensor]:
+        """What a cache stores: "rows" float32 [`count`, D]."""
+        return {"rows": self.tensor}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Rows:
+        """The inverse of `to_tensors`."""
+        rows = cls(len(tensors["rows"]))
+        rows.add(tensors["rows"])
+        return rows
+
 
 def check_features(features: Tensor, dim: int = 0, first: int = 0) -> None:
     """Refuse what is not a matrix of finite floating numbers.

@@ -12,11 +12,10 @@ from typing import Any
 
 from styleloom.errors import UserError, shown
 from styleloom.metrics.evaluation.cache import StatisticsCache
-from styleloom.metrics.evaluation.definitions import Definition
 from styleloom.metrics.evaluation.measure import errors
+from styleloom.metrics.evaluation.metric import Definition, HistoryMetric
 from styleloom.metrics.evaluation.subject import Subject
 from styleloom.metrics.evaluation.suite import Evaluation, primary_value
-from styleloom.metrics.probes.stability import changes, images_at
 from styleloom.runs.directory import BEST, RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -42,15 +41,15 @@ def evaluate_run(
         paths.append(best_so_far)
     if not paths:
         raise UserError(f"{shown(run.path)}: has no snapshots (snapshot-*.safetensors) to measure")
-    history = [d for d in evaluation.definitions if d.kind == "stability"]
-    each = [d for d in evaluation.definitions if d.kind != "stability"]
+    history = [(d, d.metric) for d in evaluation.definitions if isinstance(d.metric, HistoryMetric)]
+    each = [d for d in evaluation.definitions if not isinstance(d.metric, HistoryMetric)]
     one = replace(evaluation, definitions=each)
     paths = _measurable(one, paths, open_snapshot)
     if not paths:
         raise UserError(f"{shown(run.path)}: none of its snapshots can be measured so")
     numbered = [path for path in paths if path.name != BEST]
     if history and len(numbered) < 2:
-        raise UserError(f"{history[0].name}: needs two snapshots, {shown(run.path)} has {len(numbered)}")
+        raise UserError(f"{history[0][0].name}: needs two snapshots, {shown(run.path)} has {len(numbered)}")
     with contextlib.ExitStack() as stack:
         if one.cache.folder is None:  # nothing is to be kept; the reals are the same for all snapshots
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="styleloom-"))
@@ -63,7 +62,9 @@ def evaluate_run(
     if best is not None:
         document["best"] = best
     if history:
-        document["stability"] = {d.name: _stability(d, numbered, open_snapshot, evaluation) for d in history}
+        document["stability"] = {
+            d.name: _changes(d, metric, numbered, open_snapshot, evaluation) for d, metric in history
+        }
     return document
 
 
@@ -71,10 +72,10 @@ def _best(
     definitions: Sequence[Definition], documents: Sequence[dict[str, Any]], paths: Sequence[Path]
 ) -> dict[str, Any] | None:
     """The best snapshot of full size by the first metric that says which values are better."""
-    judge = next((d for d in definitions if d.of.better is not None), None)
+    judge = next((d for d in definitions if d.metric.better is not None), None)
     if judge is None:
         return None
-    sign = 1 if judge.of.better == "lower" else -1
+    sign = 1 if judge.metric.better == "lower" else -1
     grown = [
         (primary_value(document, judge.name), str(path))
         for document, path in zip(documents, paths, strict=True)
@@ -123,20 +124,24 @@ def _measurable(
     return found
 
 
-def _stability(
-    d: Definition, paths: Sequence[Path], open_snapshot: Callable[[Path], Subject], evaluation: Evaluation
+def _changes(
+    d: Definition,
+    metric: HistoryMetric,
+    paths: Sequence[Path],
+    open_snapshot: Callable[[Path], Subject],
+    evaluation: Evaluation,
 ) -> dict[str, Any]:
-    """Mean squared change of the images of `d.num` fixed latents between successive snapshots, by side."""
+    """Changes of the images of `d.num` fixed latents between successive snapshots, by side."""
     seeds = [evaluation.seed * d.num + i for i in range(d.num)]
     rows: list[dict[str, Any]] = []
     before = None
     for number, path in enumerate(paths):
         subject = open_snapshot(path)
         images = subject.generated()
-        after = images_at(images.sampler, seeds, images.labels(seeds))
+        after = metric.images(images.sampler, seeds, images.labels(seeds))
         if before is not None:
-            change = {str(side): value for side, value in changes(before, after).items()}
+            change = {str(side): value for side, value in metric.changes(before, after).items()}
             rows.append({"from": str(paths[number - 1]), "to": str(path), "change": change})
         before = after
         evaluation.progress(d.name, number + 1, len(paths))
-    return {"definition": d.of.text, "seeds": seeds, "changes": rows}
+    return {"definition": d.metric.text, "seeds": seeds, "changes": rows}

@@ -13,8 +13,9 @@ from styleloom.data.dataset import ImageDataset
 from styleloom.errors import UserError, printable, shown
 from styleloom.metrics.evaluation.cache import StatisticsCache, cache_folder
 from styleloom.metrics.evaluation.collect import FeatureNetworks
-from styleloom.metrics.evaluation.definitions import Definition, parse_all
+from styleloom.metrics.evaluation.definitions import parse_all
 from styleloom.metrics.evaluation.measure import errors
+from styleloom.metrics.evaluation.metric import Definition
 from styleloom.metrics.evaluation.subject import RealImages, Subject
 from styleloom.metrics.evaluation.suite import Evaluation
 from styleloom.metrics.probes.full_size import measured_at
@@ -86,7 +87,7 @@ class RunMetrics:
         if not self.definitions:
             return Judge("swd")
         first = self.definitions[0]
-        return Judge(PREFIX + first.name, -1 if first.of.better == "higher" else 1)
+        return Judge(PREFIX + first.name, -1 if first.metric.better == "higher" else 1)
 
     def due(self, complete: bool) -> bool:
         """Whether a multiple of `metrics_kimg` was crossed since the last measurement, or the run is over."""
@@ -183,12 +184,12 @@ def check_metrics(names: Sequence[str]) -> tuple[Definition, ...]:
     """The metrics of a run. Raises UserError for one that does not exist or that training cannot measure."""
     definitions = parse_all(",".join(names)) if names else ()
     for d in definitions:
-        if d.of.needs_classifiers or d.kind == "stability":
+        if not d.metric.in_training:
             raise UserError(
                 f"run.metrics: {d.name} cannot be measured in training; measure it afterwards with "
                 "`styleloom evaluate`"
             )
-    if definitions and definitions[0].of.better is None:
+    if definitions and definitions[0].metric.better is None:
         raise UserError(
             f"run.metrics: {definitions[0].name} does not say which values are better; the first metric "
             "picks the best snapshot, name another one first"

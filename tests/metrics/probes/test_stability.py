@@ -9,11 +9,11 @@ import torch
 
 from metrics.probed import DIM, labels, linear, real
 from styleloom.errors import UserError
-from styleloom.metrics.evaluation.definitions import KINDS
+from styleloom.metrics.evaluation.definitions import METRICS
 from styleloom.metrics.probes.stability import changes, images_at
 from styleloom.types import GrowthState
 
-SEEDS = range(KINDS["stability"].num)
+SEEDS = range(METRICS["stability"].num)
 
 
 def test_an_offset_and_a_change_of_the_map() -> None:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,80 +15,15 @@ from styleloom.distributed import Processes, blocks
 from styleloom.errors import UserError
 from styleloom.features.registry import as_rgb, load_distance, load_network
 from styleloom.metrics.evaluation.image_sets import ImageSet
-from styleloom.metrics.moments import Moments, Rows
-from styleloom.metrics.ms_ssim import scale_terms
-from styleloom.metrics.swd import Descriptors
+from styleloom.metrics.evaluation.keep import Failed, Statistic, Wanted
 from styleloom.sampling import PIXELS_PER_BATCH
 from styleloom.types import FeatureNetwork, PerceptualDistance
 
 MAX_BATCH = 64
 """Images at once where none are asked for; fewer where they are large."""
 
-Keep: TypeAlias = Literal["moments", "rows", "descriptors", "similarities"]
-"""Mean and covariance of features; the features; patches of the images; the terms of MS-SSIM of pairs of
-neighbours."""
-
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and of how much."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A statistic of the first `count` images of a set.
-
-    Args:
-        keep: what.
-        count: images.
-        network, layer: of features; empty where the images themselves are looked at.
-    """
-
-    keep: Keep
-    count: int
-    network: str = ""
-    layer: str = ""
-
-
-class Statistic(Protocol):
-    """What takes features or images batch by batch."""
-
-    def add(self, batch: Tensor, /) -> None:
-        """Features [N, D], or images uint8 [N, C, H, W]."""
-        ...
-
-
-class Similarities:
-    """What MS-SSIM of images 0 and 1, 2 and 3, ... is made of; its forms share it."""
-
-    def __init__(self) -> None:
-        self._odd: Tensor | None = None
-        self._terms: list[Tensor] = []
-
-    def add(self, batch: Tensor) -> None:
-        """uint8 [N, C, H, W]."""
-        images = batch if self._odd is None else torch.cat([self._odd, batch])
-        pairs = len(images) // 2 * 2
-        self._odd = images[pairs:] if pairs < len(images) else None
-        if pairs:
-            self._terms.append(scale_terms(images[0:pairs:2], images[1:pairs:2]).cpu())
-
-    @property
-    def terms(self) -> Tensor:
-        """Of each pair, float32 [N, scales, C]."""
-        return torch.cat(self._terms)
-
-
-@dataclass
-class Failed:
-    """In place of a statistic that could not be collected.
-
-    Args:
-        reason: why, a message.
-    """
-
-    reason: str
-
-    def add(self, batch: Tensor) -> None:
-        """Nothing is collected any more."""
 
 
 @dataclass
@@ -161,7 +96,7 @@ class Collector:
             open_files: when it closes, the temporary files of descriptors go.
         """
         ordered = sorted(wants, key=repr)
-        statistics = {want: self._new(want, images, open_files) for want in ordered}
+        statistics = {want: want.keep.new(want.count, images, open_files) for want in ordered}
         total = max(want.count for want in wants)
         pixels = max((want.count for want in wants if not want.network), default=0)
 
@@ -187,22 +122,3 @@ class Collector:
             done += len(next(iter(result.values())))
             self.progress(what, done, total)
         return statistics
-
-    def _new(self, want: Wanted, images: ImageSet, open_files: contextlib.ExitStack) -> Statistic:
-        """An empty statistic."""
-        if want.keep == "similarities":
-            return Similarities()
-        if want.keep == "descriptors":
-            return open_files.enter_context(Descriptors(want.count, grid=grid_of(images)))
-        return Moments() if want.keep == "moments" else Rows(want.count)
-
-
-def grid_of(images: ImageSet) -> tuple[int, int]:
-    """Height and width of the lowest level, px, as `ImageDataset.grid`; of files, by their proportions."""
-    _, height, width = images.shape
-    if height == width:
-        return 4, 4
-    grid = (height, width)
-    while all(side % 2 == 0 and side >= 4 for side in grid):
-        grid = (grid[0] // 2, grid[1] // 2)
-    return grid

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from styleloom import environment
 from styleloom.errors import UserError, printable, shown
 from styleloom.metrics.evaluation.cache import StatisticsCache
-from styleloom.metrics.evaluation.collect import Collector, Failed, Statistic, Wanted
+from styleloom.metrics.evaluation.collect import Collector
 from styleloom.metrics.evaluation.image_sets import Choice, ImageSet
-from styleloom.metrics.evaluation.set_metrics import restore, tensors
+from styleloom.metrics.evaluation.keep import Statistic, Wanted
 from styleloom.metrics.evaluation.subject import RealImages
+from styleloom.metrics.moments import Moments, Rows
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +64,8 @@ class RealStatistics:
         ).items():
             self._found[choice, want] = statistic
             self._origin[choice, want] = {"statistics": "computed", "made": made}
-            if want.network and self.collector.processes.collects and not isinstance(statistic, Failed):
-                self.cache.put(self._key(images, want), tensors(statistic), made)
+            if isinstance(statistic, Moments | Rows) and self.collector.processes.collects:
+                self.cache.put(self._key(images, want), statistic.to_tensors(), made)
 
     def _from_cache(self, choice: Choice, want: Wanted, images: ImageSet) -> bool:
         """The first process looks; all of them do as it found."""
@@ -86,6 +91,21 @@ class RealStatistics:
             "images": {name: value for name, value in images.record().items() if name != "name"},
             "network": self.collector.networks.features(want.network).identity,
             "layer": want.layer,
-            "keep": want.keep,
+            "keep": want.keep.name,
             "count": want.count,
         }
+
+
+def restore(want: Wanted, tensors: Mapping[str, Tensor]) -> Statistic:
+    """A statistic of features from the tensors that its `to_tensors` gave.
+
+    Raises UserError for one of other features or images, or one that is not finite, and what torch raises for
+    tensors of other names and shapes.
+    """
+    assert want.keep.restore is not None
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise UserError("statistics hold NaN or infinity; valid: finite numbers")
+    found = want.keep.restore(tensors)
+    if found.count != want.count:
+        raise UserError(f"statistics are of {found.count} images; valid: {want.count}")
+    return found

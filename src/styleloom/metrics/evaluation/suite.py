@@ -12,15 +12,15 @@ from typing import Any, get_args
 
 from styleloom import environment
 from styleloom.distributed import Processes
-from styleloom.errors import UserError, shown
+from styleloom.errors import UserError
 from styleloom.metrics.classifiers.classifier import Classifier
 from styleloom.metrics.evaluation.cache import StatisticsCache
-from styleloom.metrics.evaluation.collect import Collector, FeatureNetworks, Progress, Wanted
-from styleloom.metrics.evaluation.definitions import Definition
-from styleloom.metrics.evaluation.image_sets import Choice, ImageSet, Shape, first_seed
+from styleloom.metrics.evaluation.collect import Collector, FeatureNetworks, Progress
+from styleloom.metrics.evaluation.image_sets import Choice, ImageSet, first_seed
 from styleloom.metrics.evaluation.measure import Measure, UnmeasurableError, attempt, errors
-from styleloom.metrics.evaluation.probing import PROBES, Probe, check
-from styleloom.metrics.evaluation.set_metrics import SET_METRICS, Plan, number, plan
+from styleloom.metrics.evaluation.metric import Definition
+from styleloom.metrics.evaluation.probe_metric import Probe, ProbeMetric
+from styleloom.metrics.evaluation.set_metric import Plan, SetMetric
 from styleloom.metrics.evaluation.statistics import RealStatistics
 from styleloom.metrics.evaluation.subject import Subject
 from styleloom.metrics.intervals import summarize
@@ -93,48 +93,12 @@ class Evaluation:
     def check(self, subject: Subject) -> dict[str, Plan]:
         """What each metric of sets wants, by name. Raises UserError for any metric that cannot be measured:
         too few images, sizes that differ, weights or classifiers that are not there."""
-        plans = {d.name: self._plan(d, subject) for d in self.definitions if d.kind in SET_METRICS}
+        plans = {
+            d.name: d.metric.plan(d, subject) for d in self.definitions if isinstance(d.metric, SetMetric)
+        }
         for d in self.definitions:
-            self._check(d, subject)
+            d.metric.check(d, subject, self.networks, self.classifiers)
         return plans
-
-    def _plan(self, d: Definition, subject: Subject) -> Plan:
-        """What a metric of sets wants. Raises UserError where images are too few or do not match."""
-        if d.of.needs_reals and subject.reals is None:
-            raise UserError(f"{d.name}: needs real images to compare with; give them with --data")
-        if d.latents > 1 and not subject.is_generator:
-            raise UserError(f"{d.name}: mixes the latents of a generator; {shown(subject.name)} holds images")
-        images = subject.images(latents=d.latents)
-        reals = None if subject.reals is None else subject.reals.images(d.choice)
-        if reals is not None and d.of.needs_reals and images.shape != reals.shape:
-            raise UserError(
-                f"images of {shown(subject.name)} are {_px(images.shape)}, those of {shown(reals.name)} "
-                f"{_px(reals.shape)}; valid: the same channels and size"
-            )
-        found = plan(d, images, reals)
-        if images.available is not None and images.available < found.fakes.count:
-            raise UserError(
-                f"{d.name}: needs {found.fakes.count:,} images, {shown(subject.name)} has "
-                f"{images.available:,}; a number in the metric's name asks for fewer, all in its place for "
-                "every image"
-            )
-        return found
-
-    def _check(self, d: Definition, subject: Subject) -> None:
-        if d.of.needs_generator and not subject.is_generator:
-            raise UserError(f"{d.name}: needs a generator; {shown(subject.name)} holds images")
-        if d.of.needs_classifiers and not self.classifiers:
-            raise UserError(
-                f"{d.name}: needs classifiers of attributes; train them with `styleloom train-classifiers "
-                "--data LABELLED.zip --out FOLDER`, give them with --classifiers FOLDER"
-            )
-        if d.kind == "stability":
-            raise UserError(f"{d.name}: compares snapshots; give a run directory with two or more")
-        if d.network is not None:  # weights that are missing are missed at once
-            load = self.networks.distance if d.kind in PROBES else self.networks.features
-            load(d.network)
-        if d.kind in PROBES:
-            check(d, subject.generated(), self.networks, self.classifiers)
 
     # ---- measuring
 
@@ -157,11 +121,10 @@ class Evaluation:
                     wants = [plans[d.name].reals for d in group if d.choice == choice]
                     reals.prepare(choice, {want for want in wants if want is not None})
             found |= self._compare(subject.images(seed, latents), group, plans, collector, reals, repeat)
-        probes = [d for d in self.definitions if d.kind in PROBES]
-        if probes:
-            probe = Probe(subject.generated(seed), collector, self.classifiers)
-            for d in probes:
-                measure = attempt(partial(PROBES[d.kind], probe, d))
+        probe = Probe(subject.generated(seed), collector, self.classifiers) if subject.is_generator else None
+        for d in self.definitions:
+            if probe is not None and isinstance(d.metric, ProbeMetric):
+                measure = attempt(partial(d.metric.measure, probe, d))
                 if measure is not None:
                     found[d.name] = measure
         return found
@@ -184,11 +147,12 @@ class Evaluation:
             except UnmeasurableError as error:
                 return {d.name: Measure(failure=str(error)) for d in group}
             for d in group if self.processes.collects else []:
-                want: Wanted | None = plans[d.name].reals
-                theirs = None if want is None or reals is None else reals.get(d.choice, want)
+                plan = plans[d.name]
+                theirs = None if plan.reals is None or reals is None else reals.get(d.choice, plan.reals)
                 self.progress(d.name, 0, 1)
-                ours, seed = fakes[plans[d.name].fakes], self.seed + repeat
-                measure = attempt(partial(number, d, theirs, ours, seed))
+                measure = attempt(
+                    partial(plan.metric.measure, d, theirs, fakes[plan.fakes], self.seed + repeat)
+                )
                 assert measure is not None
                 found[d.name] = measure
         return found
@@ -218,26 +182,20 @@ class Evaluation:
 
     def _images_record(self, d: Definition, plan: Plan, reals: RealStatistics | None) -> dict[str, Any]:
         """What a metric looked at, and what its number suffers from."""
-        used = plan.fakes.count // 2 if d.of.pairs else plan.fakes.count
+        used = plan.fakes.count // 2 if d.metric.pairs else plan.fakes.count
         record: dict[str, Any] = {} if d.num else {"num": used}
         if plan.reals is not None and reals is not None:
             record["reals"] = reals.record(d.choice, plan.reals)
-        if plan.fakes.keep == "moments" and plan.reals is not None:
-            count = min(plan.fakes.count, plan.reals.count)
-            dim = self.networks.features(plan.fakes.network).layers[plan.fakes.layer]
-            if count <= dim:
-                record["note"] = (
-                    f"{count:,} images are no more than the {dim:,} features: covariances are singular and "
-                    "the number is far too large; compare it with numbers of as many images alone"
-                )
+        if note := plan.metric.note(plan, self.networks):
+            record["note"] = note
         return record
 
     def _entry(self, d: Definition, measures: Sequence[Measure]) -> dict[str, Any]:
         """One metric: what it is, and its values over the repeats; "error" says why there are none."""
         entry: dict[str, Any] = {
-            "definition": d.of.text,
-            **{name: value for name, value in asdict(d).items() if name != "name"},
-            "better": d.of.better,
+            "definition": d.metric.text,
+            **d.record(),
+            "better": d.metric.better,
             "values": {},
         }
         failures = [m.failure for m in measures if m.failure]
@@ -249,11 +207,6 @@ class Evaluation:
             entry["values"][label] = asdict(summarize(values)) | {"each": values, "standard_errors": errors}
         details = [dict(m.details) for m in measures if m.details]
         return entry | ({"details": details} if details else {})
-
-
-def _px(shape: Shape) -> str:
-    channels, height, width = shape
-    return f"{width}x{height} px with {channels} channel{'s' * (channels != 1)}"
 
 
 def primary_value(document: Mapping[str, Any], name: str) -> float:
