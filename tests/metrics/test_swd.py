@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ from torch import Tensor
 
 from every import every
 from styleloom.errors import UserError
-from styleloom.metrics import swd
-from styleloom.metrics.swd import SWD, Descriptors, sliced_wasserstein
+from styleloom.metrics import descriptors as cutting
+from styleloom.metrics import pyramid, swd
+from styleloom.metrics.descriptors import Descriptors, Patches, normalize_
+from styleloom.metrics.swd import SWD, sliced_wasserstein
 
 KERNEL = np.array([1, 4, 6, 4, 1]) / 16
 
@@ -48,7 +50,9 @@ def digits() -> Tensor:
 
 
 def quick(reals: Tensor, fakes: Tensor, seed: int = 0, lowest: int = 16) -> SWD:
-    return sliced_wasserstein(reals, fakes, patches_per_image=32, directions=32, seed=seed, lowest=lowest)
+    return sliced_wasserstein(
+        reals, fakes, Patches(patches_per_image=32, seed=seed, lowest=lowest), directions=32
+    )
 
 
 # --- Pyramid ------------------------------------------------------------------------------------------------
@@ -59,7 +63,7 @@ def test_reduce_is_a_mirrored_five_tap_filter_and_every_other_pixel() -> None:
     filtered = image[0, 0].numpy()
     for axis in (0, 1):
         filtered = ndimage.convolve1d(filtered, KERNEL, axis=axis, mode="mirror")
-    np.testing.assert_allclose(swd.reduce(image)[0, 0].numpy(), filtered[::2, ::2], rtol=1e-12)
+    np.testing.assert_allclose(pyramid.reduce(image)[0, 0].numpy(), filtered[::2, ::2], rtol=1e-12)
 
 
 def test_expand_is_a_mirrored_five_tap_filter_on_stuffed_zeros() -> None:
@@ -68,24 +72,24 @@ def test_expand_is_a_mirrored_five_tap_filter_on_stuffed_zeros() -> None:
     stuffed[::2, ::2] = image[0, 0].numpy()
     for axis in (0, 1):
         stuffed = ndimage.convolve1d(stuffed, 2 * KERNEL, axis=axis, mode="mirror")
-    np.testing.assert_allclose(swd.expand(image)[0, 0].numpy(), stuffed, rtol=1e-12)
+    np.testing.assert_allclose(pyramid.expand(image)[0, 0].numpy(), stuffed, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("channels", "side", "lowest"), [(1, 16, 16), (3, 64, 16), (4, 32, 2), (3, 8, 16)])
 def test_collapse_inverts_the_pyramid(channels: int, side: int, lowest: int) -> None:
     image_u8 = scenes(5, side, channels).to(torch.uint8)
-    pyramid = swd.laplacian_pyramid(image_u8.float(), lowest)
-    assert list(pyramid) == [s for s in (64, 32, 16, 8, 4, 2) if min(lowest, side) <= s <= side]
-    assert all(band.shape == (5, channels, s, s) for s, band in pyramid.items())
-    assert torch.equal(swd.collapse(pyramid).round().to(torch.uint8), image_u8)
-    exact = swd.laplacian_pyramid(image_u8.double(), lowest)
-    torch.testing.assert_close(swd.collapse(exact), image_u8.double(), rtol=0, atol=1e-12)
+    bands = pyramid.laplacian_pyramid(image_u8.float(), lowest)
+    assert list(bands) == [s for s in (64, 32, 16, 8, 4, 2) if min(lowest, side) <= s <= side]
+    assert all(band.shape == (5, channels, s, s) for s, band in bands.items())
+    assert torch.equal(pyramid.collapse(bands).round().to(torch.uint8), image_u8)
+    exact = pyramid.laplacian_pyramid(image_u8.double(), lowest)
+    torch.testing.assert_close(pyramid.collapse(exact), image_u8.double(), rtol=0, atol=1e-12)
 
 
 def test_band_pass_levels_of_a_flat_image_are_zero() -> None:
-    pyramid = swd.laplacian_pyramid(torch.full((2, 3, 64, 64), 77.0), 16)
-    assert pyramid[64].abs().max() == pyramid[32].abs().max() == 0
-    assert torch.equal(pyramid[16], torch.full((2, 3, 16, 16), 77.0))
+    bands = pyramid.laplacian_pyramid(torch.full((2, 3, 64, 64), 77.0), 16)
+    assert bands[64].abs().max() == bands[32].abs().max() == 0
+    assert torch.equal(bands[16], torch.full((2, 3, 16, 16), 77.0))
 
 
 @every(
@@ -100,7 +104,7 @@ def test_band_pass_levels_of_a_flat_image_are_zero() -> None:
 )
 def test_pyramid_refuses(images: Tensor, lowest: int, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        swd.laplacian_pyramid(images, lowest)
+        pyramid.laplacian_pyramid(images, lowest)
 
 
 # --- Descriptors --------------------------------------------------------------------------------------------
@@ -108,10 +112,10 @@ def test_pyramid_refuses(images: Tensor, lowest: int, message: str) -> None:
 
 def test_descriptors_are_patches_of_the_level() -> None:
     images = scenes(3, 32, 3).to(torch.uint8)
-    pyramid = swd.laplacian_pyramid(images.float(), 16)
+    bands = pyramid.laplacian_pyramid(images.float(), 16)
     for side in (32, 16):
-        windows = pyramid[side].unfold(2, 5, 1).unfold(3, 5, 1).flatten(4)  # [3, C, side - 4, side - 4, 25]
-        cut = swd.descriptors(images, side, patches_per_image=6, patch=5)
+        windows = bands[side].unfold(2, 5, 1).unfold(3, 5, 1).flatten(4)  # [3, C, side - 4, side - 4, 25]
+        cut = cutting.descriptors(images, side, Patches(patches_per_image=6, patch=5))
         assert cut.shape == (18, 75)
         for row, descriptor in enumerate(cut):
             same = (windows[row // 6] == descriptor.view(3, 1, 1, 25)).all(dim=-1).all(dim=0)
@@ -120,7 +124,7 @@ def test_descriptors_are_patches_of_the_level() -> None:
 
 def test_positions_cover_the_level_evenly_up_to_its_borders() -> None:
     ramp = torch.arange(16.0)[:, None] * 16 + torch.arange(16.0)
-    corners = swd.descriptors(ramp.expand(500, 1, 16, 16), 16, patch=7)[:, 0]
+    corners = cutting.descriptors(ramp.expand(500, 1, 16, 16), 16, Patches(patch=7))[:, 0]
     counts = torch.stack((corners // 16, corners % 16)).long()
     for axis in counts:
         assert torch.bincount(axis).shape == (10,)
@@ -129,9 +133,9 @@ def test_positions_cover_the_level_evenly_up_to_its_borders() -> None:
 
 def test_batch_size_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     images = scenes(10, 32)
-    whole = swd.descriptors(images, 16)
-    monkeypatch.setattr(swd, "BATCH_ELEMENTS", 3 * 3 * 32 * 32)
-    assert torch.equal(swd.descriptors(images, 16), whole)
+    whole = cutting.descriptors(images, 16)
+    monkeypatch.setattr(cutting, "BATCH_ELEMENTS", 3 * 3 * 32 * 32)
+    assert torch.equal(cutting.descriptors(images, 16), whole)
 
 
 def test_projection_group_size_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,13 +153,13 @@ def test_normalize_is_per_channel_over_the_whole_set() -> None:
     expected = cloud.view(1000, 3, 49).double().numpy()
     expected = expected - expected.mean(axis=(0, 2), keepdims=True)
     expected[:, :2] /= expected[:, :2].std(axis=(0, 2), keepdims=True)  # the third channel is flat
-    result = swd.normalize_(cloud.clone(), num_channels=3).view(1000, 3, 49).numpy()
+    result = normalize_(cloud.clone(), num_channels=3).view(1000, 3, 49).numpy()
     np.testing.assert_allclose(result, expected, atol=2e-5)
 
 
 def test_descriptors_refuse_a_side_that_is_no_level() -> None:
     with pytest.raises(UserError, match="side is 8; valid: 32, 16"):
-        swd.descriptors(scenes(2), 8)
+        cutting.descriptors(scenes(2), 8)
 
 
 # --- Distance of two clouds ---------------------------------------------------------------------------------
@@ -189,12 +193,14 @@ def test_whole_metric_equals_a_reference_of_scipy_and_numpy() -> None:
     reals, fakes = scenes(20, 16, seed=1), scenes(20, 16, seed=2)
     clouds = []
     for images in (reals, fakes):
-        cloud = swd.descriptors(images, 16, patches_per_image=8).double().numpy().reshape(160, 3, 49)
+        cloud = (
+            cutting.descriptors(images, 16, Patches(patches_per_image=8)).double().numpy().reshape(160, 3, 49)
+        )
         cloud -= cloud.mean(axis=(0, 2), keepdims=True)
         clouds.append((cloud / cloud.std(axis=(0, 2), keepdims=True)).reshape(160, 147))
     directions = swd.unit_directions(16, 147, repeat=0).double().numpy()
     expected = np.mean([stats.wasserstein_distance(clouds[0] @ d, clouds[1] @ d) for d in directions])
-    result = sliced_wasserstein(reals, fakes, patches_per_image=8, repeats=1, directions=16)
+    result = sliced_wasserstein(reals, fakes, Patches(patches_per_image=8), repeats=1, directions=16)
     assert result.levels[16] == pytest.approx(1e3 * expected, rel=1e-5)
 
 
@@ -323,8 +329,8 @@ def test_a_cast_common_to_all_images_is_invisible() -> None:
 def test_detail_at_half_its_amplitude_is_nearly_invisible() -> None:
     """A limit of the definition, as the one above: less than other images of the same kind score."""
     images, others = scenes(512).chunk(2)
-    pyramid = swd.laplacian_pyramid(images, 16)
-    weakened = swd.collapse({32: 0.5 * pyramid[32], 16: pyramid[16]})
+    bands = pyramid.laplacian_pyramid(images, 16)
+    weakened = pyramid.collapse({32: 0.5 * bands[32], 16: bands[16]})
     assert quick(images, weakened).average < quick(images, others).average
 
 
@@ -396,26 +402,30 @@ def test_refuses_images(reals: Tensor, fakes: Tensor, message: str) -> None:
         sliced_wasserstein(reals, fakes)
 
 
-@every("option", ["patches_per_image", "patch", "repeats", "directions"])
-def test_refuses_counts_below_one(option: str) -> None:
+def test_refuses_counts_below_one() -> None:
     images = scenes(4, 16)
-    with pytest.raises(UserError, match=f"{option} is 0"):
-        sliced_wasserstein(images, images, **{option: 0})
+    with pytest.raises(UserError, match="patches_per_image is 0"):
+        Patches(patches_per_image=0)
+    with pytest.raises(UserError, match="patch is 0"):
+        sliced_wasserstein(images, images, Patches(patch=0))
+    for option in ("repeats", "directions"):
+        with pytest.raises(UserError, match=f"{option} is 0"):
+            sliced_wasserstein(images, images, **{option: 0})
 
 
 def test_refuses_other_options() -> None:
     images = scenes(4)
     with pytest.raises(UserError, match="seed is -1; valid: 0 or more"):
-        sliced_wasserstein(images, images, seed=-1)
+        sliced_wasserstein(images, images, Patches(seed=-1))
     with pytest.raises(UserError, match="lowest is 20 px"):
-        sliced_wasserstein(images, images, lowest=20)
+        sliced_wasserstein(images, images, Patches(lowest=20))
     with pytest.raises(UserError, match="patch is 17 px at a level of 16 px"):
-        sliced_wasserstein(images, images, patch=17)
+        sliced_wasserstein(images, images, Patches(patch=17))
 
 
 # --- Batch by batch -----------------------------------------------------------------------------------------
 
-SMALL: dict[str, Any] = {"patches_per_image": 8, "patch": 3}
+SMALL = Patches(patches_per_image=8, patch=3)
 
 
 def stream(descriptors: Descriptors, images: Tensor, batch: int) -> Descriptors:
@@ -433,12 +443,11 @@ def test_streaming_changes_no_bit(
     size: tuple[int, int], grid: tuple[int, int], lowest: int, batch: int
 ) -> None:
     reals, fakes = (wide(23, *size, seed=seed).to(torch.uint8) for seed in (0, 1))
-    whole = sliced_wasserstein(
-        reals, fakes, repeats=2, directions=5, seed=3, lowest=lowest, grid=grid, patches_per_image=8, patch=3
-    )
+    patches = replace(SMALL, seed=3, lowest=lowest, grid=grid)
+    whole = sliced_wasserstein(reals, fakes, patches, repeats=2, directions=5)
     with (
-        Descriptors(23, **SMALL, seed=3, lowest=lowest, grid=grid) as ours,
-        Descriptors(23, **SMALL, seed=3, lowest=lowest, grid=grid) as theirs,
+        Descriptors(23, patches) as ours,
+        Descriptors(23, patches) as theirs,
     ):
         stream(ours, reals, batch)
         stream(theirs, fakes, 10)
@@ -449,27 +458,30 @@ def test_streaming_changes_no_bit(
 
 def test_large_batches_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
     images = scenes(10)
-    with Descriptors(10, **SMALL) as whole, Descriptors(10, **SMALL) as parts:
+    with Descriptors(10, SMALL) as whole, Descriptors(10, SMALL) as parts:
         whole.add(images)
-        monkeypatch.setattr(swd, "BATCH_ELEMENTS", 3 * 3 * 32 * 32)
+        monkeypatch.setattr(cutting, "BATCH_ELEMENTS", 3 * 3 * 32 * 32)
         parts.add(images)
         for side in (32, 16):
             assert torch.equal(whole.level(side), parts.level(side))
-            assert torch.equal(whole.level(side), swd.descriptors(images, side, **SMALL))
+            assert torch.equal(whole.level(side), cutting.descriptors(images, side, SMALL))
 
 
 def test_files_are_in_the_folder_until_the_end(tmp_path: Path) -> None:
-    with Descriptors(4, **SMALL, directory=tmp_path) as descriptors:
+    with Descriptors(4, SMALL, directory=tmp_path) as descriptors:
         descriptors.add(scenes(2))
         files = sorted(path.name for path in tmp_path.rglob("*.f32"))
         assert files == ["16.f32", "32.f32"]
         assert sum(path.stat().st_size for path in tmp_path.rglob("*.f32")) == 2 * 4 * 8 * 27 * 4
-        assert isinstance(descriptors._files[32], np.memmap)
+        (on_disk,) = tmp_path.rglob("32.f32")
+        cut = torch.from_numpy(np.fromfile(on_disk, np.float32)).view(-1, 27)
+        assert torch.equal(cut, descriptors.level(32))
+        assert cut[:16].any()
     assert not list(tmp_path.iterdir())
 
 
 def test_files_go_when_something_fails(tmp_path: Path) -> None:
-    descriptors = Descriptors(4, **SMALL, directory=tmp_path)
+    descriptors = Descriptors(4, SMALL, directory=tmp_path)
     descriptors.add(scenes(2))
     with pytest.raises(UserError, match="images lie in"), descriptors:
         descriptors.add(torch.full((1, 3, 32, 32), math.nan))
@@ -477,7 +489,7 @@ def test_files_go_when_something_fails(tmp_path: Path) -> None:
 
 
 def test_streaming_refuses_images() -> None:
-    with Descriptors(4, **SMALL) as descriptors:
+    with Descriptors(4, SMALL) as descriptors:
         descriptors.add(scenes(3))
         with pytest.raises(UserError, match=r"images are \[3, 16, 16\] after \[3, 32, 32\]"):
             descriptors.add(scenes(1, 16))
@@ -486,7 +498,7 @@ def test_streaming_refuses_images() -> None:
         with pytest.raises(UserError, match="images lie in"):
             descriptors.add(scenes(1) - 300)
         with (
-            Descriptors(4, **SMALL) as other,
+            Descriptors(4, SMALL) as other,
             pytest.raises(UserError, match="reals: 3 images came; valid: 4"),
         ):
             swd.distance(descriptors, stream(other, scenes(4), 4))
@@ -494,7 +506,7 @@ def test_streaming_refuses_images() -> None:
 
 @pytest.mark.parametrize("options", [{"seed": 1}, {"patch": 5}, {"patches_per_image": 4}, {"lowest": 8}])
 def test_streaming_refuses_to_compare_what_differs(options: dict[str, Any]) -> None:
-    with Descriptors(3, **SMALL) as ours, Descriptors(3, **SMALL | options) as theirs:
+    with Descriptors(3, SMALL) as ours, Descriptors(3, replace(SMALL, **options)) as theirs:
         stream(ours, scenes(3), 3)
         stream(theirs, scenes(3), 3)
         with pytest.raises(UserError, match=r"descriptors differ in .*valid: the same"):
@@ -505,9 +517,9 @@ def test_streaming_refuses_options() -> None:
     with pytest.raises(UserError, match="num_images is 1; valid: 2 or more"):
         Descriptors(1)
     with pytest.raises(UserError, match="patches_per_image is 0"):
-        Descriptors(4, patches_per_image=0)
+        Patches(patches_per_image=0)
     with (
-        Descriptors(2, patch=17) as descriptors,
+        Descriptors(2, Patches(patch=17)) as descriptors,
         pytest.raises(UserError, match="patch is 17 px at a level of 16"),
     ):
         descriptors.add(scenes(2))
@@ -540,25 +552,26 @@ def test_levels_of_rectangles_end_with_the_shorter_side(
     size: tuple[int, int], grid: tuple[int, int], lowest: int, expected: dict[int, tuple[int, int]]
 ) -> None:
     image_u8 = wide(3, *size).to(torch.uint8)
-    pyramid = swd.laplacian_pyramid(image_u8.float(), lowest, grid)
-    assert {side: tuple(band.shape[2:]) for side, band in pyramid.items()} == expected
-    assert torch.equal(swd.collapse(pyramid).round().to(torch.uint8), image_u8)
+    bands = pyramid.laplacian_pyramid(image_u8.float(), lowest, grid)
+    assert {side: tuple(band.shape[2:]) for side, band in bands.items()} == expected
+    assert torch.equal(pyramid.collapse(bands).round().to(torch.uint8), image_u8)
+    patches = Patches(patch=3, lowest=lowest, grid=grid)
     result = sliced_wasserstein(
-        image_u8, wide(3, *size, seed=1), patches_per_image=4, directions=8, patch=3, lowest=lowest, grid=grid
+        image_u8, wide(3, *size, seed=1), replace(patches, patches_per_image=4), directions=8
     )
     assert list(result.levels) == list(expected)
     assert all(value > 0 for value in result.levels.values())
-    same = sliced_wasserstein(image_u8, image_u8.clone(), directions=8, patch=3, lowest=lowest, grid=grid)
+    same = sliced_wasserstein(image_u8, image_u8.clone(), patches, directions=8)
     assert set(same.levels.values()) == {0.0}
 
 
 def test_descriptors_of_rectangles_are_patches_of_the_level() -> None:
     images = wide(3, 24, 32).to(torch.uint8)
-    pyramid = swd.laplacian_pyramid(images.float(), 8, (3, 4))
-    assert list(pyramid) == [32, 16]
+    bands = pyramid.laplacian_pyramid(images.float(), 8, (3, 4))
+    assert list(bands) == [32, 16]
     for side in (32, 16):
-        windows = pyramid[side].unfold(2, 5, 1).unfold(3, 5, 1).flatten(4)
-        cut = swd.descriptors(images, side, patches_per_image=6, patch=5, lowest=8, grid=(3, 4))
+        windows = bands[side].unfold(2, 5, 1).unfold(3, 5, 1).flatten(4)
+        cut = cutting.descriptors(images, side, Patches(patches_per_image=6, patch=5, lowest=8, grid=(3, 4)))
         assert cut.shape == (18, 75)
         for row, descriptor in enumerate(cut):
             same = (windows[row // 6] == descriptor.view(3, 1, 1, 25)).all(dim=-1).all(dim=0)
@@ -569,7 +582,7 @@ def test_descriptors_of_rectangles_are_patches_of_the_level() -> None:
 def test_positions_cover_rectangles_evenly_up_to_their_borders(height: int, width: int) -> None:
     ramp = torch.arange(float(height))[:, None] * 16 + torch.arange(float(width))
     images = ramp.expand(500, 1, height, width)
-    corners = swd.descriptors(images, 16, patch=7, grid=(height // 4, width // 4))[:, 0]
+    corners = cutting.descriptors(images, 16, Patches(patch=7, grid=(height // 4, width // 4)))[:, 0]
     for axis, size in ((corners // 16, height), (corners % 16, width)):
         counts = torch.bincount(axis.long())
         assert counts.shape == (size - 6,)
@@ -591,7 +604,7 @@ def test_positions_cover_rectangles_evenly_up_to_their_borders(height: int, widt
 def test_refuses_images_of_another_grid(size: tuple[int, int], grid: tuple[int, int], message: str) -> None:
     images = torch.zeros(2, 3, *size)
     with pytest.raises(UserError, match=message):
-        sliced_wasserstein(images, images, grid=grid)
+        sliced_wasserstein(images, images, Patches(grid=grid))
 
 
 @pytest.mark.cuda

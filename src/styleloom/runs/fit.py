@@ -19,6 +19,7 @@ from styleloom.data.dataset import ImageDataset
 from styleloom.errors import UserError
 from styleloom.images import grid
 from styleloom.layers.growing import repeat_to
+from styleloom.metrics.descriptors import Patches
 from styleloom.metrics.swd import SWD, sliced_wasserstein
 from styleloom.runs import lock
 from styleloom.runs.begin import resume, save_state, start
@@ -264,7 +265,7 @@ def run_swd(trainer: Trainer, count: int) -> SWD:
     images = torch.from_numpy(reals.images(torch.arange(count).numpy()))
     label = sample_labels(reals, trainer.ema.label_dim, count)
     fakes = samples(trainer.ema, trainer.experiment, count, 1.0, trainer.growth, label)
-    return sliced_wasserstein(images, repeat_to(fakes, reals.size), grid=reals.grid)
+    return sliced_wasserstein(images, repeat_to(fakes, reals.size), Patches(grid=reals.grid))
 
 
 def swd_reals(trainer: Trainer) -> ImageDataset:

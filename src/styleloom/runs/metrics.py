@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from styleloom.config import Experiment
 from styleloom.data.dataset import ImageDataset
 from styleloom.errors import UserError, printable, shown
+from styleloom.metrics.descriptors import MIN_IMAGES
 from styleloom.metrics.evaluation.cache import StatisticsCache, cache_folder
 from styleloom.metrics.evaluation.collect import FeatureNetworks
 from styleloom.metrics.evaluation.definitions import parse_all
@@ -19,7 +20,6 @@ from styleloom.metrics.evaluation.metric import Definition
 from styleloom.metrics.evaluation.subject import RealImages, Subject
 from styleloom.metrics.evaluation.suite import Evaluation
 from styleloom.metrics.probes.full_size import measured_at
-from styleloom.metrics.swd import MIN_IMAGES
 from styleloom.sampling import Sampler
 from styleloom.training.trainer import Trainer
 from styleloom.types import GrowthState

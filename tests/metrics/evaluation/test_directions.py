@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleloom import open_dataset
+from styleloom.metrics.descriptors import Patches
 from styleloom.metrics.fid import frechet_distance
 from styleloom.metrics.inception_score import inception_score
 from styleloom.metrics.kid import kernel_distance
@@ -55,7 +56,7 @@ def kernel(reals: Tensor, fakes: Tensor) -> float:
 
 
 def sliced(reals: Tensor, fakes: Tensor) -> float:
-    return sliced_wasserstein(reals, fakes, patches_per_image=16, directions=16).average
+    return sliced_wasserstein(reals, fakes, Patches(patches_per_image=16), directions=16).average
 
 
 def blurred(images_u8: Tensor) -> Tensor:

@@ -10,10 +10,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from styleloom.metrics.descriptors import Descriptors, Patches
 from styleloom.metrics.evaluation.image_sets import ImageSet
 from styleloom.metrics.moments import Moments, Rows
 from styleloom.metrics.ms_ssim import scale_terms
-from styleloom.metrics.swd import Descriptors
 
 
 class Statistic(Protocol):
@@ -75,7 +75,7 @@ class Keep:
 
 
 def _descriptors(count: int, images: ImageSet, open_files: contextlib.ExitStack) -> Descriptors:
-    return open_files.enter_context(Descriptors(count, grid=grid_of(images)))
+    return open_files.enter_context(Descriptors(count, Patches(grid=grid_of(images))))
 
 
 MOMENTS = Keep("moments", lambda count, images, open_files: Moments(), Moments.from_tensors)

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from styleloom.errors import UserError
+from styleloom.metrics.descriptors import Descriptors
 from styleloom.metrics.evaluation.image_sets import ImageSet
 from styleloom.metrics.evaluation.keep import DESCRIPTORS, SIMILARITIES, Similarities, grid_of
 from styleloom.metrics.evaluation.measure import Measure
 from styleloom.metrics.evaluation.metric import IMAGES, Definition
 from styleloom.metrics.evaluation.set_metric import SetMetric
 from styleloom.metrics.ms_ssim import MIN_SIDE, joined, per_channel
-from styleloom.metrics.swd import Descriptors, distance
+from styleloom.metrics.swd import distance
 
 
 class SlicedWasserstein(SetMetric):

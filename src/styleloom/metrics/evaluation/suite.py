@@ -121,10 +121,11 @@ class Evaluation:
                     wants = [plans[d.name].reals for d in group if d.choice == choice]
                     reals.prepare(choice, {want for want in wants if want is not None})
             found |= self._compare(subject.images(seed, latents), group, plans, collector, reals, repeat)
-        probe = Probe(subject.generated(seed), collector, self.classifiers) if subject.is_generator else None
-        for d in self.definitions:
-            if probe is not None and isinstance(d.metric, ProbeMetric):
-                measure = attempt(partial(d.metric.measure, probe, d))
+        probes = [(d, d.metric) for d in self.definitions if isinstance(d.metric, ProbeMetric)]
+        if probes:
+            probe = Probe(subject.generated(seed), collector, self.classifiers)
+            for d, metric in probes:
+                measure = attempt(partial(metric.measure, probe, d))
                 if measure is not None:
                     found[d.name] = measure
         return found
