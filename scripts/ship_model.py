@@ -85,7 +85,7 @@ def ship(options: ShipModel) -> Path:
         **numbers,
     )
     write_text(folder / "experiment.json", json.dumps(to_json(experiment), indent=2) + "\n")
-    lines = [line for line in run.read_stats() if line["images_seen"] <= info["images_seen"]]
+    lines = [line for line in run.stats.read() if line["images_seen"] <= info["images_seen"]]
     write_text(folder / "stats.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     card = f"""# {experiment.name}
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from family import DATA, HELD_OUT, MODELS, RESOLUTION
+from family_settings import DATA, HELD_OUT, MODELS, RESOLUTION
 from styleloom import sampling
 from styleloom.atomic import write_text
 from styleloom.data.dataset import ImageDataset, open_dataset

@@ -215,7 +215,7 @@ def test_readers_that_are_gone_end_no_training(tmp_path: Path) -> None:
     line = f"({words} 2>&1 >/dev/null; echo $? > {tmp_path / 'status'}) | true"
     subprocess.run(["sh", "-c", line], env=environment(), check=True)
     assert (tmp_path / "status").read_text() == "0\n"
-    assert [line["step"] for line in RunDirectory(run).read_stats()] == [2, 4, 6, 8]
+    assert [line["step"] for line in RunDirectory(run).stats.read()] == [2, 4, 6, 8]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names of POSIX")

@@ -22,6 +22,7 @@ from styleloom.cli import main
 from styleloom.config import from_json
 from styleloom.runs import fit
 from styleloom.runs.directory import RunDirectory
+from styleloom.runs.stats_file import StatsFile
 from tiny import flags, make_archive, tiny
 
 
@@ -407,7 +408,7 @@ def test_skipped_updates_are_reported(
     command = ["train", "--data", str(archive), *flags("run.max_skipped=3")]
     assert main([*command, "--out", str(tmp_path / "a"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["skipped_updates"] == {"g": 0, "d": 2}
-    assert RunDirectory(tmp_path / "a").read_stats()[-1]["skipped_d"] == 2
+    assert RunDirectory(tmp_path / "a").stats.read()[-1]["skipped_d"] == 2
     bad = range(3, 100)
     message = refused([*command, "--out", str(tmp_path / "b")], capsys)
     assert message.startswith("3 updates (d) in a row were skipped: ")
@@ -453,9 +454,9 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> Ru
 def check_the_end(run: RunDirectory, whole: RunDirectory) -> None:
     assert run.states()[-1].name == whole.states()[-1].name
     assert run.states()[-1].read_bytes() == whole.states()[-1].read_bytes()
-    seen = [line["images_seen"] for line in run.read_stats()]
+    seen = [line["images_seen"] for line in run.stats.read()]
     assert seen == sorted(set(seen))
-    assert {line["images_seen"] for line in whole.read_stats()} <= set(seen)
+    assert {line["images_seen"] for line in whole.stats.read()} <= set(seen)
     assert not list(run.path.glob(".*"))
 
 
@@ -470,16 +471,16 @@ def test_a_stopped_run_continues_exactly(
 ) -> None:
     """The signal comes as the second tick is written."""
     run = RunDirectory(tmp_path / "run")
-    append = RunDirectory.append_stats
+    append = StatsFile.append
 
-    def append_and_stop(self: RunDirectory, line: dict[str, Any]) -> None:
+    def append_and_stop(self: StatsFile, line: dict[str, Any]) -> None:
         append(self, line)
-        if len(self.read_stats()) == 2:
+        if len(self.read()) == 2:
             os.kill(os.getpid(), number)
 
     words = ["--data", str(archive), "--out", str(run.path), "--device", "cpu", *flags(*LONG)]
     with monkeypatch.context() as patch:
-        patch.setattr(RunDirectory, "append_stats", append_and_stop)
+        patch.setattr(StatsFile, "append", append_and_stop)
         assert main(["train", *words, "--json"]) == 130
     out, err = capsys.readouterr()
     result = json.loads(out)
@@ -499,9 +500,9 @@ def test_a_killed_process_continues_exactly(
     words = ["--data", str(archive), "--out", str(run.path), "--device", "cpu", *flags(*LONG)]
     moments = random.Random(os.getpid())
     for _ in range(2):
-        ticks = len(run.read_stats())
+        ticks = len(run.stats.read())
         with process(*words) as running:
-            wait_for(lambda ticks=ticks: len(run.read_stats()) > ticks, running)
+            wait_for(lambda ticks=ticks: len(run.stats.read()) > ticks, running)
             time.sleep(moments.random() * 0.3)
             running.kill()
             running.communicate()
@@ -509,7 +510,7 @@ def test_a_killed_process_continues_exactly(
         words = ["--resume", str(run.path), "--device", "cpu"]
     assert main(["train", *words]) == 0
     check_the_end(run, uninterrupted)
-    assert [line["images_seen"] for line in run.read_stats()] == list(range(80, 961, 80))
+    assert [line["images_seen"] for line in run.stats.read()] == list(range(80, 961, 80))
 
 
 def test_the_experiment_that_is_trained_is_the_tiny_one(trained: Path) -> None:

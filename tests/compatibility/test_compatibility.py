@@ -51,7 +51,7 @@ def test_a_state_resumes(name: str, tmp_path: Path) -> None:
     before = load_file(next(run_path.glob("state-*.safetensors")))
     trainer, run = resume(run_path, open_dataset(RECORDED / "data.zip"), device="cpu", workers=0)
     assert (trainer.step_count, trainer.images_seen, trainer.loader.position) == (5, 40, 40)
-    assert [line["step"] for line in run.read_stats()] == [1, 2, 3, 4, 5]
+    assert [line["step"] for line in run.stats.read()] == [1, 2, 3, 4, 5]
     assert_equal(before, {key: t.clone() for key, t in trainer.state()[0].items()})
 
     for expected in json.loads((recorded / "losses.json").read_text()):

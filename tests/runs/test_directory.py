@@ -13,8 +13,9 @@ import torch
 
 from styleloom.errors import UserError
 from styleloom.networks.build import build_generator
-from styleloom.runs.directory import BEST, RunDirectory
+from styleloom.runs.directory import RunDirectory
 from styleloom.snapshot import read_snapshot
+from styleloom.snapshot_names import BEST
 from tiny import tiny
 
 DATA = {"path": "x.zip", "name": "x", "fingerprint": "f", "count": 3}
@@ -77,21 +78,21 @@ def test_a_file_is_no_run(tmp_path: Path) -> None:
 
 
 def test_statistics(run: RunDirectory) -> None:
-    assert run.read_stats() == []
+    assert run.stats.read() == []
     for step in (4, 8, 12):
-        run.append_stats({"step": step, "loss": 0.5, "swd": None})
-    assert [line["step"] for line in run.read_stats()] == [4, 8, 12]
-    with open(run.stats_file, "a") as file:
+        run.stats.append({"step": step, "loss": 0.5, "swd": None})
+    assert [line["step"] for line in run.stats.read()] == [4, 8, 12]
+    with open(run.stats.path, "a") as file:
         file.write('{"step": 16, "lo')
-    assert [line["step"] for line in run.read_stats()] == [4, 8, 12]
-    run.rewind_stats(8)
-    run.append_stats({"step": 12})
-    assert [json.loads(line)["step"] for line in run.stats_file.read_text().splitlines()] == [4, 8, 12]
+    assert [line["step"] for line in run.stats.read()] == [4, 8, 12]
+    run.stats.rewind(8)
+    run.stats.append({"step": 12})
+    assert [json.loads(line)["step"] for line in run.stats.path.read_text().splitlines()] == [4, 8, 12]
 
 
 def test_statistics_are_json(run: RunDirectory) -> None:
     with pytest.raises(ValueError, match="JSON"):
-        run.append_stats({"step": 1, "loss": float("nan")})
+        run.stats.append({"step": 1, "loss": float("nan")})
 
 
 # ---- states and snapshots

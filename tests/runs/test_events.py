@@ -30,7 +30,7 @@ def test_events_are_those_of_stats(tmp_path: Path) -> None:
     fit(trainer, run)
     trainer.close()
     found = scalars(run.path)
-    for line in run.read_stats():
+    for line in run.stats.read():
         for name, value in line.items():
             if name not in ("tick", "step", "images_seen") and value is not None:
                 assert found[name][line["images_seen"]] == pytest.approx(value, rel=1e-6)
@@ -54,7 +54,7 @@ def test_history_survives_a_resume_and_what_is_repeated_does_not(tmp_path: Path)
     fit(trainer, run)
     trainer.close()
     found = scalars(run.path)["loss_g"]
-    assert {line["images_seen"]: pytest.approx(line["loss_g"]) for line in run.read_stats()} == found
+    assert {line["images_seen"]: pytest.approx(line["loss_g"]) for line in run.stats.read()} == found
     assert list(found) == [16, 32, 48, 64]
 
 

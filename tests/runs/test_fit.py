@@ -19,8 +19,9 @@ from PIL import Image
 from styleloom.config import ByResolution, RunOptions
 from styleloom.errors import UserError
 from styleloom.runs import fit as module
-from styleloom.runs.directory import RunDirectory, step_of
+from styleloom.runs.directory import RunDirectory
 from styleloom.runs.fit import StopRequest, _Loop, fit, resume, run_swd, samples, sheet_shape, start
+from styleloom.runs.records import step_of
 from styleloom.snapshot import read_snapshot
 from styleloom.training.trainer import Trainer
 from tiny import assert_equal, make_archive, opened, tiny
@@ -51,7 +52,7 @@ def test_a_whole_run(begin: Any) -> None:
     )
     reports: list[dict[str, Any]] = []
     assert fit(trainer, run, reports.append)
-    lines = run.read_stats()
+    lines = run.stats.read()
     assert [line["images_seen"] for line in lines] == [16, 32, 48, 64]
     assert [line["step"] for line in lines] == [2, 4, 6, 8]
     assert [line["tick"] for line in lines] == [0, 1, 2, 3]
@@ -156,12 +157,12 @@ def test_ticks_are_a_function_of_images_seen(batch: int, tick_kimg: float, begin
 def test_an_interruption_between_ticks_moves_no_tick(begin: Any, archive: Path) -> None:
     trainer, run = begin("run.sample_every=2", "run.snapshot_every=2", "run.swd_images=8")
     assert not fit(trainer, run, max_minutes=0)
-    assert [line["images_seen"] for line in run.read_stats()] == [8]
+    assert [line["images_seen"] for line in run.stats.read()] == [8]
     trainer, run = resume(run.path, opened(archive), device="cpu")
     assert fit(trainer, run)
     trainer.close()
-    assert [line["images_seen"] for line in run.read_stats()] == [8, 16, 32, 48, 64]
-    assert [line["images_seen"] for line in run.read_stats() if line.get("swd") is not None] == [8, 32, 64]
+    assert [line["images_seen"] for line in run.stats.read()] == [8, 16, 32, 48, 64]
+    assert [line["images_seen"] for line in run.stats.read() if line.get("swd") is not None] == [8, 32, 64]
 
 
 def test_the_best_snapshot_is_kept(begin: Any, monkeypatch: pytest.MonkeyPatch, archive: Path) -> None:
@@ -187,7 +188,7 @@ def test_the_best_snapshot_is_kept(begin: Any, monkeypatch: pytest.MonkeyPatch, 
     trainer, run = resume(run.path, opened(archive), device="cpu")
     assert fit(trainer, run)
     trainer.close()
-    assert [line["swd"] for line in run.read_stats()] == [9, 3, 5, 4]
+    assert [line["swd"] for line in run.stats.read()] == [9, 3, 5, 4]
     assert read_snapshot(run.path / "snapshot-best.safetensors").info == {
         "images_seen": 32,
         "data": trainer.data_record(),
@@ -227,7 +228,7 @@ def test_a_signal_saves_and_ends(number: int, begin: Any) -> None:
     assert trainer.images_seen == 24
     assert run.states()[-1].name == "state-000000003.safetensors"
     assert read_snapshot(run.snapshots()[-1]).info["images_seen"] == 24
-    assert run.read_stats()[-1]["images_seen"] == 24
+    assert run.stats.read()[-1]["images_seen"] == 24
 
 
 def test_a_second_interrupt_is_immediate() -> None:
@@ -277,7 +278,7 @@ def test_skipped_updates_are_seen_and_the_healthy_state_stays(
     monkeypatch.setattr(trainer, "_update", poisoned)
     with pytest.raises(UserError, match=r"5 updates \(g\) in a row were skipped: .*--resume"):
         fit(trainer, run)
-    lines = run.read_stats()
+    lines = run.stats.read()
     assert [line["skipped_g"] for line in lines] == [1, 1, 4, 6]  # path length at step 4 besides
     assert lines[0]["grad_norm_g"] is None  # JSON has no NaN
     assert lines[-1]["skipped_d"] >= 4
@@ -343,7 +344,7 @@ def test_a_full_disk_during_training(begin: Any, archive: Path, monkeypatch: pyt
     assert continued.step_count == 2
     assert fit(continued, run)
     continued.close()
-    assert [line["images_seen"] for line in run.read_stats()] == [16, 32, 48, 64]
+    assert [line["images_seen"] for line in run.stats.read()] == [16, 32, 48, 64]
 
 
 def test_memory_is_reported(begin: Any) -> None:

@@ -73,8 +73,8 @@ def check_the_end(path: Path, archive: Path, whole: RunDirectory) -> None:
     run = RunDirectory(path)
     assert run.states()[-1].name == whole.states()[-1].name
     assert run.states()[-1].read_bytes() == whole.states()[-1].read_bytes()
-    assert {line["images_seen"] for line in whole.read_stats()} <= {
-        line["images_seen"] for line in run.read_stats()
+    assert {line["images_seen"] for line in whole.stats.read()} <= {
+        line["images_seen"] for line in run.stats.read()
     }
     assert not list(run.path.glob(".*"))
     assert not (run.path / "run.lock").exists()

@@ -12,8 +12,9 @@ from styleloom.config import Experiment, to_json
 from styleloom.data.dataset import ImageDataset
 from styleloom.errors import UserError
 from styleloom.runs.begin import check_changes
-from styleloom.runs.directory import STATE_FORMAT, RunDirectory
+from styleloom.runs.directory import RunDirectory
 from styleloom.runs.fit import fit, resume, save_state, start
+from styleloom.runs.records import STATE_FORMAT
 from styleloom.tensor_file import read_tensors, write_tensors
 from styleloom.training.trainer import Trainer
 from tiny import assert_equal, make_archive, opened, same_state, steps, tiny
@@ -207,12 +208,12 @@ def test_an_interrupted_run_ends_with_the_same_files(archive: Path, tmp_path: Pa
     assert names
     for name in names | {"snapshot-000000.safetensors"}:
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
-    boundaries = {line["images_seen"]: line for line in parts.read_stats()}
-    for line in whole.read_stats():
+    boundaries = {line["images_seen"]: line for line in parts.stats.read()}
+    for line in whole.stats.read():
         assert line["images_seen"] in boundaries  # ticks fall on the same images
         if "swd" in line:
             assert line["swd"] == boundaries[line["images_seen"]]["swd"]
-    ticks = [line["tick"] for line in parts.read_stats()]
+    ticks = [line["tick"] for line in parts.stats.read()]
     assert ticks == list(range(len(ticks)))
 
 
@@ -232,17 +233,17 @@ def test_a_killed_run_repeats_what_it_had_not_saved(archive: Path, tmp_path: Pat
     with pytest.raises(Killed):
         fit(trainer, run, report)
     trainer.close()
-    assert [line["images_seen"] for line in run.read_stats()] == [16, 32, 48]
-    with open(run.stats_file, "a") as file:
+    assert [line["images_seen"] for line in run.stats.read()] == [16, 32, 48]
+    with open(run.stats.path, "a") as file:
         file.write('{"tick": 3, "st')  # cut off
     (run.path / ".state-000000006.safetensors.1.partial").write_bytes(b"half")
     trainer, run = resume(tmp_path / "killed", opened(archive), device="cpu")
     assert trainer.step_count == 4
-    assert [line["images_seen"] for line in run.read_stats()] == [16, 32]
+    assert [line["images_seen"] for line in run.stats.read()] == [16, 32]
     assert not list(run.path.glob(".*"))
     assert fit(trainer, run)
     trainer.close()
-    assert [line["images_seen"] for line in run.read_stats()] == [16, 32, 48, 64]
+    assert [line["images_seen"] for line in run.stats.read()] == [16, 32, 48, 64]
     whole = RunDirectory(tmp_path / "whole")
     assert whole.states()[-1].read_bytes() == run.states()[-1].read_bytes()
 

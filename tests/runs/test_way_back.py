@@ -19,9 +19,11 @@ from torch import Tensor
 
 from styleloom.cli import main
 from styleloom.errors import UserError
-from styleloom.runs.directory import BEST, RunDirectory, step_of
+from styleloom.runs.directory import RunDirectory
 from styleloom.runs.fit import fit, resume, start
+from styleloom.runs.records import step_of
 from styleloom.snapshot import read_snapshot
+from styleloom.snapshot_names import BEST
 from styleloom.training.health import WEIGHT_LIMIT, complaint
 from styleloom.training.optim import STATE_FIELDS
 from tiny import flags, make_archive, opened, steps, tiny
@@ -81,7 +83,7 @@ def test_the_advice_after_divergence_is_true(
     assert result["skipped_updates"] == {"g": 0, "d": 0}
     generator = read_snapshot(result["snapshot"]).generator
     assert all(p.square().mean().sqrt() < 2 for n, p in generator.named_parameters() if "mapping" not in n)
-    assert [line["step"] for line in run.read_stats()] == list(range(step_of(good) + 1, 31))
+    assert [line["step"] for line in run.stats.read()] == list(range(step_of(good) + 1, 31))
     assert main(["train", "--resume", str(path), "--device", "cpu"]) == 0  # no permission is needed again
 
 
@@ -130,13 +132,13 @@ def test_what_came_later_is_set_aside(
     run: RunDirectory, archive: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     later = {path.name: path.read_bytes() for path in run.states() if step_of(path) > 4}
-    lines = run.read_stats()
+    lines = run.stats.read()
     assert main(["train", "--resume", str(run.path), "--state", "4", "--device", "cpu"]) == 0
     aside = run.path / "set-aside-1"
     assert f"after step 4 is in {aside}" in capsys.readouterr().err
     assert later == {path.name: path.read_bytes() for path in aside.glob("state-*")}
     assert [json.loads(line) for line in (aside / "stats.jsonl").read_text().splitlines()] == lines[2:]
-    assert [line["step"] for line in run.read_stats()] == [2, 4, 6, 8]
+    assert [line["step"] for line in run.stats.read()] == [2, 4, 6, 8]
     assert [step_of(state) for state in run.states()] == [0, 2, 4, 6, 8]
     for name, content in later.items():  # the same steps again
         assert (run.path / name).read_bytes() == content
@@ -154,6 +156,23 @@ def test_states_by_name(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -
             run.find_state(wanted)
     assert main(["train", "--state", "2"]) == 2
     assert "--state: only with --resume" in capsys.readouterr().err
+
+
+def test_a_file_of_a_run_in_place_of_the_run(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message says what to type."""
+    train = f"type: styleloom train --resume {run.path}"
+    for file, advice in {
+        run.states()[1]: f"is a state, not its run; {train} --state 2\n",
+        run.snapshots()[0]: f"is no run directory; to continue the run that it is in, {train}\n",
+        run.path / "state-000000003.safetensors": f"the run that it is in, {train}\n",
+    }.items():
+        assert main(["train", "--resume", str(file)]) == 2
+        message = capsys.readouterr().err
+        assert message.startswith(f"styleloom: error: --resume: {file} is ")
+        assert message.endswith(advice)
+    nowhere = run.path.parent / "state-000000002.safetensors"
+    assert main(["train", "--resume", str(nowhere)]) == 2
+    assert "not a run directory" in capsys.readouterr().err
 
 
 # ---- damaged states
@@ -248,25 +267,25 @@ def test_damaged_bytes_are_found_and_the_older_state_resumes(
 def test_valid_lines_after_a_damaged_one_stay(
     run: RunDirectory, archive: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lines = run.stats_file.read_bytes().split(b"\n")
+    lines = run.stats.path.read_bytes().split(b"\n")
     for damage in (b'{"tick": 1, "st', b"\xff\xfe\x00", b"[1]", b'{"tick": "x", "step": 4}', b"{}", b"null"):
-        run.stats_file.write_bytes(b"\n".join([lines[0], damage, *lines[2:]]))
-        assert [line["step"] for line in run.read_stats()] == [2, 6, 8]
+        run.stats.path.write_bytes(b"\n".join([lines[0], damage, *lines[2:]]))
+        assert [line["step"] for line in run.stats.read()] == [2, 6, 8]
         trainer, _ = resume(run.path, opened(archive), device="cpu")
         trainer.close()
-        assert [line["step"] for line in run.read_stats()] == [2, 6, 8]
+        assert [line["step"] for line in run.stats.read()] == [2, 6, 8]
         assert "damaged lines are left out: 1" in caplog.text
         caplog.clear()
-    run.stats_file.write_bytes(lines[0])  # a kill between the line and its end
+    run.stats.path.write_bytes(lines[0])  # a kill between the line and its end
     trainer, _ = resume(run.path, opened(archive), device="cpu")
     trainer.close()
-    run.append_stats({"step": 9})
-    assert [line["step"] for line in run.read_stats()] == [2, 9]
+    run.stats.append({"step": 9})
+    assert [line["step"] for line in run.stats.read()] == [2, 9]
 
 
 def test_lines_that_json_reads_and_nobody_can_use_are_damaged(run: RunDirectory, archive: Path) -> None:
     """They cost neither the run nor the lines beside them."""
-    whole = run.stats_file.read_text()
+    whole = run.stats.path.read_text()
     for wrong in (
         '{"step": 8, "tick": NaN}',
         '{"step": 8, "tick": 1e999}',
@@ -279,14 +298,14 @@ def test_lines_that_json_reads_and_nobody_can_use_are_damaged(run: RunDirectory,
         '{"step": 8, "metrics/x": "1"}',
         f'{{"step": 8, "tick": 1{"0" * 400}}}',
     ):
-        run.stats_file.write_text(whole + wrong + "\n")
-        assert [line["step"] for line in run.read_stats()] == [2, 4, 6, 8], wrong
-    run.stats_file.write_text(whole + '{"step": 8, "metrics/x": 1}\n')  # of another version: no images seen
+        run.stats.path.write_text(whole + wrong + "\n")
+        assert [line["step"] for line in run.stats.read()] == [2, 4, 6, 8], wrong
+    run.stats.path.write_text(whole + '{"step": 8, "metrics/x": 1}\n')  # of another version: no images seen
     shutil.copy(run.snapshots()[-1], run.path / BEST)
     trainer, _ = resume(run.path, opened(archive), tiny("total_kimg=0.08"), ["total_kimg"], device="cpu")
     fit(trainer, run)
     trainer.close()
-    assert run.read_stats()[-1]["tick"] == 4
+    assert run.stats.read()[-1]["tick"] == 4
 
 
 # ---- damaged experiments

@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
+import family_metrics as study
+from family_settings import experiment
 from styleloom import snapshot
 from styleloom.errors import UserError
 from styleloom.networks.build import build_generator
 
-FOLDER = Path(__file__).parents[2] / "studies"
-
-
-@pytest.fixture(scope="module")
-def study():
-    sys.path.insert(0, str(FOLDER))
-    try:
-        import family_metrics
-
-        yield family_metrics
-    finally:
-        sys.path.remove(str(FOLDER))
-
 
 def test_a_small_study(
-    study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import family
-
     monkeypatch.setattr(study, "HELD_OUT", 1870 - 60)
     for name in ("progan", "stylegan2-f"):
-        experiment = family.experiment(name, 1, 0)
-        generator = build_generator(experiment.generator)
+        settings = experiment(name, 1, 0)
+        generator = build_generator(settings.generator)
         snapshot.write_snapshot(
-            tmp_path / "kept" / f"{name}.safetensors", generator, experiment, images_seen=1000
+            tmp_path / "kept" / f"{name}.safetensors", generator, settings, images_seen=1000
         )
     options = study.FamilyMetrics(tmp_path / "kept", images=24, splits=2, out=tmp_path / "page.md")
     assert study.main(options) == 0
@@ -53,13 +39,13 @@ def test_a_small_study(
     assert rows == ["model", "progan", "stylegan2-f", "reals"]
 
 
-def test_halves_have_nothing_in_common(study) -> None:
+def test_halves_have_nothing_in_common() -> None:
     one, other = study.halves(50, 20, 3)
     assert len({*one.tolist(), *other.tolist()}) == 40
     assert study.halves(50, 20, 4)[0].tolist() != one.tolist()
 
 
-def test_refusals(study, tmp_path: Path) -> None:
+def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no generators; train them: python studies/family.py"):
         study.main(study.FamilyMetrics(tmp_path))
     (tmp_path / "progan.safetensors").touch()

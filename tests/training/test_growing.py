@@ -213,7 +213,7 @@ def test_an_interrupted_growing_run_continues_exactly(name: str, archive: Path, 
         parts.close()
         parts, directory = resume(directory.path, opened(archive), device="cpu")
     same_state(parts, whole)
-    lines = directory.read_stats()
+    lines = directory.stats.read()
     assert [line["step"] for line in lines] == list(range(1, parts.step_count + 1))
     levels = [line["level"] for line in lines]
     assert levels[-1] is None
@@ -242,7 +242,7 @@ def test_pictures_and_snapshots_of_a_growing_run(archive: Path, tmp_path: Path) 
         with Image.open(file) as picture:
             sizes.add(picture.size)
     assert sizes == {(16 * RESOLUTION, 8 * RESOLUTION)}
-    full = [line["swd"] for line in run.read_stats() if line["swd"] is not None and line["level"] is None]
+    full = [line["swd"] for line in run.stats.read() if line["swd"] is not None and line["level"] is None]
     assert snapshot.read_snapshot(run.path / "snapshot-best.safetensors").info["swd"] == min(full)
     trainer.close()
 

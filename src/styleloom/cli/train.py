@@ -192,6 +192,7 @@ class Train:
         from styleloom.runs.directory import RunDirectory
         from styleloom.runs.fit import resume
 
+        _check_is_no_file_of_a_run(path)
         written, data = RunDirectory(path).read_experiment()
         requested = self._changed(written)
         if self.dry_run:
@@ -299,6 +300,22 @@ def _schedule_table(rows: list[dict[str, float]]) -> Table:
         fields = [f"{row[name]:g}" for name in names]
         table.add_row(*fields[:3], alpha, *fields[3:])
     return table
+
+
+def _check_is_no_file_of_a_run(path: Path) -> None:
+    """Raise UserError where --resume names a state or snapshot in place of its run: what to type instead."""
+    from styleloom.runs.directory import RunDirectory
+    from styleloom.snapshot_names import is_run
+
+    if path.suffix != ".safetensors" or not is_run(path.parent):
+        return
+    run = RunDirectory(path.parent)
+    if path in run.states():
+        raise UserError(f"--resume: {shown(path)} is a state, not its run; type: {run.command(path)}")
+    raise UserError(
+        f"--resume: {shown(path)} is no run directory; to continue the run that it is in, type: "
+        f"styleloom train --resume {shell_word(run.path)}"
+    )
 
 
 def _px(experiment: Experiment) -> str:

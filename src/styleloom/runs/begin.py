@@ -17,9 +17,10 @@ from styleloom.data.dataset import PRELOAD_BUDGET_BYTES, ImageDataset
 from styleloom.errors import UserError, nearest, quoted, shown
 from styleloom.images import grid
 from styleloom.runs import lock
-from styleloom.runs.directory import RunDirectory, state_name, step_of
+from styleloom.runs.directory import RunDirectory
 from styleloom.runs.metrics import RunMetrics, check_distance
 from styleloom.runs.pictures import sheet_shape
+from styleloom.runs.records import state_name, step_of
 from styleloom.training.health import recorded_complaint
 from styleloom.training.state import checked_counters
 from styleloom.training.trainer import Trainer
@@ -101,7 +102,7 @@ def resume(
         if chosen is not None:
             _take_back(trainer, run)
         run.remove_partial_files()
-        run.rewind_stats(trainer.step_count)
+        run.stats.rewind(trainer.step_count)
         run.write_experiment(trainer.experiment, trainer.data_record())
         if changed or chosen is not None:
             save_state(trainer, run)  # what was allowed once needs no permission again

@@ -23,11 +23,13 @@ from styleloom.metrics.descriptors import Patches
 from styleloom.metrics.swd import SWD, sliced_wasserstein
 from styleloom.runs import lock
 from styleloom.runs.begin import resume, save_state, start
-from styleloom.runs.directory import BEST, RunDirectory, step_of
+from styleloom.runs.directory import RunDirectory
 from styleloom.runs.events import EventWriter
 from styleloom.runs.metrics import PREFIX, SWD_PX, RunMetrics, attempt, has_metrics
 from styleloom.runs.pictures import sample_labels, samples, sheet_shape
+from styleloom.runs.records import step_of
 from styleloom.runs.stopping import StopRequest
+from styleloom.snapshot_names import BEST
 from styleloom.training.health import DivergedError, complaint
 from styleloom.training.phases import Stats
 from styleloom.training.trainer import Trainer
@@ -122,7 +124,7 @@ class _Loop:
         self.trainer, self.run, self.stopping = trainer, run, stopping
         self._report = report
         self.sums: dict[str, list[Tensor]] = defaultdict(list)
-        lines = run.read_stats()
+        lines = run.stats.read()
         self.ticks = max((line.get("tick", 0) for line in lines), default=-1) + 1
         self.metrics = RunMetrics(trainer, lines)
         known = lines if (run.path / BEST).exists() else []
@@ -203,7 +205,7 @@ class _Loop:
 
     def record(self, line: dict[str, Any], with_state: bool) -> dict[str, Any]:
         """Write a line down, with the state that belongs to it, and begin the next one."""
-        self.run.append_stats(line)
+        self.run.stats.append(line)
         if with_state:
             save_state(self.trainer, self.run)
         self.report(line)

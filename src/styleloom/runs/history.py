@@ -16,7 +16,8 @@ from styleloom.metrics.evaluation.measure import errors
 from styleloom.metrics.evaluation.metric import Definition, HistoryMetric
 from styleloom.metrics.evaluation.subject import Subject
 from styleloom.metrics.evaluation.suite import Evaluation, primary_value
-from styleloom.runs.directory import BEST, RunDirectory
+from styleloom.runs.directory import RunDirectory
+from styleloom.snapshot_names import BEST
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,8 @@
+"""Tests of this folder import the studies by their files' names."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "studies"))
