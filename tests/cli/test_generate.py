@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 import styleloom
+from every import every
 from styleloom.cli import main
 from styleloom.cli.generate import MAX_IMAGES, parse_seeds, parse_truncation
 from styleloom.config.seeds import MAX_IMAGE_SEED
@@ -105,7 +106,7 @@ def test_options(extra: list[str], snapshot: Path, tmp_path: Path) -> None:
     assert pixels(file).shape == (8, 8, 3)
 
 
-@pytest.mark.parametrize(
+@every(
     ("extra", "parts"),
     [
         (["--seeds", "x"], ["--seeds: 'x' is not valid", "0-63"]),
@@ -150,7 +151,7 @@ def test_refusals(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("classes", ["3", "0,1", "0,1,7"])
+@every("classes", ["3", "0,1", "0,1,7"])
 def test_classes_that_do_not_exist(
     classes: str, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -63,7 +63,7 @@ def test_the_status_of_the_verb_is_returned(verb: Callable[[Callable[[], int]], 
     assert main(["train"]) == 7
 
 
-@pytest.mark.parametrize(
+@every(
     ("error", "status", "message"),
     [
         (UserError("batch: 3 is not valid"), 2, "styleloom: error: batch: 3 is not valid\n"),

@@ -17,6 +17,7 @@ import pytest
 from rich.progress import MofNCompleteColumn
 
 import styleloom.cli
+from every import every
 from styleloom.cli import VERBS, hints, main, progress
 from styleloom.cli.notes import notes_on_stderr
 from styleloom.cli.progress import ProgressLine, counting
@@ -355,7 +356,7 @@ def test_hints_name_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
                 assert flag.strip(":,;") in own or flag == "--nproc-per-node", (verb, word, advice)
 
 
-@pytest.mark.parametrize(
+@every(
     ("words", "hint"),
     [
         ("train --gamma 2", "--set d_regularizer.gamma=VALUE"),

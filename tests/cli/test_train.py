@@ -18,6 +18,7 @@ import torch
 
 import styleloom
 from data.images import make_folder
+from every import every
 from styleloom.cli import main
 from styleloom.config import from_json
 from styleloom.runs import fit
@@ -228,7 +229,7 @@ CASES: list[tuple[list[str], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("extra", "parts"), CASES, ids=[" ".join(extra) for extra, _ in CASES])
+@every(("extra", "parts"), CASES)
 def test_refusals(
     extra: list[str],
     parts: list[str],
@@ -250,7 +251,7 @@ def test_refusals(
     assert not (tmp_path / "deep").exists()
 
 
-@pytest.mark.parametrize("words", [["--batch", "many"], ["--kimg", "x"], ["--precison", "fp32"], ["extra"]])
+@every("words", [["--batch", "many"], ["--kimg", "x"], ["--precison", "fp32"], ["extra"]])
 def test_flags_that_cannot_be_parsed(
     words: list[str], archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -267,7 +268,7 @@ def test_no_data(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", b"x" * 1000])
+@every("content", [b"", b"PK", b"x" * 1000])
 def test_data_that_are_no_archive(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "d.zip").write_bytes(content)
     message = refused(
@@ -317,7 +318,7 @@ def test_a_full_disk(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
 # ---- resume
 
 
-@pytest.mark.parametrize(
+@every(
     ("extra", "parts"),
     [
         (["--batch", "16"], ["batch.base: 8 -> 16", "--allow-change batch.base"]),
