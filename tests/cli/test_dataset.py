@@ -11,6 +11,7 @@ import pytest
 import tyro
 from PIL import Image
 
+from every import every
 from styleloom.cli.dataset import DatasetBuild, DatasetCheck
 from styleloom.data import open_dataset
 from styleloom.errors import UserError
@@ -140,7 +141,7 @@ def test_rectangular_images(folder: Path, tmp_path: Path, capsys: pytest.Capture
         assert printed["recipe"]["grid"] == [5, 4]
 
 
-@pytest.mark.parametrize(
+@every(
     ("arguments", "message"),
     [
         (("--grid", "3"), "grid '3': valid: HEIGHT,WIDTH, e.g. 4,4"),

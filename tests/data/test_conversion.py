@@ -37,7 +37,7 @@ def over(rgba: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
 LUMA = np.array([0.299, 0.587, 0.114])
 
 
-@pytest.mark.parametrize("format", ["PNG", "WEBP", "BMP", "TIFF"])
+@every("format", ["PNG", "WEBP", "BMP", "TIFF"])
 def test_rgb_survives_unchanged(format: str) -> None:
     pixels = noise(16, 16)
     save = {"lossless": True} if format == "WEBP" else {}
@@ -101,7 +101,7 @@ def test_one_bit() -> None:
     np.testing.assert_array_equal(same_size(image)[:, :, 0], np.eye(8) * 255)
 
 
-@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+@every("format", ["PNG", "TIFF"])
 def test_sixteen_bit_grey_is_scaled_by_257_and_rounded(format: str) -> None:
     values = np.linspace(0, 65535, 64).round().astype(np.uint16).reshape(8, 8)
     values[0, :4] = (0, 128, 129, 65535)
@@ -140,7 +140,7 @@ def test_floating_point_pixels_are_refused() -> None:
         same_size(Image.fromarray(np.zeros((8, 8), np.float32)), "TIFF")
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
+@every("orientation", range(1, 9))
 def test_exif_orientation_is_applied(orientation: int) -> None:
     pixels = noise(8, 8)
     exif = Image.Exif()
@@ -272,8 +272,8 @@ def test_center_takes_the_largest_central_part_of_the_grid(
     np.testing.assert_array_equal(convert(encoded(pixels), options), expected)
 
 
-@pytest.mark.parametrize("crop", ["center", "none", "pad"])
-@pytest.mark.parametrize("grid", [(3, 4), (4, 3), (16, 2), (7, 5)])
+@every("crop", ["center", "none", "pad"])
+@every("grid", [(3, 4), (4, 3), (16, 2), (7, 5)])
 def test_images_of_the_right_size_stay_as_they_are(grid: tuple[int, int], crop: str) -> None:
     pixels = noise(grid[1] * 4, grid[0] * 4)
     options = ConversionOptions(16, crop, grid=grid)  # pyright: ignore[reportArgumentType]
@@ -349,7 +349,7 @@ def test_lsun_car_recipe() -> None:
     assert np.abs(across - ramp[0].reshape(512, 2).mean(1)).max() <= 1
 
 
-@pytest.mark.parametrize("size", [(511, 600), (512, 383), (1000, 700)])
+@every("size", [(511, 600), (512, 383), (1000, 700)])
 def test_lsun_car_refuses_small_images(size: tuple[int, int]) -> None:
     width, height = size
     assert width < 512 or round(512 * height / width) < 384
@@ -357,7 +357,7 @@ def test_lsun_car_refuses_small_images(size: tuple[int, int]) -> None:
         convert(encoded(noise(width, height)), ConversionOptions(512, crop="lsun-car"))
 
 
-@pytest.mark.parametrize(("grid", "size"), [((4, 4), (16, 16)), ((3, 4), (16, 12))])
+@every(("grid", "size"), [((4, 4), (16, 16)), ((3, 4), (16, 12))])
 def test_stretch_takes_the_whole_image(grid: tuple[int, int], size: tuple[int, int]) -> None:
     """As the resize of MSG-GAN's codes: no part is cut off, proportions are not kept."""
     columns, rows = size

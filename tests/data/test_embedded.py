@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from every import every
 from styleloom.data import ImageDataset, check_dataset, open_dataset
 from styleloom.data.sources import EMBEDDED
 from styleloom.errors import UserError
@@ -45,7 +46,7 @@ def test_background_is_white_and_the_middle_is_not(emoji: ImageDataset) -> None:
     assert pixels.std() > 50
 
 
-@pytest.mark.parametrize("resolution", [4, 16, 32])
+@every("resolution", [4, 16, 32])
 def test_smaller_by_averaging_blocks(emoji: ImageDataset, resolution: int) -> None:
     small = open_dataset("emoji", resolution)
     assert small.resolution == resolution

@@ -63,7 +63,7 @@ def test_json_class_names_and_vectors(tmp_path: Path) -> None:
     assert vectors.label_dim == 2
 
 
-@pytest.mark.parametrize("heading", ["", "name,class\n", "Filename,x\n"])
+@every("heading", ["", "name,class\n", "Filename,x\n"])
 def test_csv(tmp_path: Path, heading: str) -> None:
     rows = "a/1.png,{}\na/2.png,{}\n\nb/3.png,{}\n"
     assert read(tmp_path, heading + rows.format(2, 0, 1), ".csv").by_name["a/1.png"] == 2

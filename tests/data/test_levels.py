@@ -16,6 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from every import every
 from styleloom.data import ImageDataset, Loader, open_dataset
 from styleloom.data import reader as reader_module
 from styleloom.data.archive_reader import ArchiveReader
@@ -112,7 +113,7 @@ def test_the_full_resolution_is_the_data_set_itself(archive: Path) -> None:
     assert dataset.at(8).at(8) is dataset.at(8)
 
 
-@pytest.mark.parametrize(
+@every(
     ("resolution", "message"),
     [(64, "resolution 64: no level of set; valid: powers of two from 4 to 32"), (12, "nearest: 8 and 16"),
      (2, "nearest: 4")],

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from every import every
 from styleloom.data import ImageDataset, Loader, open_dataset
 from styleloom.data.loader import Batch, mirror_coins, permutation
 from styleloom.errors import UserError
@@ -210,7 +211,7 @@ def test_workers_decode_ahead_and_stop_on_close(dataset: ImageDataset) -> None:
         loader.next(1)
 
 
-@pytest.mark.parametrize(
+@every(
     ("arguments", "message"),
     [
         ({"seed": -1}, "seed -1"),

@@ -69,14 +69,14 @@ class DatasetBuild:
             raise UserError(f"{shown(self.dest)}: an archive's name ends in .zip")
         options = BuildOptions(
             conversion=ConversionOptions(
-                self.resolution,
-                self.crop,
-                self.filter,
-                self.channels,
-                self.background,
-                self.upscale,
-                parse_grid(self.grid),
-                _pixels(self.max_megapixels),
+                resolution=self.resolution,
+                crop=self.crop,
+                filter=self.filter,
+                channels=self.channels,
+                background=self.background,
+                upscale=self.upscale,
+                grid=parse_grid(self.grid),
+                max_pixels=_pixels(self.max_megapixels),
             ),
             labels=self.labels,
             order=self.order,

@@ -7,7 +7,6 @@ import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -100,11 +99,14 @@ class ArchiveWriter:
         self.files.append(file)
         self.sources.append(source)
 
-    def finish(self, make_index: Callable[[str, tuple[str, ...], tuple[str, ...]], Index]) -> Index:
-        """Store the index made from pixels_sha256, files and sources; return it."""
-        index = make_index(self._pixels.hexdigest(), tuple(self.files), tuple(self.sources))
+    @property
+    def pixels_sha256(self) -> str:
+        """Over the pixels of all images added so far, in order (hex)."""
+        return self._pixels.hexdigest()
+
+    def finish(self, index: Index) -> None:
+        """Store the index, last: a zip without one is no archive."""
         self._store(INDEX_NAME, index.to_json())
-        return index
 
     def _store(self, name: str, content: bytes) -> None:
         entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))

@@ -110,19 +110,11 @@ def build_dataset(
     bad files in one message (unless `options.skip_bad`); nothing left to store.
     """
     dest = Path(dest)
-    if source.holds(dest):
-        raise UserError(
-            f"{shown(dest)} is the source {shown(source.path)} or lies in it; choose another place"
-        )
-    if os.path.lexists(dest) and not options.overwrite:
-        raise UserError(f"{shown(dest)} exists; choose another name or overwrite it with --overwrite")
+    _check_destination(source, dest, options.overwrite)
     labels = labels_of_source(source, options.labels)
     if options.labels is None:
         check_unused(source)
-    names = list(source.names)
-    if options.order == "shuffled":
-        names.sort()  # so that the order in which a zip or folder lists its files has no say
-        np.random.RandomState(SHUFFLE_SEED).shuffle(names)
+    names = _in_order(source, options)
     wanted = options.max_images or len(names)
     if not options.skip_bad:  # else bad ones make room for later ones
         names = names[:wanted]
@@ -146,13 +138,28 @@ def build_dataset(
             raise UserError(describe_bad(bad, len(names)))
         if not writer.files:
             raise UserError(f"{describe_bad(bad, len(names))}\nno image is left to store")
-        index = writer.finish(
-            lambda pixels, files, sources: _index(
-                source, options, labels, digests, len(bad), (pixels, files, sources)
-            )
+        index = _index(writer, _recipe(source, options, digests, len(bad), len(writer.files)), labels)
+        writer.finish(index)
+    return BuildReport(index, tuple(bad), source.ignored, labels.unknown if labels else ())
+
+
+def _check_destination(source: Source, dest: Path, overwrite: bool) -> None:
+    """Raise UserError where writing to `dest` would destroy the source, or a file unasked."""
+    if source.holds(dest):
+        raise UserError(
+            f"{shown(dest)} is the source {shown(source.path)} or lies in it; choose another place"
         )
-    unknown = labels.unknown if labels else ()
-    return BuildReport(index, tuple(bad), source.ignored, unknown)
+    if os.path.lexists(dest) and not overwrite:
+        raise UserError(f"{shown(dest)} exists; choose another name or overwrite it with --overwrite")
+
+
+def _in_order(source: Source, options: BuildOptions) -> list[str]:
+    """Names of all images, in the order in which they are stored."""
+    names = list(source.names)
+    if options.order == "shuffled":
+        names.sort()  # so that the order in which a zip or folder lists its files has no say
+        np.random.RandomState(SHUFFLE_SEED).shuffle(names)
+    return names
 
 
 def describe_bad(bad: Sequence[BadFile], total: int) -> str:
@@ -205,17 +212,11 @@ def _convert_one(
     return _Converted(name, digest, (encode(pixels), pixels))
 
 
-def _index(
-    source: Source,
-    options: BuildOptions,
-    labels: Labels | None,
-    digests: dict[str, bytes],
-    num_skipped: int,
-    stored: tuple[str, tuple[str, ...], tuple[str, ...]],
-) -> Index:
-    pixels_sha256, files, sources = stored
+def _recipe(
+    source: Source, options: BuildOptions, digests: dict[str, bytes], num_skipped: int, num_images: int
+) -> Recipe:
     conversion = options.conversion
-    recipe = Recipe(
+    return Recipe(
         source=source.name,
         source_sha256=source_hash(digests),
         resolution=conversion.resolution,
@@ -226,13 +227,18 @@ def _index(
         upscale=conversion.upscale,
         order=options.order,
         labels="none" if options.labels is None else Path(options.labels).name,
-        num_images=len(files),
+        num_images=num_images,
         num_skipped=num_skipped,
         tool_version=tool_version(),
         grid=conversion.grid,
         max_images=options.max_images,
     )
+
+
+def _index(writer: ArchiveWriter, recipe: Recipe, labels: Labels | None) -> Index:
+    """The index of what has been written."""
+    files, sources = tuple(writer.files), tuple(writer.sources)
     if labels is None:
-        return Index(recipe, pixels_sha256, files, sources)
+        return Index(recipe, writer.pixels_sha256, files, sources)
     values = tuple(labels.by_name[name] for name in sources)
-    return Index(recipe, pixels_sha256, files, sources, labels.label_dim, labels.classes, values)
+    return Index(recipe, writer.pixels_sha256, files, sources, labels.label_dim, labels.classes, values)

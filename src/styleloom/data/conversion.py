@@ -136,7 +136,7 @@ class ConversionOptions:
             self._check_recipe(_ONLY_RESOLUTION[self.crop])
 
     def _check_recipe(self, only: int) -> None:
-        """The other options fit a crop that makes squares of `only` px from one data set."""
+        """Raise UserError where other options contradict a crop that makes squares of `only` px."""
         if self.resolution != only:
             raise UserError(
                 f"crop {self.crop} makes {only}x{only} px; resolution {self.resolution} contradicts it"
@@ -170,7 +170,7 @@ def convert(data: bytes, options: ConversionOptions) -> NDArray[np.uint8]:
 def _pixels(
     data: bytes, steps: Callable[[Image.Image], Image.Image], max_pixels: int = MAX_PIXELS
 ) -> NDArray[np.uint8]:
-    """uint8 [C, H, W] of a file after further `steps`. Raises BadImageError."""
+    """uint8 [C, H, W] of a file: decoded, and taken through `steps`. Raises BadImageError."""
     # What decoders and resizers raise on hostile bytes is not enumerable; all of it means "this file is bad".
     try:
         with decoded(data, max_pixels) as image:

@@ -227,15 +227,16 @@ class ImageDataset(ImageReader):
     def at(self, resolution: int, budget_bytes: int = PRELOAD_BUDGET_BYTES) -> ImageDataset:
         """The same images and labels in the same order, as a growing run needs them at a lower level.
 
-        Images are reduced by `box_mean_u8`: repeated 2x2 means, rounded once (ProGAN's stored pyramid, from
-        this data set's uint8 images). They stay in memory once they are made, as far as
-        `budget_bytes` allow, on top of what the full images take: see `keeps_images`. Where the full
-        images are in memory, all are made at once, here; otherwise each is decoded when it is first asked
-        for, or by `preload`. The same level asked for again, while the former is in use, is the same object.
+        Images are reduced by `box_mean_u8`, which makes a level of ProGAN's stored pyramid. If all reduced
+        images together take at most `budget_bytes`, besides what the full images take, each stays in memory
+        once it is made (`keeps_images`). Where the full images are in memory, all are reduced at once, here;
+        otherwise each is decoded when it is first asked for, or by `preload`. A level that is still in use
+        is given as the same object.
 
         Args:
-            resolution: nominal side of the level, px: a power of two from 4 to that of the full images;
-                the latter gives these themselves.
+            resolution: nominal side of the level, px: a power of two from 4 to that of the full images, which
+                gives the full images themselves.
+            budget_bytes: memory for the reduced images.
 
         Raises UserError for another resolution.
         """

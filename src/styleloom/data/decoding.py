@@ -1,7 +1,7 @@
-"""An image file to pixels. What is read is read right; what cannot be is refused with the reason.
+"""Decoding of image files. A file gives the pixels that its format defines, or is refused with the reason.
 
 Broken metadata (EXIF, animation, previews, colour profiles) is no reason to refuse good pixels: the file is
-read once more without it.
+decoded once more without it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_PIXELS = 2**26
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 
-_MOST_ZEROS = 1024  # at the end of a WebP file; decoders take what follows for pixels
+_MOST_ZEROS = 1024  # at the end of a WebP file; decoders take more of them for pixels
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -35,8 +35,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What each EXIF orientation asks for; any other number is none."""
-
+"""How each EXIF orientation turns the image; 1 and unknown numbers turn nothing."""
 
 _SWAP_SIDES = {_TURNS[orientation] for orientation in (5, 6, 7, 8)}
 
@@ -46,10 +45,10 @@ class BadImageError(Exception):
 
 
 class Budget:
-    """Bounds what all threads of the process hold at a time; one that asks for more than all waits for all.
+    """Bounds what all threads of the process hold at a time; one thread alone may hold more than that.
 
     Args:
-        total: in whatever unit callers count.
+        total: bytes, pixels, or what else callers count.
     """
 
     def __init__(self, total: int) -> None:
@@ -202,7 +201,7 @@ def _beyond_palette(image: Image.Image) -> str | None:
 
 
 def _candidates(data: bytes) -> list[bytes]:
-    """The file, then what is left of it without metadata, then without orientation too."""
+    """What to try to decode: the file, the file without metadata, and that without its orientation too."""
     for module in (png, jpeg):
         if data.startswith(module.SIGNATURE):
             return [data, module.bare(data, keep_exif=True), module.bare(data, keep_exif=False)]
@@ -219,8 +218,8 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 def _wide_grey_to_eight_bits(image: Image.Image) -> Image.Image:
     """Grey of more than 8 bits to L: v of 0..m becomes round(255 v / m); to LA if a value is transparent.
 
-    m is 65535 but for TIFF files of fewer bits; where a TIFF counts from white to black, v is turned round.
-    Raises BadImageError for values outside.
+    m is 65535, or less in TIFF files of fewer bits. Where a TIFF stores white as 0, grey is inverted.
+    Raises BadImageError for values outside 0..m.
     """
     values = np.asarray(image)
     greatest, inverted = tiff.wide_grey(image)

@@ -12,6 +12,9 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".
 INDEX_NAME = "dataset.json"
 """The index inside an archive: never taken for an image nor counted as a foreign file."""
 
+_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+"""Sizes of the headers that BMP files may have, bytes."""
+
 HEAD_BYTES = 32
 """First bytes that tell what a file is."""
 
@@ -22,26 +25,16 @@ def looks_like_image(head: bytes, tiff: bool = True) -> bool:
         return True
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return True
-    if head.startswith(
-        b"BM"
-    ):  # two letters prove little: the reserved fields are 0, the header's size is known
-        return head[6:10] == bytes(4) and int.from_bytes(head[14:18], "little") in (
-            12,
-            40,
-            52,
-            56,
-            64,
-            108,
-            124,
-        )
+    if head.startswith(b"BM"):  # two letters prove little: reserved fields must be 0, the header's size known
+        return head[6:10] == bytes(4) and int.from_bytes(head[14:18], "little") in _BMP_HEADERS
     return tiff and head.startswith((b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0"))
 
 
 def images_among(names: Iterable[str], head: Callable[[str], bytes]) -> tuple[tuple[str, ...], Counter[str]]:
     """Split visible names into images, in the order given, and a count of the others by ending.
 
-    `head` gives the first bytes of a file. Raw photos of cameras are TIFF files by content, and what a reader
-    of TIFF finds in them is a thumbnail: a TIFF must be called so, or have no ending.
+    `head` gives the first bytes of a file. Raw photos of cameras are TIFF files by content, and a TIFF reader
+    finds a mere thumbnail in them. A TIFF file is told by content, therefore, only if its name has no ending.
     """
     images: list[str] = []
     ignored: Counter[str] = Counter()

@@ -34,7 +34,7 @@ class Recipe:
     Args:
         source: last part of the source's path, or the name of an embedded set.
         source_sha256: over the sorted names and contents of the source's images that were read (see
-            `source_hash`): all, but with `max_images`.
+            `source_hash`): all of them, or fewer with `max_images`.
         resolution: px; see `ConversionOptions`.
         crop, filter, channels, background, upscale: see `ConversionOptions`.
         order: `shuffled` (once, seed 123) or `source`.
@@ -42,9 +42,9 @@ class Recipe:
         num_images: images stored.
         num_skipped: bad files left out with --skip-bad.
         tool_version: the styleloom that wrote the archive.
-        grid: height and width of the lowest level, px. The index leaves out 4,4, so that it is what it was
-            before there were other grids.
-        max_images: images at which the build was to end; 0, all, which the index leaves out.
+        grid: height and width of the lowest level, px. 4,4 is not stored: indexes that were written before
+            there were other grids keep their bytes, and with them their fingerprints.
+        max_images: most images to store; 0 for all, which is not stored for the same reason.
     """
 
     source: str
@@ -201,7 +201,7 @@ def _label(value: Any) -> Label:
 
 
 def _check(origin: str, index: Index) -> None:
-    """What the parts of an index say about each other must agree."""
+    """Raise UserError unless the parts of an index agree with each other and with what is supported."""
     recipe, number = index.recipe, len(index.files)
     try:
         validate_resolution(recipe.resolution)

@@ -16,7 +16,7 @@ _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
 
 
 def bare(data: bytes, keep_exif: bool) -> bytes:
-    """The file without comments, previews and notes of programs, and with its EXIF where asked."""
+    """The file without comments and application segments (previews, profiles); EXIF stays where asked."""
     parts, place = [data[:2]], 2
     while place + 4 <= len(data) and data[place] == 0xFF and data[place + 1] != _SCAN:
         marker = data[place + 1]
@@ -35,7 +35,7 @@ def bare(data: bytes, keep_exif: bool) -> bytes:
 
 def problem(data: bytes, image: Image.Image) -> str | None:
     """Why the opened `image` of a JPEG file would not be read right; None when it will be."""
-    if not _ends(data):  # whatever stands in place of what is missing is taken for pixels
+    if not _ends(data):  # the decoder takes for pixels whatever stands where the missing part was
         return "truncated: it does not come to an end"
     if image.mode == "CMYK" and "adobe" not in image.info:
         return "a CMYK JPEG that does not say whether its inks are inverted; convert it to RGB"
@@ -43,7 +43,7 @@ def problem(data: bytes, image: Image.Image) -> str | None:
 
 
 def _ends(data: bytes) -> bool:
-    """Whether the mark of the end stands behind the scans of the first picture."""
+    """Whether an end-of-image marker follows the scans of the first picture."""
     place = len(SIGNATURE) - 1
     while (found := _MARKER.search(data, place)) is not None:
         marker, place = found[1][0], found.end()

@@ -31,8 +31,9 @@ _LONGEST_INDEX = 18  # digits; Python refuses to read numbers of thousands of di
 
 
 def read_pairs(path: Path, is_image: Callable[[str], bool]) -> tuple[Pairs, list[str]]:
-    """The rows of a label file, and the heading of a CSV, as cells; a label is an int, a text or a list of
-    numbers.
+    """(name, label) of each row of a label file, and the cells of a CSV's heading.
+
+    A label is an int, a text or a list of numbers.
 
     Args:
         path: ends in .csv or .json.

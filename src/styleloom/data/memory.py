@@ -13,9 +13,9 @@ from styleloom.data.pixels import PixelArray
 
 
 class ImageMemory:
-    """Room for `number` uint8 images of one shape, filled as they are made. Safe to use from several threads.
+    """Memory for `number` uint8 images of one shape, filled as images are made.
 
-    A pickled copy carries the images that are there.
+    Safe to use from several threads. A pickled copy carries the images that are there.
     """
 
     def __init__(self, number: int, shape: tuple[int, int, int]) -> None:
@@ -40,7 +40,7 @@ class ImageMemory:
         return self._pixels[indices]
 
     def ensure(self, indices: NDArray[np.int64], make: Callable[[int], PixelArray]) -> None:
-        """Have the images at `indices`; what `make` raises passes through."""
+        """Make those of the images at `indices` that are not there yet. Errors of `make` pass through."""
         with self._lock:
             missing = indices[~self._filled[indices]]
         for index in np.unique(missing):
@@ -49,13 +49,13 @@ class ImageMemory:
             self.store(slice(index, index + 1), image[None])
 
     def store(self, where: slice, images: PixelArray) -> None:
-        """Put images where they belong."""
+        """Keep `images`, uint8 [N, C, H, W], as those at `where`."""
         with self._lock:
             self._pixels[where] = images
             self._filled[where] = True
 
     def part(self, where: slice) -> ImageMemory:
-        """A range of the images, in the same memory: what either of the two makes, both have."""
+        """A range of the images in the same memory: an image that one of the two makes, both have."""
         part = object.__new__(ImageMemory)
         part._pixels, part._filled, part._lock = self._pixels[where], self._filled[where], self._lock
         return part

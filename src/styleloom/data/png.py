@@ -18,9 +18,9 @@ _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
 
 
 def bare(data: bytes, keep_exif: bool) -> bytes:
-    """The file with nothing but what its pixels need, and the orientation where asked.
+    """The file with the chunks that its pixels need alone, and EXIF, which has the orientation, where asked.
 
-    Of an animation that is the picture that a reader without animations shows.
+    Of an animation that leaves the still picture, which readers without animations show.
     """
     wanted = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"} | ({b"eXIf"} if keep_exif else set())
     kept = [whole for kind, _, whole in _chunks(data) if kind in wanted]
@@ -32,12 +32,12 @@ def problem(data: bytes, image: Image.Image) -> str | None:
     depth, colour = data[24], data[25]
     if depth == 16 and colour == 2 and "transparency" in image.info:
         return "16-bit colour with a transparent colour, which cannot be told exactly; store alpha instead"
-    # Damage that fits the compression goes unnoticed where all rows are there before the stream ends.
+    # A decoder that has all rows reads no further, and so misses the checksum at the end of the stream.
     if any(
         kind == b"IDAT" and zlib.crc32(whole[4:-4]) != _number(whole[-4:]) for kind, _, whole in _chunks(data)
     ):
         return "truncated or damaged: the checksum of its pixels is wrong"
-    # Pixels that the file lacks come out as 0: only then it is worth while to count.
+    # Missing pixels are decoded as 0, so rows are counted only where the last one is all 0.
     last = image.crop((0, image.height - 1, *image.size))
     if last.getbbox() is None and not _is_complete(data):
         return "truncated: it holds fewer rows than it says"
@@ -45,7 +45,7 @@ def problem(data: bytes, image: Image.Image) -> str | None:
 
 
 def grey_key(data: bytes, key: int) -> int:
-    """The transparent grey of a picture with fewer than 8 bits, as 8 bits have it."""
+    """The transparent grey value of an image of up to 8 bits, scaled to 8 bits as its pixels are."""
     return key * 255 // (2 ** min(data[24], 8) - 1)
 
 

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def labels_of_source(source: Source, labels: str | None) -> Labels | None:
-    """What `BuildOptions.labels` asks for. Raises UserError."""
+    """The labels that `BuildOptions.labels` asks for; None for none. Raises UserError."""
     names = [name for name in source.names if not name.endswith("/")]  # folders that cannot be listed
     if labels is None or not names:
         return None
@@ -44,7 +44,7 @@ def _kept(source: Source, names: list[str]) -> Labels:
         raise UserError(
             f"labels keep: takes the labels of the source's {INDEX_NAME}, and there is no {origin}"
         )
-    # Names in it are those below its folder: a data set may have been packed with the folder it was in.
+    # Its names are relative to its own folder: a data set may have been packed together with its folder.
     folder = source.index_name.removesuffix(INDEX_NAME)
     below = [name.removeprefix(folder) for name in names]
     of = _of_archive if is_index(content) else labels_from_index
@@ -59,7 +59,7 @@ def _origin(source: Source) -> str:
 
 
 def check_unused(source: Source) -> None:
-    """Say so when the source has labels that are not asked for."""
+    """Log a warning when the source has labels that are not asked for."""
     try:
         content = source.index()
         fields = json.loads(content) if content is not None else None

@@ -26,9 +26,9 @@ MAX_FILE_BYTES = 2**30
 MAX_INDEX_BYTES = 2**30
 """Largest `dataset.json` that is read."""
 
-_LARGE_BYTES = 2**26  # beyond it a file must begin as an image does, and not be packed as none is
+_LARGE_BYTES = 2**26  # larger files must begin as an image does, and not be packed more than images can be
 _FILES = Budget(2**29)  # bytes of encoded files in flight
-_MOST_PACKED = 200  # bytes from one byte of a zip: images are compressed already
+_MOST_PACKED = 200  # largest ratio of compression in a zip: images are compressed already
 
 
 class Source(Protocol):
@@ -86,9 +86,9 @@ class Source(Protocol):
 def open_source(path_or_name: str | Path) -> Source:
     """The source called `path_or_name`: an embedded name (``emoji``), a folder, or a zip of images.
 
-    A path has a separator in it: see `names.embedded_name`. Images are told by their content, whatever they
-    are called; what is called an image and is none counts as a bad one. Hidden files and ``__MACOSX`` are
-    passed over silently; other files that are not images are counted in `ignored`.
+    A path has a separator in it: see `names.embedded_name`. A file is an image by its content or its name:
+    one that is called an image and is none counts as a bad image. Hidden files and ``__MACOSX`` are passed
+    over silently; other files that are not images are counted in `ignored`.
     Raises UserError when nothing is there, it is neither folder nor zip, or it holds no images.
     """
     embedded = embedded_name(path_or_name, EMBEDDED)
@@ -110,7 +110,7 @@ def open_source(path_or_name: str | Path) -> Source:
 
 @contextlib.contextmanager
 def opened(source: Source, name: str) -> Iterator[bytes]:
-    """The bytes of one file, while the block runs; all threads together hold a bounded number.
+    """The bytes of one file, while the block runs; it waits while other threads hold too many bytes.
 
     Raises OSError with the reason.
     """
@@ -170,7 +170,7 @@ class FolderSource:
         """Nothing to release."""
 
     def _head(self, name: str) -> bytes:
-        if not self.size(name):  # those of the kernel's that have no size may wait for ever when read
+        if not self.size(name):  # reading a file of the kernel's, which claims no bytes, may wait for ever
             return b""
         with open(self.path / name, "rb") as file:
             return file.read(HEAD_BYTES)
@@ -199,8 +199,8 @@ class FolderSource:
 class ZipSource:
     """All images in a zip, in stored order.
 
-    Names are as other systems meant them: `\\` becomes `/`, and bytes without the zip's mark of UTF-8 that
-    are UTF-8 are taken for that.
+    Names are read as the system that wrote them meant: `\\` becomes `/`, and a name that is valid UTF-8 is
+    read as UTF-8 even where the zip does not mark it so.
     """
 
     def __init__(self, path: Path, name: str | None = None) -> None:

@@ -1,8 +1,8 @@
-"""Which TIFF files are read right.
+"""Which TIFF files Pillow reads correctly.
 
-Pillow opens more kinds than it reads right, and libtiff tells of damage on the process's stderr only. What is
-refused here was seen to come out wrong: signed and wider integers as if they were unsigned and 16-bit, 16-bit
-planes, palettes of 8-bit colours; and fax pages, in which damage cannot be noticed.
+Pillow opens more kinds than it reads correctly, and libtiff reports damage on the process's stderr
+alone. Refused is what was seen to come out wrong (signed and wider integers as if they were unsigned and
+16-bit, 16-bit planes, palettes of 8-bit colours), and fax pages, in which damage cannot be noticed.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _wrong_colours(image: TiffImageFile, bits: int, compression: int) -> str | N
 
 
 def _wrong_parts(image: TiffImageFile, data: bytes, compression: int, max_pixels: int) -> str | None:
-    """Of strips or tiles: whether they are there, whole, and not larger than an image may be."""
+    """What is wrong with strips or tiles: missing, cut, damaged or too large. None when they are fine."""
     tiled = _TILE_OFFSETS in image.tag_v2
     offsets = _numbers(image, _TILE_OFFSETS if tiled else _OFFSETS, 0)
     counts = _numbers(image, _TILE_COUNTS if tiled else _COUNTS, 0)
@@ -132,7 +132,7 @@ _WHOLE: dict[int, Callable[[bytes], bool]] = {
 
 
 def wide_grey(image: Image.Image) -> tuple[int, bool]:
-    """(greatest value, whether it is black rather than white) of grey pixels that have more than 8 bits."""
+    """Of grey pixels of more than 8 bits: their greatest possible value, and whether it means black."""
     if not isinstance(image, TiffImageFile):
         return 65535, False
     bits = _numbers(image, _BITS, 16)[0]
