@@ -87,21 +87,39 @@ def ship(options: ShipModel) -> Path:
     write_text(folder / "experiment.json", json.dumps(to_json(experiment), indent=2) + "\n")
     lines = [line for line in run.stats.read() if line["images_seen"] <= info["images_seen"]]
     write_text(folder / "stats.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-    card = f"""# {experiment.name}
+    time = f"{lines[-1]['sec_total'] / 3600:.1f} hours, {options.trained_on}"
+    write_text(folder / "CARD.md", card(loaded, (len(training), count), numbers, time, words))
+    return folder
 
-{experiment.source}: {sum(p.numel() for p in loaded.generator.parameters()):,} parameters.
+
+def card(
+    model: snapshot.Snapshot, images: tuple[int, int], numbers: dict[str, float], time: str, words: str
+) -> str:
+    """The model's card, in Markdown.
+
+    Args:
+        model: the snapshot.
+        images: number of training images, and of those held out.
+        numbers: sliced Wasserstein distances.
+        time: of training, and on what.
+        words: what the pictures show.
+    """
+    e, info, (training, count) = model.experiment, model.info, images
+    return f"""# {e.name}
+
+{e.source}: {sum(p.numel() for p in model.generator.parameters()):,} parameters.
 
 | | |
 |---|---|
-| trained on | {len(training):,} images of `{data["name"]}`, {count} more held out |
+| trained on | {training:,} images of `{info["data"]["name"]}`, {count} more held out |
 | images shown | {info["images_seen"]:,} |
-| time of training | {lines[-1]["sec_total"] / 3600:.1f} hours, {options.trained_on} |
-| seed | {experiment.seed} |
+| time of training | {time} |
+| seed | {e.seed} |
 | sliced Wasserstein distance (×1000) to the held-out images, {count} of each | {numbers["swd"]:.1f} |
 | the same of as many training images | {numbers["swd_of_training_images"]:.1f} |
 | written | {datetime.date.today().isoformat()} |
 
-Command: `styleloom train --preset {experiment.name} --data {data["name"]}`; the best snapshot by the
+Command: `styleloom train --preset {e.name} --data {info["data"]["name"]}`; the best snapshot by the
 run's own distance, put here by `scripts/ship_model.py`. Statistics of the run are in `stats.jsonl`, its
 experiment in `experiment.json`.
 
@@ -109,8 +127,6 @@ experiment in `experiment.json`.
 
 {words}
 """
-    write_text(folder / "CARD.md", card)
-    return folder
 
 
 if __name__ == "__main__":

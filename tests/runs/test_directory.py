@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from every import every
 from styleloom.errors import UserError
 from styleloom.networks.build import build_generator
 from styleloom.runs.directory import RunDirectory
@@ -48,7 +49,7 @@ def test_a_path_in_use_is_refused(run: RunDirectory, tmp_path: Path) -> None:
     assert RunDirectory.create(tmp_path / "empty").path.is_dir()
 
 
-@pytest.mark.parametrize(
+@every(
     ("content", "message"),
     [
         (None, r"not a run directory, experiment\.json: No such file"),

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 
+from every import every
 from styleloom import presets
 from styleloom.config import Experiment, apply_overrides
 from styleloom.config.growth import growth_at
 from styleloom.networks.build import build_discriminator, build_generator, count_parameters
 from styleloom.ops.upfirdn import _kept_fir_kernel
 from styleloom.runs.plan import (
-    Networks,
+    MetaNetworks,
     intervals,
     parameter_table,
     part_of,
@@ -110,7 +111,7 @@ def test_numbers_by_images_seen() -> None:
     assert gammas[-1] == pytest.approx(4 - 2 * 6.5 / 7.5)
 
 
-@pytest.mark.parametrize("overrides", [(), ("total_kimg=3.25",), ("growth.stabilize_kimg=0",)])
+@every("overrides", [(), ("total_kimg=3.25",), ("growth.stabilize_kimg=0",)])
 def test_intervals_say_what_the_networks_are_told(overrides: tuple[str, ...]) -> None:
     experiment = growing(*overrides)
     parts = intervals(experiment)
@@ -155,7 +156,7 @@ LEVELS = {
 }
 
 
-@pytest.mark.parametrize("name", LEVELS)
+@every("name", LEVELS)
 def test_parameters_level_by_level(name: str) -> None:
     table = parameter_table(presets.get(name))
     for network, (hidden, rgb) in zip(("generator", "discriminator"), LEVELS[name], strict=True):
@@ -186,7 +187,7 @@ def test_parts_are_in_the_order_of_levels() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@every(
     ("name", "part"),
     [
         ("mapping_network.layers.3.weight", "mapping_network"),
@@ -247,18 +248,18 @@ def test_a_run_that_ends_early_costs_its_levels_alone() -> None:
     assert training_flops(growing()) > 4 * until_16
 
 
-@pytest.mark.parametrize("name", ["progan", "stylegan-f", "msg-progan", "msg-stylegan", "stylegan2-d"])
+@every("name", ["progan", "stylegan-f", "msg-progan", "msg-stylegan", "stylegan2-d"])
 def test_every_step_with_a_penalty_costs_more_than_one_in_16(name: str) -> None:
     narrow = ["generator.features.max=8", "discriminator.features.max=8", "resolution=16"]
     experiment = apply_overrides(presets.get(name), narrow)
     flops = phase_flops(experiment)
     assert flops["d_penalty"] > 0
-    costs = {every: training_flops(_every(experiment, every)) for every in (1, 16)}
+    costs = {steps: training_flops(_penalised_every(experiment, steps)) for steps in (1, 16)}
     assert costs[1] > costs[16] > training_flops(apply_overrides(experiment, ["d_regularizer.gamma=0"]))
 
 
-def _every(experiment: Experiment, every: int) -> Experiment:
-    return apply_overrides(experiment, [f"d_regularizer.every={every}"])
+def _penalised_every(experiment: Experiment, steps: int) -> Experiment:
+    return apply_overrides(experiment, [f"d_regularizer.every={steps}"])
 
 
 def test_r2_and_relativistic_losses_cost_more_passes() -> None:
@@ -270,11 +271,11 @@ def test_r2_and_relativistic_losses_cost_more_passes() -> None:
 
 
 def test_smaller_work_at_lower_levels() -> None:
-    networks = Networks(growing())
+    networks = MetaNetworks(growing())
     costs = [networks.forward_flops(level) for level in networks.levels]
     assert len(costs) == 4
     assert all(low < high for one, two in pairwise(costs) for low, high in zip(one, two, strict=True))
-    assert list(Networks(tiny()).levels) == [1]
+    assert list(MetaNetworks(tiny()).levels) == [1]
 
 
 def test_planning_does_not_disturb_what_follows() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from every import every
 from styleloom.config import Experiment, to_json
 from styleloom.data.dataset import ImageDataset
 from styleloom.errors import UserError
@@ -323,7 +324,7 @@ def test_a_permission_that_is_not_needed_is_refused(started: Path, archive: Path
         resume(started, opened(archive), tiny(), ["batch"], "cpu")
 
 
-@pytest.mark.parametrize("field", ["precision", "seed", "compile", "style_mixing", "adam.beta2"])
+@every("field", ["precision", "seed", "compile", "style_mixing", "adam.beta2"])
 def test_nothing_that_matters_may_change_silently(field: str) -> None:
     values = {"precision": "bf16", "seed": "1", "compile": "first-order", "style_mixing": "0"}
     changed = tiny(f"{field}={values.get(field, '0.5')}")

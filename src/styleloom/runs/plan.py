@@ -84,7 +84,7 @@ def timeline(experiment: Experiment) -> list[dict[str, float]]:
 # ---- networks without storage
 
 
-class Networks:
+class MetaNetworks:
     """Generator and discriminator on torch's meta device: shapes, no numbers."""
 
     def __init__(self, experiment: Experiment) -> None:
@@ -145,7 +145,7 @@ class Part(NamedTuple):
 
 def parameter_table(experiment: Experiment) -> list[Part]:
     """Trainable parameters, from the lowest level up, layers to and from RGB apart, and the totals."""
-    networks = Networks(experiment)
+    networks = MetaNetworks(experiment)
     modules = {"generator": networks.g, "discriminator": networks.d}
     sides = {name: _watch_sides(module, experiment.generator.grid[0]) for name, module in modules.items()}
     for level in networks.levels:
@@ -213,7 +213,7 @@ def phase_flops(experiment: Experiment) -> dict[str, float]:
     forward more, to the weights another; the second derivatives double a penalty's cost. Path length counts
     per image of the whole batch.
     """
-    networks = Networks(experiment)
+    networks = MetaNetworks(experiment)
     return _phase_flops(experiment, *networks.forward_flops(networks.top))
 
 
@@ -231,7 +231,7 @@ def _phase_flops(experiment: Experiment, forward_g: float, forward_d: float) -> 
 
 def training_flops(experiment: Experiment) -> float:
     """Floating-point operations of the whole run, about: each level costs what it costs alone."""
-    networks = Networks(experiment)
+    networks = MetaNetworks(experiment)
     kimg_at: dict[int, float] = {}
     for part in intervals(experiment):
         kimg_at[part.level] = kimg_at.get(part.level, 0) + part.end_kimg - part.start_kimg
