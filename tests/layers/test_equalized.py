@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from every import every
 from styleloom.config.networks import Activation
 from styleloom.layers.equalized import EqualizedConv, EqualizedDense
 from styleloom.ops.bias_act import RULES, ActivationSettings, bias_act
@@ -51,8 +52,8 @@ def test_gradient_of_a_multiplied_layer_is_smaller() -> None:
         torch.testing.assert_close(ours.grad, theirs.grad * 0.01)
 
 
-@pytest.mark.parametrize("act", get_args(Activation))
-@pytest.mark.parametrize("act_gain", [None, 0.7])
+@every("act", get_args(Activation))
+@every("act_gain", [None, 0.7])
 def test_dense_activations(act: Activation, act_gain: float | None) -> None:
     layer = EqualizedDense(6, 5, ActivationSettings(act, act_gain), weight_gain=1.3, lr_multiplier=0.1)
     fill(layer)

@@ -3,10 +3,10 @@ from __future__ import annotations
 import math
 from typing import get_args
 
-import pytest
 import torch
 import torch.nn.functional as F
 
+from every import every
 from styleloom.config.networks import Activation
 from styleloom.ops.bias_act import RULES, bias_act
 
@@ -30,7 +30,7 @@ def test_every_activation_has_a_rule() -> None:
     assert set(RULES) == set(get_args(Activation)) == set(FORMULAS)
 
 
-@pytest.mark.parametrize("act", get_args(Activation))
+@every("act", get_args(Activation))
 def test_formulas_and_gains(act: Activation) -> None:
     x, b = randn(2, 3, 4, 5), randn(3, seed=1)
     gain = math.sqrt(2) if act in ROOT2 else 1.0
@@ -41,7 +41,7 @@ def test_formulas_and_gains(act: Activation) -> None:
     assert bias_act(x, b, act, clamp=0.4).abs().max() <= 0.4
 
 
-@pytest.mark.parametrize("act", get_args(Activation))
+@every("act", get_args(Activation))
 def test_homogeneous_means_that_a_gain_may_be_moved(act: Activation) -> None:
     rule, x = RULES[act], randn(50)
     moved = torch.allclose(rule.function(3 * x, rule.alpha), 3 * rule.function(x, rule.alpha))

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from data.images import build, encoded
+from every import every
 from styleloom.config.networks import DiscriminatorConfig, FeatureMaps
 from styleloom.data import ImageDataset, open_dataset
 from styleloom.data.pixels import box_mean
@@ -372,9 +373,7 @@ def test_both_parts_need_images(held_out: int, dataset: ImageDataset, tmp_path: 
         train_classifiers(dataset, tmp_path, None, replace(SETTINGS, held_out=held_out), "cpu")
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"kimg": 0}, {"kimg": float("nan")}, {"batch": 0}, {"learning_rate": 0.0}, {"seed": -1}]
-)
+@every("wrong", [{"kimg": 0}, {"kimg": float("nan")}, {"batch": 0}, {"learning_rate": 0.0}, {"seed": -1}])
 def test_settings_are_checked(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):
         ClassifierSettings(**wrong)  # type: ignore[arg-type]
