@@ -26,7 +26,7 @@ from styleloom.ops.bias_act import RULES, ActivationRule
 from styleloom.ops.conv_layer import ConvSettings
 from styleloom.ops.instance_norm import instance_norm_reference
 from styleloom.ops.upfirdn import fir_kernel, tap_count
-from styleloom.training import phases
+from styleloom.training import adversaries
 
 
 def _upfirdn(x, kernel, up, down, pad):
@@ -131,7 +131,7 @@ def plain_operations(grouped: bool = False) -> Iterator[None]:
         (ActivationRule, "consume", lambda self, x: self.function(x, self.alpha)),
         (upfirdn_module, "upfirdn2d", _upfirdn),
         (Trunk, "enter", lambda self, x: x.contiguous()),
-        (phases, "pair_logits", phases.pair_logits_reference),
+        (adversaries, "pair_logits", adversaries.pair_logits_reference),
     ]
     originals = [(owner, name, getattr(owner, name)) for owner, name, _ in swaps]
     try:

@@ -43,9 +43,13 @@ from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.precision import resolve_device, set_precision
 from styleloom.runs.plan import phase_flops
 from styleloom.training import phases
+from styleloom.training.adversaries import Adversaries
+from styleloom.training.inputs import Latents, Reals
 from styleloom.training.losses import compares_with_reals
-from styleloom.training.phases import Bound, Latents, Reals
 from styleloom.types import GrowthState
+
+Times = dict[str, list[float]]
+"""Seconds of each round, by phase."""
 
 
 @dataclass
@@ -92,16 +96,7 @@ class StepTime:
 
         variants: list[Variant] = [Variant("plain", experiment, "fp32", device, growth, plain=True)]
         variants += [Variant(p, experiment, p, device, growth) for p in self.precisions]
-        times: dict[str, dict[str, list[float]]] = {v.name: {p: [] for p in weights} for v in variants}
-        memory: dict[str, dict[str, float]] = {v.name: {} for v in variants}
-        for index in range(self.rounds + 1):
-            for phase in weights:
-                for variant in variants:
-                    seconds = variant.measure(phase, batch)
-                    if index:  # the first round warms up
-                        times[variant.name][phase].append(seconds)
-                    else:
-                        memory[variant.name][phase] = variant.peak_memory(phase, batch) / 2**30
+        times, memory = self._measured(variants, list(weights), batch)
         work = step_flops(experiment.with_data(resolution=level))
         peaks = {p: convolution_peak(device, p) for p in self.precisions}
         document: dict[str, Any] = {
@@ -116,28 +111,36 @@ class StepTime:
             "ratio_amortised": {},
             "ratio_spread": {},
         }
-        plain = amortised(weights, times["plain"])
-        for variant in variants:
-            total = amortised(weights, times[variant.name])
-            images = {p: batch / statistics.median(times[variant.name][p]) for p in weights}
-            entry: dict[str, Any] = {
-                "images_per_sec": images | {"amortised": batch / statistics.median(total)},
-                "peak_memory_gib": memory[variant.name],
-            }
-            document["variants"][variant.name] = entry
-            if variant.name == "plain":
+        for name, found in times.items():
+            images = {p: batch / statistics.median(found[p]) for p in weights}
+            images["amortised"] = batch / statistics.median(amortised(weights, found))
+            entry: dict[str, Any] = {"images_per_sec": images, "peak_memory_gib": memory[name]}
+            document["variants"][name] = entry
+            if name == "plain":
                 continue
-            ratios = [a / b for a, b in zip(plain, total, strict=True)]
-            document["ratio_amortised"][variant.name] = statistics.median(plain) / statistics.median(total)
-            document["ratio_spread"][variant.name] = [min(ratios), max(ratios)]
-            entry["ratio"] = {
-                p: statistics.median(times["plain"][p]) / statistics.median(times[variant.name][p])
-                for p in weights
-            }
-            rate = work * entry["images_per_sec"]["amortised"]
-            entry["convolution_peak_gflops"] = peaks[variant.name] / 1e9
-            entry["share_of_peak"] = rate / peaks[variant.name]
+            ratios = ratios_to(times["plain"], found, weights)
+            document["ratio_amortised"][name] = ratios.pop("amortised")
+            document["ratio_spread"][name] = ratios.pop("spread")
+            entry["ratio"] = ratios
+            entry["convolution_peak_gflops"] = peaks[name] / 1e9
+            entry["share_of_peak"] = work * images["amortised"] / peaks[name]
         return document
+
+    def _measured(
+        self, variants: list[Variant], phases: list[str], batch: int
+    ) -> tuple[dict[str, Times], dict[str, dict[str, float]]]:
+        """Of each variant and phase the seconds of all rounds, and the peak memory in GiB."""
+        times: dict[str, Times] = {v.name: {p: [] for p in phases} for v in variants}
+        memory: dict[str, dict[str, float]] = {v.name: {} for v in variants}
+        for index in range(self.rounds + 1):
+            for phase in phases:
+                for variant in variants:
+                    seconds = variant.measure(phase, batch)
+                    if index:  # the first round warms up
+                        times[variant.name][phase].append(seconds)
+                    else:
+                        memory[variant.name][phase] = variant.peak_memory(phase, batch) / 2**30
+        return times, memory
 
 
 class Variant:
@@ -163,12 +166,12 @@ class Variant:
             make_plain(d)
         self.side = experiment.resolution if growth is None else experiment.generator.sides[growth.level]
         scale = self.side / experiment.resolution
-        self.bound = Bound(g, d, growth, g.synthesis_network, d, scale)
+        self.nets = Adversaries(g, d, growth, g.synthesis_network, d, scale)
 
     def measure(self, phase: str, batch: int) -> float:
         """Seconds of one phase with its backward pass."""
         run = self._prepare(phase, batch)
-        set_precision(self.precision, self.device, self.bound.g, self.bound.d)
+        set_precision(self.precision, self.device, self.nets.g, self.nets.d)
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
@@ -179,7 +182,7 @@ class Variant:
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
             seconds = time.perf_counter() - began
-        for network in (self.bound.g, self.bound.d):
+        for network in (self.nets.g, self.nets.d):
             network.zero_grad(set_to_none=True)
         return seconds
 
@@ -194,14 +197,14 @@ class Variant:
         return peak_of(record)
 
     def _prepare(self, phase: str, batch: int) -> Callable[[], object]:
-        cfg, bound, experiment = self.experiment.generator, self.bound, self.experiment
-        bound.g.requires_grad_(phase.startswith("g"))
-        bound.d.requires_grad_(phase.startswith("d"))
+        cfg, nets, experiment = self.experiment.generator, self.nets, self.experiment
+        nets.g.requires_grad_(phase.startswith("g"))
+        nets.d.requires_grad_(phase.startswith("d"))
         torch.manual_seed(1)
 
         def latents(n: int) -> Latents:
             z, z2 = torch.randn(2, n, cfg.z_dim, device=self.device)
-            cut = active_ws(bound.growth, cfg.num_ws) // 2 if experiment.style_mixing else cfg.num_ws
+            cut = active_ws(nets.growth, cfg.num_ws) // 2 if experiment.style_mixing else cfg.num_ws
             cutoffs = torch.full((n,), cut)
             return Latents(z, z2, cutoffs, torch.zeros(n, cfg.label_dim, device=self.device))
 
@@ -212,13 +215,13 @@ class Variant:
         )
         if phase == "g_main":
             compared = shown if compares_with_reals(experiment.loss) else None
-            return lambda: phases.generator_main(bound, experiment, latents(batch), batch, compared)
+            return lambda: phases.generator_main(nets, experiment, latents(batch), batch, compared)
         if phase == "g_path_length":
             small = max(batch // experiment.g_regularizer.batch_shrink, 1)
             mean = torch.zeros((), device=self.device)
-            return lambda: phases.generator_path_length(bound, experiment, latents(small), small, mean)
+            return lambda: phases.generator_path_length(nets, experiment, latents(small), small, mean)
         run = phases.discriminator_main if phase == "d_main" else phases.discriminator_penalty
-        return lambda: run(bound, experiment, latents(batch), shown, batch)
+        return lambda: run(nets, experiment, latents(batch), shown, batch)
 
 
 def peak_of(record: profile) -> float:
@@ -267,7 +270,18 @@ def step_flops(experiment: Experiment) -> float:
     return total + (flops["d_penalty"] / penalty.every if penalty.active else 0)
 
 
-def amortised(weights: dict[str, float], times: dict[str, list[float]]) -> list[float]:
+def ratios_to(plain: Times, times: Times, weights: dict[str, float]) -> dict[str, Any]:
+    """How many times faster than plain: each phase, `amortised`, and the `spread` of that over the rounds."""
+    whole, total = amortised(weights, plain), amortised(weights, times)
+    ratios = [a / b for a, b in zip(whole, total, strict=True)]
+    by_phase = {p: statistics.median(plain[p]) / statistics.median(times[p]) for p in weights}
+    return by_phase | {
+        "amortised": statistics.median(whole) / statistics.median(total),
+        "spread": [min(ratios), max(ratios)],
+    }
+
+
+def amortised(weights: dict[str, float], times: Times) -> list[float]:
     """Seconds per step of each round."""
     rounds = zip(*(times[p] for p in weights), strict=True)
     return [sum(w * t for w, t in zip(weights.values(), row, strict=True)) for row in rounds]

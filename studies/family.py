@@ -63,7 +63,7 @@ def learn(
     The averaged generator goes to `snapshots`.
     """
     with contextlib.closing(Trainer(settings, dataset)) as trainer:
-        reals = held_out(trainer.evaluation_set)
+        reals = held_out(trainer.inputs.evaluation_set)
         fakes = samples(trainer.ema, settings, len(reals))  # at full resolution, whatever the level
         swd = [{"kimg": 0.0, "resolution": settings.resolution, "swd": distance(reals, fakes)}]
         seconds = 0.0
@@ -90,7 +90,7 @@ def learn(
             "swd": swd,
             "diversity": diversity(fakes, reals),
         }
-        info = {"images_seen": trainer.images_seen, "data": trainer.data_record()}
+        info = {"images_seen": trainer.images_seen, "data": trainer.inputs.record()}
         write_snapshot(snapshots / f"{name}.safetensors", trainer.ema, settings, **info)
     return outcome, fakes
 

@@ -75,7 +75,7 @@ def train(options: PrecisionStudy, precision: Precision, seed: int) -> Outcome:
         kimg = options.kimg * point / options.points
         while trainer.images_seen < kimg * 1000:
             trainer.step()
-        swd[kimg] = run_swd(trainer, len(trainer.evaluation_set)).average
+        swd[kimg] = run_swd(trainer, len(trainer.inputs.evaluation_set)).average
         print(f"{precision} seed {seed}: {kimg:g} kimg, SWD {swd[kimg]:.1f}", file=sys.stderr, flush=True)
     return Outcome(precision, seed, swd, time.monotonic() - began)
 

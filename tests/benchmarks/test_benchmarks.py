@@ -124,7 +124,7 @@ def test_plain_step_is_ours(plain, step_time, case, monkeypatch):
     results = []
     for is_plain in (False, True):
         variant = step_time.Variant("", experiment, "fp32", torch.device("cpu"), growth, plain=is_plain)
-        set_noise_strengths(variant.bound.g)
+        set_noise_strengths(variant.nets.g)
         for phase in step_time.phase_weights(experiment):
             run = variant._prepare(phase, 4)
             with plain.plain_operations() if is_plain else nullcontext():
@@ -180,7 +180,7 @@ def set_noise_strengths(network: torch.nn.Module) -> None:
 def gradients(variant) -> dict[str, torch.Tensor]:
     """The gradients of both networks, which are forgotten."""
     found = {}
-    for role, network in (("g", variant.bound.g), ("d", variant.bound.d)):
+    for role, network in (("g", variant.nets.g), ("d", variant.nets.d)):
         for name, parameter in network.named_parameters():
             if parameter.grad is not None:
                 found[f"{role}.{name}"] = parameter.grad.clone()
@@ -256,7 +256,7 @@ def test_step_time_takes_the_level_of_a_growing_run(step_time):
 def test_a_step_at_a_level_scales_the_penalty_and_reads_its_images(step_time):
     experiment = narrow(presets.get("stylegan-f"), 32)
     variant = step_time.Variant("fp32", experiment, "fp32", torch.device("cpu"), GrowthState(1, 1.0))
-    assert (variant.side, variant.bound.gradient_scale) == (8, 0.25)
+    assert (variant.side, variant.nets.gradient_scale) == (8, 0.25)
     assert variant.measure("d_main", 4) > 0
 
 

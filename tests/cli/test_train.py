@@ -396,10 +396,10 @@ def test_skipped_updates_are_reported(
         trainer, run = start(*args, **kwargs)
         update = trainer._update
 
-        def _update(optimizer: Any, network: Any, name: str, suffix: str = "") -> Any:
-            if trainer.step_count in bad and name == "d":
-                next(network.parameters()).grad.view(-1)[0] = torch.nan
-            return update(optimizer, network, name, suffix)
+        def _update(kind: str, now: Any) -> None:
+            if trainer.step_count in bad and kind == "d":
+                next(trainer.d.parameters()).grad.view(-1)[0] = torch.nan
+            update(kind, now)
 
         monkeypatch.setattr(trainer, "_update", _update)
         return trainer, run

@@ -50,7 +50,7 @@ def test_a_state_resumes(name: str, tmp_path: Path) -> None:
     run_path = shutil.copytree(recorded / "run", tmp_path / "run")
     before = load_file(next(run_path.glob("state-*.safetensors")))
     trainer, run = resume(run_path, open_dataset(RECORDED / "data.zip"), device="cpu", workers=0)
-    assert (trainer.step_count, trainer.images_seen, trainer.loader.position) == (5, 40, 40)
+    assert (trainer.step_count, trainer.images_seen, trainer.inputs.loader.position) == (5, 40, 40)
     assert [line["step"] for line in run.stats.read()] == [1, 2, 3, 4, 5]
     assert_equal(before, {key: t.clone() for key, t in trainer.state()[0].items()})
 

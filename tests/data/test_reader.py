@@ -95,7 +95,7 @@ def test_training_from_an_array_is_that_from_an_archive(tmp_path: Path) -> None:
         steps(Trainer(experiment, images, "cpu"), 2) for images in (dataset, opened(Path(archive.path)))
     )
     assert_equal(found.state()[0], expected.state()[0])
-    assert found.data_record() == {
+    assert found.inputs.record() == {
         "path": "array in memory",
         "name": "noise",
         "fingerprint": dataset.fingerprint,

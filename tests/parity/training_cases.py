@@ -16,6 +16,7 @@ from styleloom.training.ema import update_ema
 from styleloom.training.losses import discriminator_loss, generator_loss, wgan_drift
 from styleloom.training.optim import build_optimizer
 from styleloom.training.regularizers import (
+    between,
     gradient_penalty,
     path_length_penalty,
     path_lengths,
@@ -132,7 +133,7 @@ def _wgan_gp(pair: Pair, options: dict[str, Any], fakes: Tensor) -> Values:
     weight, target = options.pop("wgan_lambda", 10.0), options.pop("wgan_target", 1.0)
     mixed = reals + (fakes - reals) * u[:, None, None, None]
     return {
-        "reg": gradient_penalty(pair.discriminator, reals, fakes, u, weight, target, label),
+        "reg": gradient_penalty(pair.discriminator, between(reals, fakes, u), weight, target, label),
         "rec/scores_mixed": _column(pair.logits(mixed, "labels")),
         "rec/mixed_norms": zero_centred_penalty(pair.discriminator, mixed, 2.0, label).sqrt(),
     }

@@ -72,7 +72,7 @@ def test_a_whole_run(begin: Any) -> None:
     assert best.info["swd"] == min(line["swd"] for line in lines if line.get("swd") is not None)
     last = read_snapshot(run.snapshots()[-1])
     assert last.info["images_seen"] == 64
-    assert last.info["data"] == trainer.data_record()
+    assert last.info["data"] == trainer.inputs.record()
     for name, tensor in last.generator.state_dict().items():
         assert torch.equal(tensor, trainer.ema.state_dict()[name])
 
@@ -98,7 +98,7 @@ def test_pictures(begin: Any) -> None:
     reals = picture(run.path / "reals.png")
     columns, _ = sheet_shape((8, 8))
     assert reals.shape == (8 * 2, 8 * columns, 3)  # 20 images, 16 in a row
-    first = trainer.dataset.image(0).transpose(1, 2, 0)
+    first = trainer.inputs.dataset.image(0).transpose(1, 2, 0)
     assert (reals[:8, :8] == first).all()
     fit(trainer, run)
     for kind in ("raw", "ema"):
@@ -191,7 +191,7 @@ def test_the_best_snapshot_is_kept(begin: Any, monkeypatch: pytest.MonkeyPatch, 
     assert [line["swd"] for line in run.stats.read()] == [9, 3, 5, 4]
     assert read_snapshot(run.path / "snapshot-best.safetensors").info == {
         "images_seen": 32,
-        "data": trainer.data_record(),
+        "data": trainer.inputs.record(),
         "swd": 3,
     }
 
@@ -270,10 +270,11 @@ def test_skipped_updates_are_seen_and_the_healthy_state_stays(
     trainer, run = begin("run.max_skipped=5", "total_kimg=1")
     update = trainer._update
 
-    def poisoned(optimizer: Any, network: Any, name: str, suffix: str = "") -> Any:
+    def poisoned(kind: str, now: Any) -> None:
         if trainer.step_count == 1 or trainer.step_count >= 4:
+            network = trainer.networks()[kind[0]]
             next(p.grad for p in network.parameters() if p.grad is not None).view(-1)[0] = torch.nan
-        return update(optimizer, network, name, suffix)
+        update(kind, now)
 
     monkeypatch.setattr(trainer, "_update", poisoned)
     with pytest.raises(UserError, match=r"5 updates \(g\) in a row were skipped: .*--resume"):

@@ -209,7 +209,7 @@ def test_a_half_grown_run_is_measured_as_it_says(tmp_path: Path, size: str, caps
     assert found["full"] != found["level"]
     last = lines(run.path)[-1]
     assert found["auto"] == found[size] == last[NAME]
-    reals = trainer.evaluation_set.at(16 if size == "full" else 8)
+    reals = trainer.inputs.evaluation_set.at(16 if size == "full" else 8)
     fakes = to_uint8(Sampler(trainer.ema, growing, trainer.growth).generate(range(8)))
     repeated = fakes.repeat_interleave(reals.resolution // 8, 2).repeat_interleave(reals.resolution // 8, 3)
     expected = sliced_wasserstein(torch.from_numpy(reals.images(np.arange(8))), repeated).average

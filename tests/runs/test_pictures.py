@@ -34,7 +34,7 @@ def test_samples_have_vectors_that_occur(tmp_path: Path, monkeypatch: pytest.Mon
     experiment = tiny("label_dim=3", "run.swd_images=6", "run.snapshot_every=1", "data.held_out=4")
     trainer, run = start(tmp_path / "run", experiment, opened(archive), "cpu")
     fit(trainer, run, max_minutes=0)
-    held_out = torch.from_numpy(trainer.evaluation_set.labels(np.arange(4)))
+    held_out = torch.from_numpy(trainer.inputs.evaluation_set.labels(np.arange(4)))
     assert {len(label) for label in seen} == {128, 4}
     for label in seen:
         assert torch.equal(label, held_out[torch.arange(len(label)) % 4])

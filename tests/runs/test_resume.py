@@ -38,7 +38,7 @@ def reloaded(trainer: Trainer, archive: Path, folder: Path, workers: int = 1) ->
     trainer.close()
     torch.manual_seed(987654321)
     fresh = Trainer(trainer.experiment, opened(archive), "cpu", workers)
-    fresh.draws.manual_seed(123456789)
+    fresh.inputs.draws.manual_seed(123456789)
     tensors, document = read_tensors(folder / "x.safetensors", STATE_FORMAT)
     fresh.load_state(tensors, document)
     return fresh
@@ -121,14 +121,14 @@ def test_exact_with_images_decoded_on_the_fly(
 ) -> None:
     experiment = tiny("data.mirror=horizontal")
     whole = steps(Trainer(experiment, opened(archive), "cpu"), 6)
-    assert whole.dataset.preloaded
+    assert whole.inputs.dataset.preloaded
     expected = {name: t.clone() for name, t in whole.state()[0].items()}
     monkeypatch.setattr(ImageDataset, "preload", lambda self, budget_bytes=0: False)
     interrupted = steps(Trainer(experiment, opened(archive), "cpu", workers), 3)
-    assert not interrupted.dataset.preloaded
+    assert not interrupted.inputs.dataset.preloaded
     continued = steps(reloaded(interrupted, archive, tmp_path, 3 - workers), 3)
     assert_equal(expected, continued.state()[0])
-    assert continued.loader.position == 48
+    assert continued.inputs.loader.position == 48
     continued.close()
 
 
@@ -136,12 +136,12 @@ def poison(trainer: Trainer, monkeypatch: pytest.MonkeyPatch, network: str = "g"
     """Make one gradient of a network infinite, once."""
     update, left = trainer._update, [1]
 
-    def poisoned(optimizer: Any, net: torch.nn.Module, name: str, suffix: str = "") -> Any:
-        if name == network and left[0]:
+    def poisoned(kind: str, now: Any) -> None:
+        if kind[0] == network and left[0]:
             left[0] -= 1
-            gradient = next(p.grad for p in net.parameters() if p.grad is not None)
-            gradient.view(-1)[0] = torch.inf
-        return update(optimizer, net, name, suffix)
+            parameters = trainer.networks()[network].parameters()
+            next(p.grad for p in parameters if p.grad is not None).view(-1)[0] = torch.inf
+        update(kind, now)
 
     monkeypatch.setattr(trainer, "_update", poisoned)
 

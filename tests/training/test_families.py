@@ -18,8 +18,9 @@ from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.sampling import Sampler
 from styleloom.training import losses, phases, regularizers
+from styleloom.training.adversaries import Adversaries, split_outputs
+from styleloom.training.inputs import Latents, Reals
 from styleloom.training.optim import build_optimizer, lazy_factor
-from styleloom.training.phases import Bound, Latents, Reals, split_outputs
 from styleloom.training.trainer import Trainer
 from styleloom.types import Images
 from tiny import make_archive, opened, same_state, steps
@@ -32,9 +33,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("families")
 
 
-def bound(e: Experiment) -> Bound:
+def bound(e: Experiment) -> Adversaries:
     g, d = build_generator(e.generator), build_discriminator(e.discriminator)
-    return Bound(g, d, None, g.synthesis_network, d)
+    return Adversaries(g, d, None, g.synthesis_network, d)
 
 
 def latents(e: Experiment, n: int = BATCH) -> Latents:

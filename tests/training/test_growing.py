@@ -23,7 +23,7 @@ from styleloom.networks.build import build_discriminator
 from styleloom.runs.fit import fit, resume, start
 from styleloom.sampling import Sampler
 from styleloom.training.cutoffs import draw_cutoffs
-from styleloom.training.regularizers import gradient_penalty, path_lengths, zero_centred_penalty
+from styleloom.training.regularizers import between, gradient_penalty, path_lengths, zero_centred_penalty
 from styleloom.training.trainer import Trainer
 from styleloom.types import GrowthState
 from tiny import assert_equal, make_archive, opened, same_state, steps
@@ -64,8 +64,10 @@ def test_penalties_equal_those_at_full_resolution(family: str, level: int, alpha
     )
     for one_sided in (False, True):
         torch.testing.assert_close(
-            gradient_penalty(ours, native, other, u, target=0.01, gradient_scale=scale, one_sided=one_sided),
-            gradient_penalty(theirs, up(native), up(other), u, target=0.01, one_sided=one_sided),
+            gradient_penalty(
+                ours, between(native, other, u), target=0.01, gradient_scale=scale, one_sided=one_sided
+            ),
+            gradient_penalty(theirs, between(up(native), up(other), u), target=0.01, one_sided=one_sided),
         )
 
 
@@ -161,9 +163,9 @@ def test_batch_and_rate_follow_the_level(archive: Path) -> None:
         before = trainer.images_seen
         trainer.step()
         rows.append((trainer.images_seen - before, trainer.opt_g.param_groups[0]["lr"]))
-        assert trainer.loader.position == trainer.images_seen
+        assert trainer.inputs.loader.position == trainer.images_seen
         side = 8 if before <= 16 else 16  # at 16 images the fade has not begun
-        assert trainer.loader.dataset.resolution == side
+        assert trainer.inputs.loader.dataset.resolution == side
     assert rows == [(8, 0.001), (8, 0.001), (8, 0.001), (4, 0.003), (4, 0.003)]
 
 

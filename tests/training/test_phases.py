@@ -20,8 +20,9 @@ from styleloom.config.networks import (
 )
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.training import losses, phases, regularizers
+from styleloom.training.adversaries import Adversaries, pair_logits, pair_logits_reference
 from styleloom.training.cutoffs import draw_cutoffs
-from styleloom.training.phases import Bound, Latents, Reals, pair_logits, pair_logits_reference
+from styleloom.training.inputs import Latents, Reals
 from styleloom.types import Images
 
 FEATURES = FeatureMaps(base=32, max=8)
@@ -35,10 +36,10 @@ def experiment(label_dim: int = 0, group: int = 4, **fields: Any) -> Experiment:
     return Experiment(generator=g, discriminator=d, batch=ByResolution(24), **fields)
 
 
-def bound(e: Experiment) -> Bound:
+def bound(e: Experiment) -> Adversaries:
     """Networks whose noise strengths are zero, so that random noise does not matter."""
     g, d = build_generator(e.generator), build_discriminator(e.discriminator)
-    return Bound(g, d, None, g.synthesis_network, d)
+    return Adversaries(g, d, None, g.synthesis_network, d)
 
 
 def latents(e: Experiment, n: int = N) -> Latents:
@@ -136,16 +137,16 @@ def test_parts_are_strided() -> None:
 # ---- micro-batches
 
 
-def main_g(b: Bound, e: Experiment, given: Latents, reals: Reals) -> object:
+def main_g(b: Adversaries, e: Experiment, given: Latents, reals: Reals) -> object:
     """Run a phase on a part."""
     return phases.generator_main(b, e, given, N)
 
 
-def main_d(b: Bound, e: Experiment, given: Latents, reals: Reals) -> object:
+def main_d(b: Adversaries, e: Experiment, given: Latents, reals: Reals) -> object:
     return phases.discriminator_main(b, e, given, reals, N)
 
 
-def r1(b: Bound, e: Experiment, given: Latents, reals: Reals) -> object:
+def r1(b: Adversaries, e: Experiment, given: Latents, reals: Reals) -> object:
     return phases.discriminator_penalty(b, e, given, reals, N)
 
 
@@ -245,7 +246,7 @@ def test_path_length_is_multiplied_by_its_interval() -> None:
 
 
 def test_path_length_follows_mixed_styles() -> None:
-    """Path lengths are those of mixed styles. The running average of w takes the first latents."""
+    """Styles are mixed in path length too; the running average of w takes those of the first latents."""
     e = experiment()
     b, given = bound(e), latents(e, 8)
     assert (given.cutoffs < e.generator.num_ws).any()

@@ -201,8 +201,8 @@ class Reals:
 
     def __init__(self, archive: Path, experiment: Experiment) -> None:
         other = Trainer(experiment, opened(archive), "cpu")
-        self.count = len(other.train_set)
-        self.loader = other.loader
+        self.count = len(other.inputs.train_set)
+        self.loader = other.inputs.loader
 
     def __call__(self, step: int, batch: int) -> Tensor:
         assert self.loader.position == step * batch
@@ -245,7 +245,7 @@ def test_steps_equal_a_plain_implementation(name: str, archive: Path, make: Any)
         plain.step(8)
         assert torch.equal(torch.get_rng_state(), after)  # as much noise, in the same order
         noise = after
-    assert torch.equal(draws.get_state(), trainer.draws.get_state())
+    assert torch.equal(draws.get_state(), trainer.inputs.draws.get_state())
     torch.testing.assert_close(plain.path_mean, trainer.path_mean)
     pairs = {
         "g": (trainer.g.state_dict(), plain.g.state_dict()),
@@ -478,14 +478,15 @@ def test_small_batches(fields: list[str], make: Any) -> None:
 # ---- skipped updates
 
 
-def infinite(trainer: Trainer, network: nn.Module, when: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def infinite(trainer: Trainer, when: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Make gradients of the named kinds of updates NaN."""
     update = trainer._update
 
-    def poisoned(optimizer: Any, net: nn.Module, name: str, suffix: str = "") -> Any:
-        if name + suffix in when:
+    def poisoned(kind: str, now: Any) -> None:
+        if kind in when:
+            net = trainer.networks()[kind[0]]
             next(p.grad for p in net.parameters() if p.grad is not None).view(-1)[0] = torch.nan
-        return update(optimizer, net, name, suffix)
+        update(kind, now)
 
     monkeypatch.setattr(trainer, "_update", poisoned)
 
@@ -497,19 +498,19 @@ def test_a_skipped_update_changes_nothing(kind: str, make: Any, monkeypatch: pyt
     network, optimizer = (trainer.g, trainer.opt_g) if kind[0] == "g" else (trainer.d, trainer.opt_d)
     seen: list[bool] = []
 
-    def watch(opt: Any, net: nn.Module, name: str, suffix: str = "") -> Any:
-        if name + suffix != kind:
-            return kept(opt, net, name, suffix)
-        next(p.grad for p in net.parameters() if p.grad is not None).view(-1)[0] = -torch.inf
+    def watch(name: str, now: Any) -> None:
+        if name != kind:
+            kept(name, now)
+            return
+        next(p.grad for p in network.parameters() if p.grad is not None).view(-1)[0] = -torch.inf
         before = [p.clone() for p in network.parameters()]
         moments = [{k: v.clone() for k, v in optimizer.state[p].items()} for p in network.parameters()]
-        stats = kept(opt, net, name, suffix)
+        kept(name, now)
         after = list(network.parameters())
         seen.append(all(torch.equal(a, b) for a, b in zip(before, after, strict=True)))
         for p, old in zip(after, moments, strict=True):
             seen.append(all(torch.equal(v, optimizer.state[p][k]) for k, v in old.items()))
         assert all(p.grad is None for p in network.parameters())
-        return stats
 
     monkeypatch.setattr(trainer, "_update", watch)
     stats = trainer.step()
@@ -537,18 +538,18 @@ def test_a_path_length_that_is_nan_does_not_stay(make: Any, monkeypatch: pytest.
 def test_too_many_skipped_updates_end_the_run(kind: str, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of one kind: that the other updates succeed does not hide it."""
     trainer = make("run.max_skipped=3", "g_regularizer.every=2", "d_regularizer.every=2")
-    infinite(trainer, trainer.g, {kind}, monkeypatch)
+    infinite(trainer, {kind}, monkeypatch)
     with pytest.raises(UserError, match=rf"3 updates \({kind}\) in a row were skipped: .*learning rate"):
         steps(trainer, 10)
     assert trainer.step_count == (3 if "_" not in kind else 5)
-    assert trainer.images_seen == trainer.loader.position == 8 * trainer.step_count  # between steps
+    assert trainer.images_seen == trainer.inputs.loader.position == 8 * trainer.step_count  # between steps
     trainer.step()  # counted anew
 
 
 def test_a_success_breaks_the_row(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = make("run.max_skipped=2")
     when: set[str] = set()
-    infinite(trainer, trainer.g, when, monkeypatch)
+    infinite(trainer, when, monkeypatch)
     for kinds in ({"g"}, set[str](), {"g"}, set[str]()):
         when.clear()
         when.update(kinds)
@@ -565,7 +566,7 @@ def test_an_image_that_cannot_be_read_changes_nothing(
     def broken(count: int) -> Any:
         raise UserError("x.zip: 3.png is damaged")
 
-    monkeypatch.setattr(trainer.loader, "next", broken)
+    monkeypatch.setattr(trainer.inputs.loader, "next", broken)
     with pytest.raises(UserError, match="damaged"):
         trainer.step()
     tensors, document = trainer.state()
@@ -618,8 +619,8 @@ def test_labels_reach_both_networks(make: Any) -> None:
 
 def test_held_out_images_are_never_trained_on(make: Any) -> None:
     trainer = make("data.held_out=5")
-    assert (len(trainer.train_set), len(trainer.evaluation_set)) == (15, 5)
-    seen = torch.cat([trainer.loader.next(15).indices for _ in range(3)])
+    assert (len(trainer.inputs.train_set), len(trainer.inputs.evaluation_set)) == (15, 5)
+    seen = torch.cat([trainer.inputs.loader.next(15).indices for _ in range(3)])
     assert seen.max() == 14
 
 
@@ -701,10 +702,10 @@ def test_latents_and_the_average_where_both_networks_share_them(make: Any) -> No
     """BMSG-GAN's order: the average has seen the generator's last update, fakes are the same for both."""
     trainer = make("step_order=average-last", "shared_latents=true", "ema_beta=0")
     draws: list[Tensor] = []
-    fakes = trainer_module.Bound.mixed_ws
+    fakes = trainer_module.Adversaries.mixed_ws
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            trainer_module.Bound,
+            trainer_module.Adversaries,
             "mixed_ws",
             lambda b, latents: (draws.append(latents.z), fakes(b, latents))[1],
         )

@@ -63,11 +63,11 @@ class Demo:
         build_archive(archive, experiment.resolution)
 
         trainer, run = start(out / "run", experiment, open_dataset(archive), self.device)
-        reals = trainer.evaluation_set
+        reals = trainer.inputs.evaluation_set
         untrained = run_swd(trainer, len(reals)).average
         tell(
             f"2/4  training {experiment.name} for {self.minutes:g} minutes on {trainer.device.type} "
-            f"({trainer.experiment.precision}), {len(trainer.train_set)} images; "
+            f"({trainer.experiment.precision}), {len(trainer.inputs.train_set)} images; "
             f"Ctrl-C stops and keeps everything"
         )
         status = self._train(trainer, run)
@@ -83,7 +83,7 @@ class Demo:
             swd_trained=trained,
             held_out_images=len(reals),
             pictures=make_pictures(out, sampler, reals),
-            kernel_distances=self._kernel_distances(sampler, trainer.train_set, reals),
+            kernel_distances=self._kernel_distances(sampler, trainer.inputs.train_set, reals),
             run=run.path,
             snapshot=snapshot,
         )

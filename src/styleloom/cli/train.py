@@ -160,7 +160,7 @@ class Train:
             channels=None if self._asked("channels") else dataset.channels,
             grid=None if self._asked("grid") else dataset.grid,
         )
-        from styleloom.training.trainer import check_data
+        from styleloom.training.inputs import check_data
 
         check_data(experiment, dataset)
         return experiment
@@ -230,7 +230,7 @@ class Train:
         minutes, stop = math.inf if self.minutes is None else self.minutes, StopRequest()
         tell(
             f"{trainer.experiment.name} at {_px(trainer.experiment)} px on {trainer.device.type}, "
-            f"{trainer.experiment.precision}, {len(trainer.train_set)} images, in {shown(run.path)}"
+            f"{trainer.experiment.precision}, {len(trainer.inputs.train_set)} images, in {shown(run.path)}"
         )
         with TrainingProgress(total, minutes) as progress:
             done = fit(trainer, run, progress, minutes, stop)

@@ -52,10 +52,10 @@ def start(
         raise
     try:
         columns, rows = sheet_shape(trainer.experiment.generator.size)
-        first = trainer.dataset.images(torch.arange(min(columns * rows, len(dataset))).numpy())
+        first = trainer.inputs.dataset.images(torch.arange(min(columns * rows, len(dataset))).numpy())
         run.save_image("reals", grid(torch.from_numpy(first), columns))
         save_state(trainer, run)
-        run.write_experiment(trainer.experiment, trainer.data_record())  # last: this makes it a run
+        run.write_experiment(trainer.experiment, trainer.inputs.record())  # last: this makes it a run
     except BaseException:
         trainer.close()
         run.discard()
@@ -103,7 +103,7 @@ def resume(
             _take_back(trainer, run)
         run.remove_partial_files()
         run.stats.rewind(trainer.step_count)
-        run.write_experiment(trainer.experiment, trainer.data_record())
+        run.write_experiment(trainer.experiment, trainer.inputs.record())
         if changed or chosen is not None:
             save_state(trainer, run)  # what was allowed once needs no permission again
         undo.pop_all()
@@ -152,7 +152,7 @@ def _checked(run: RunDirectory, file: Path) -> tuple[dict[str, Tensor], dict[str
 
 def _check_data(trainer: Trainer, document: dict[str, Any], allowed: list[str]) -> bool:
     """Whether the images are others than the run's. Raises UserError when they may not be."""
-    now, then = trainer.data_record(), document["data"]
+    now, then = trainer.inputs.record(), document["data"]
     other = now["fingerprint"] != then["fingerprint"]
     if other and "data" not in allowed:
         raise UserError(

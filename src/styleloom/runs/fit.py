@@ -221,7 +221,7 @@ class _Loop:
         name = f"{trainer.images_seen // 1000:06d}"
         psi = trainer.experiment.run.sample_truncation
         count = columns * rows
-        label = sample_labels(trainer.evaluation_set, trainer.g.label_dim, count)
+        label = sample_labels(trainer.inputs.evaluation_set, trainer.g.label_dim, count)
         for kind, generator in (("raw", trainer.g), ("ema", trainer.ema)):
             images = samples(generator, trainer.experiment, count, psi, trainer.growth, label)
             if images.shape[2:] != size:  # pictures of a growing run keep one size
@@ -239,7 +239,7 @@ class _Loop:
         The best one, among those of full size, is kept besides.
         """
         trainer, options = self.trainer, self.trainer.experiment.run
-        info: dict[str, Any] = {"images_seen": trainer.images_seen, "data": trainer.data_record()}
+        info: dict[str, Any] = {"images_seen": trainer.images_seen, "data": trainer.inputs.record()}
         info |= {name: value for name, value in line.items() if name.startswith(PREFIX)}
         line["swd"] = None
         if options.swd_images and min(swd_reals(trainer).size) >= SWD_PX:
@@ -273,8 +273,8 @@ def run_swd(trainer: Trainer, count: int) -> SWD:
 def swd_reals(trainer: Trainer) -> ImageDataset:
     """The evaluation images at the size that the run's own distance is measured at now."""
     if trainer.experiment.run.measure_at == "full":
-        return trainer.evaluation_set
-    return trainer.evaluation_set.at(trainer.current_resolution(trainer.images_seen))
+        return trainer.inputs.evaluation_set
+    return trainer.inputs.evaluation_set.at(trainer.current_resolution(trainer.images_seen))
 
 
 def peak_memory_gib(device: torch.device) -> float | None:

@@ -136,7 +136,7 @@ class RunMetrics:
         """The averaged generator as it is now, and the training images at the size of its images."""
         trainer, experiment = self.trainer, self.trainer.experiment
         sampler = measured_at(Sampler(trainer.ema, experiment, growth), experiment.run.measure_at)
-        reals = trainer.train_set.at(sampler.resolution, trainer.cache_bytes)
+        reals = trainer.inputs.train_set.at(sampler.resolution, trainer.inputs.cache_bytes)
         return Subject(
             "the averaged generator",
             {"kind": "training", "images_seen": trainer.images_seen},

@@ -32,6 +32,17 @@ GRADIENT_LIMIT = 1e8
 SECOND_MOMENTS = ("exp_avg_sq", "square_avg")
 
 
+def refuse_divergence(trainer: Trainer) -> None:
+    """Raise DivergedError when `run.max_skipped` updates of a kind in a row were skipped."""
+    for kind, count in trainer.skipped_in_a_row.items():
+        if count >= trainer.experiment.run.max_skipped:
+            trainer.skipped_in_a_row[kind] = 0  # whoever continues has as many attempts again
+            raise DivergedError(
+                f"{count} updates ({kind}) in a row were skipped: their gradients are infinite or NaN, "
+                "as with a learning rate that is too high"
+            )
+
+
 def complaint(trainer: Trainer) -> str | None:
     """What is wrong with the state that a training is in; None when it is healthy."""
     for kind, count in trainer.skipped_in_a_row.items():

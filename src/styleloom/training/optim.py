@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from styleloom.config import Adam
 from styleloom.config.optimizer import Optimizer
@@ -64,6 +64,20 @@ def _options(kind: Optimizer, learning_rate: float, constants: Adam, lazy_every:
     beta1, beta2 = constants.beta1**c, constant(constants.beta2) ** c
     rate = {"lr": learning_rate * c}
     return rate | ({"alpha": beta2} if kind == "rmsprop" else {"betas": (beta1, beta2)})
+
+
+def step_if_finite(optimizer: torch.optim.Optimizer, gradient_norm: Tensor) -> None:
+    """One update, or none, moments and step counts included, where the gradient's norm is not finite.
+
+    Fused Adam is told on the device (`found_inf`, the flag of PyTorch's gradient scaler), so that the host
+    does not wait for the norm. Other optimizers have no such flag: there the host asks.
+    """
+    finite = torch.isfinite(gradient_norm)
+    if optimizer.defaults.get("fused"):
+        optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        optimizer.step()
+    elif bool(finite):
+        optimizer.step()
 
 
 def with_gradient(network: nn.Module) -> list[nn.Parameter]:

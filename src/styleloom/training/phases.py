@@ -7,112 +7,65 @@ gradients of micro-batches add up to the gradient of the batch mean.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from styleloom.config.experiment import Experiment
-from styleloom.layers.style_mixing import mix
-from styleloom.networks.assembly import StyleGenerator
-from styleloom.training import losses, regularizers
+from styleloom.config.experiment import Experiment, GradientPenalty
+from styleloom.config.schedules import constant
+from styleloom.training import adversaries, losses, regularizers
+from styleloom.training.adversaries import Adversaries, split_outputs
+from styleloom.training.inputs import Latents, Reals
 from styleloom.training.regularizers import like, scales
-from styleloom.types import GrowthState, Images, LogitFunction
+from styleloom.types import Images
 
 Stats = dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Latents:
-    """What a batch of fakes is made from: z, z2 [N, Z], cutoffs [N] of style mixing, label [N, K]."""
-
-    z: Tensor
-    z2: Tensor
-    cutoffs: Tensor
-    label: Tensor
-
-    def __len__(self) -> int:
-        return len(self.z)
-
-    def part(self, index: int, count: int) -> Latents:
-        """Micro-batch `index` of `count`: every count-th sample."""
-        return Latents(
-            *(t[index::count] for t in (self.z, self.z2, self.cutoffs, self.label)),
-        )
-
-
-@dataclass(frozen=True)
-class Reals:
-    """Real images at the level and in the form that the discriminator reads, and their labels [N, K]."""
-
-    images: Images
-    label: Tensor
-
-    def part(self, index: int, count: int) -> Reals:
-        """Micro-batch `index` of `count`: every count-th sample."""
-        images = [x[index::count] for x in scales(self.images)]
-        return Reals(like(self.images, images), self.label[index::count])
-
-
-@dataclass(frozen=True)
-class Bound:
-    """Both networks with growth bound to them, so that no loss ever sees it.
+@dataclass
+class StepContext:
+    """What the phases of one step share.
 
     Args:
-        g, d: the networks, in training.
-        synthesis, logits: what the first-order phases call: the networks themselves, or compiled.
-        growth: where they stand.
-        gradient_scale: of penalties, see `regularizers.zero_centred_penalty`.
+        experiment: with the present value of every number that depends on images seen.
+        nets: both networks at the present growth.
+        batch: images of the step, in `parts` micro-batches.
+        reals: that the discriminator sees.
+        shared_latents: of the fakes of both networks' updates, where they share them.
+        d_latents: of the fakes of D's main phase, which its penalty looks at again.
+        reached: parameters that have a gradient of the last main phase.
+        stats: of the phases that ran.
     """
 
-    g: StyleGenerator
-    d: nn.Module
-    growth: GrowthState | None
-    synthesis: nn.Module
-    logits: nn.Module
-    gradient_scale: float = 1.0
-
-    def mixed_ws(self, latents: Latents) -> tuple[Tensor, Tensor]:
-        """ws [N, L, W] with mixed styles, and the mean [W] of w of the first latents."""
-        ws = self.g.mapping(latents.z, latents.label)
-        mean = ws[:, 0].detach().mean(0)
-        if bool((latents.cutoffs < self.g.num_ws).any()):
-            ws2 = self.g.mapping(latents.z2, latents.label)
-            ws = mix((ws, ws2), latents.cutoffs[:, None])
-        return ws, mean
-
-    def fakes(self, latents: Latents) -> tuple[Images, Tensor]:
-        """Images without a graph, and the mean [W] of w."""
-        with torch.no_grad():
-            ws, mean = self.mixed_ws(latents)
-            return self.synthesis(ws, self.growth, "random"), mean
-
-    def discriminate(self, images: Images, label: Tensor | None = None) -> Tensor:
-        """Logits [N], through the network itself: differentiable twice."""
-        return split_outputs(self.d(images, label, self.growth))[0]
-
-    def discriminate_once(self, images: Images, label: Tensor | None = None) -> Tensor:
-        """Outputs for first-order phases: logits [N], or with class logits [N, 1 + K]."""
-        return self.logits(images, label, self.growth)
-
-
-def split_outputs(outputs: Tensor) -> tuple[Tensor, Tensor | None]:
-    """A discriminator's outputs to logits [N] and, where it classifies, class logits [N, K]."""
-    return (outputs, None) if outputs.ndim == 1 else (outputs[:, 0], outputs[:, 1:])
+    experiment: Experiment
+    nets: Adversaries
+    batch: int
+    parts: int
+    reals: Reals
+    shared_latents: Latents | None
+    d_latents: Latents | None = None
+    reached: list[nn.Parameter] = field(default_factory=list)
+    stats: Stats = field(default_factory=dict)
 
 
 def generator_main(
-    bound: Bound, experiment: Experiment, latents: Latents, batch: int, reals: Reals | None = None
+    nets: Adversaries, experiment: Experiment, latents: Latents, batch: int, reals: Reals | None = None
 ) -> Stats:
-    """Non-saturating (or named) loss of the generator; relativistic ones need `reals`."""
-    ws, w_mean = bound.mixed_ws(latents)
-    images = bound.synthesis(ws, bound.growth, "random")
-    logits, classes = split_outputs(bound.discriminate_once(images, latents.label))
+    """G's objective: the adversarial loss of fakes, and their label loss where D classifies.
+
+    Args:
+        batch: images of the whole step, of which `latents` are a micro-batch.
+        reals: needed by relativistic losses.
+    """
+    ws, w_mean = nets.mixed_ws(latents)
+    images = nets.synthesis(ws, nets.growth, "random")
+    logits, classes = split_outputs(nets.discriminate_once(images, latents.label))
     real_logits = None
     if losses.compares_with_reals(experiment.loss):
         assert reals is not None
         with torch.no_grad():
-            real_logits, _ = split_outputs(bound.discriminate_once(reals.images, reals.label))
+            real_logits, _ = split_outputs(nets.discriminate_once(reals.images, reals.label))
     loss = losses.generator_loss(experiment.loss, logits, real_logits)
     total, stats = loss, {"loss_g": loss.detach().mean(), "w_mean": w_mean}
     if classes is not None and experiment.label_weight > 0:
@@ -124,13 +77,18 @@ def generator_main(
 
 
 def generator_path_length(
-    bound: Bound, experiment: Experiment, latents: Latents, batch: int, mean: Tensor
+    nets: Adversaries, experiment: Experiment, latents: Latents, batch: int, mean: Tensor
 ) -> Stats:
-    """Path length regularization of a smaller batch, times its interval (StyleGAN2 section 3.2)."""
+    """Path length regularization times its interval k (StyleGAN2 section 3.2).
+
+    Args:
+        batch: images of this phase, which has fewer than the step.
+        mean: running mean of the path length before this step.
+    """
     cfg = experiment.g_regularizer
-    ws, w_mean = bound.mixed_ws(latents)
+    ws, w_mean = nets.mixed_ws(latents)
     ws = ws.requires_grad_() if ws.is_leaf else ws
-    images = bound.g.synthesis(ws, bound.growth)
+    images = nets.g.synthesis(ws, nets.growth)
     y = like(images, [torch.randn_like(x) for x in scales(images)])
     lengths = regularizers.path_lengths(images, ws, y)
     penalty, updated = regularizers.path_length_penalty(lengths, mean, cfg.decay, cfg.weight)
@@ -144,17 +102,18 @@ def generator_path_length(
 
 
 def discriminator_main(
-    bound: Bound, experiment: Experiment, latents: Latents, reals: Reals, batch: int
+    nets: Adversaries, experiment: Experiment, latents: Latents, reals: Reals, batch: int
 ) -> Stats:
-    """The discriminator's loss; fakes carry no gradient."""
-    fakes, w_mean = bound.fakes(latents)
+    """D's objective: adversarial loss + drift + label loss + the penalty, where it belongs to every step.
+
+    Fakes carry no gradient to G.
+    """
+    fakes, w_mean = nets.fakes(latents)
     group = experiment.discriminator.minibatch_std.group_size
-    real_outputs, fake_outputs = pair_logits(
-        bound.discriminate_once, reals.images, fakes, reals.label, latents.label, group
+    outputs = adversaries.pair_logits(
+        nets.discriminate_once, reals.images, fakes, reals.label, latents.label, group
     )
-    (real_logits, real_classes), (fake_logits, fake_classes) = map(
-        split_outputs, (real_outputs, fake_outputs)
-    )
+    (real_logits, real_classes), (fake_logits, fake_classes) = map(split_outputs, outputs)
     loss = losses.discriminator_loss(experiment.loss, real_logits, fake_logits)
     total = loss
     stats = {
@@ -172,7 +131,7 @@ def discriminator_main(
         total = total + label_loss * experiment.label_weight
         stats["label_loss_d"] = label_loss.detach().mean()
     if experiment.d_regularizer.every == 1 and experiment.d_regularizer.active:
-        penalty = _penalty(bound, experiment, fakes, latents, reals)
+        penalty = gradient_penalties(nets, experiment.d_regularizer, reals, fakes, latents.label)
         total = total + penalty
         stats["d_penalty"] = penalty.detach().mean()
     (total.sum() / batch).backward()
@@ -180,66 +139,38 @@ def discriminator_main(
 
 
 def discriminator_penalty(
-    bound: Bound, experiment: Experiment, latents: Latents, reals: Reals, batch: int
+    nets: Adversaries, experiment: Experiment, latents: Latents, reals: Reals, batch: int
 ) -> Stats:
-    """The lazy penalty on the reals of the main phase, times its interval (StyleGAN2 section 3.1)."""
+    """The lazy penalty on the reals of the main phase, times its interval k (StyleGAN2 section 3.1)."""
     cfg = experiment.d_regularizer
-    fakes = bound.fakes(latents)[0] if regularizers.needs_fakes(cfg) else None
-    penalty = _penalty(bound, experiment, fakes, latents, reals)
+    fakes = nets.fakes(latents)[0] if regularizers.needs_fakes(cfg) else None
+    penalty = gradient_penalties(nets, cfg, reals, fakes, latents.label)
     (penalty.sum() * (cfg.every / batch)).backward()
     return {"d_penalty": penalty.detach().mean()}
 
 
-def _penalty(
-    bound: Bound, experiment: Experiment, fakes: Images | None, latents: Latents, reals: Reals
+def gradient_penalties(
+    nets: Adversaries, cfg: GradientPenalty, reals: Reals, fakes: Images | None, fake_label: Tensor
 ) -> Tensor:
-    return regularizers.discriminator_penalty(
-        experiment.d_regularizer,
-        bound.discriminate,
-        reals.images,
-        fakes,
-        reals.label,
-        latents.label,
-        bound.gradient_scale,
-    )
+    """R1 and R2, or WGAN-GP, as `cfg` says, per sample: [N].
 
+    Interpolation factors of WGAN-GP come from torch's global generator.
 
-def pair_logits_reference(
-    discriminator: LogitFunction,
-    reals: Images,
-    fakes: Images,
-    real_label: Tensor,
-    fake_label: Tensor,
-    group: int,
-) -> tuple[Tensor, Tensor]:
-    """Slow reference of `pair_logits`: two passes."""
-    return discriminator(reals, real_label), discriminator(fakes, fake_label)
-
-
-def pair_logits(
-    discriminator: LogitFunction,
-    reals: Images,
-    fakes: Images,
-    real_label: Tensor,
-    fake_label: Tensor,
-    group: int,
-) -> tuple[Tensor, Tensor]:
-    """Outputs for reals and fakes, [N] or [N, K] each, in one pass that keeps them in separate groups.
-
-    Minibatch standard deviation groups the samples i, i + M, i + 2M, ...: with reals and fakes arranged as
-    [group, N / group] each and joined on the second axis, no group contains both.
+    Args:
+        fakes: may be None where `regularizers.needs_fakes` says no.
     """
-    n = len(real_label)
-    group = max(group, 1)
-    if n < group or n % group:
-        return pair_logits_reference(discriminator, reals, fakes, real_label, fake_label, group)
-
-    def join(a: Tensor, b: Tensor) -> Tensor:
-        parts = [t.reshape(group, n // group, *t.shape[1:]) for t in (a, b)]
-        return torch.cat(parts, 1).flatten(0, 1)
-
-    pairs = zip(scales(reals), scales(fakes), strict=True)
-    images = like(reals, [join(r, f) for r, f in pairs])
-    outputs = discriminator(images, join(real_label, fake_label))
-    outputs = outputs.reshape(group, 2, n // group, *outputs.shape[1:])
-    return outputs[:, 0].flatten(0, 1), outputs[:, 1].flatten(0, 1)
+    d, scale = nets.discriminate, nets.gradient_scale
+    gamma, r2_gamma = constant(cfg.gamma), constant(cfg.r2_gamma)
+    if cfg.kind == "zero-centred":
+        parts = []
+        if gamma > 0:
+            parts.append(regularizers.zero_centred_penalty(d, reals.images, gamma, reals.label, scale))
+        if r2_gamma > 0:
+            assert fakes is not None
+            parts.append(regularizers.zero_centred_penalty(d, fakes, r2_gamma, fake_label, scale))
+        return torch.stack(parts).sum(0)
+    assert fakes is not None
+    first = scales(reals.images)[0]
+    images = regularizers.between(reals.images, fakes, torch.rand(len(first), device=first.device))
+    one_sided = cfg.kind == "one-sided"
+    return regularizers.gradient_penalty(d, images, gamma, cfg.target, reals.label, scale, one_sided)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from styleloom.config import GradientPenalty
-from styleloom.config.schedules import constant
 from styleloom.types import Images, LogitFunction, Pyramid
 
 
@@ -51,64 +50,37 @@ def zero_centred_penalty(
     return square_norms(gradients).mean(0) * (gamma / 2 * gradient_scale**2)
 
 
+def between(reals: Images, fakes: Images, u: Tensor) -> Images:
+    """x^ = real + u (fake - real) of WGAN-GP. u: [N], shared by all scales of a pyramid."""
+    factor = u.reshape(-1, 1, 1, 1)
+    pairs = zip(scales(reals), scales(fakes), strict=True)
+    return like(reals, [torch.lerp(r, f, factor) for r, f in pairs])
+
+
 def gradient_penalty(
     discriminator: LogitFunction,
-    reals: Images,
-    fakes: Images,
-    u: Tensor,
+    images: Images,
     weight: float = 10.0,
     target: float = 1.0,
     label: Tensor | None = None,
     gradient_scale: float = 1.0,
     one_sided: bool = False,
 ) -> Tensor:
-    """WGAN-GP: weight/target^2 (||grad D(x^)||_2 - target)^2 at x^ = real + u (fake - real), per sample: [N].
+    """WGAN-GP: weight/target^2 (||grad D(x^)||_2 - target)^2 per sample, the mean over scales: [N].
 
     Args:
-        u: interpolation factors [N], shared by all scales of a pyramid; the penalty is the mean over scales.
+        images: x^, see `between`.
+        label: of the reals [N, K].
         gradient_scale: as in `zero_centred_penalty`.
         one_sided: punish only norms above the target (Gulrajani et al. 2017, section 4; MSG-GAN's text).
     """
-    factor = u.reshape(-1, 1, 1, 1)
-    pairs = zip(scales(reals), scales(fakes), strict=True)
-    inputs = [torch.lerp(r, f, factor).detach().requires_grad_() for r, f in pairs]
-    logits = discriminator(like(reals, inputs), label)
+    inputs = [x.detach().requires_grad_() for x in scales(images)]
+    logits = discriminator(like(images, inputs), label)
     gradients = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
     excess = square_norms(gradients).sqrt() * gradient_scale - target
     if one_sided:
         excess = excess.relu()
     return excess.square().mean(0) * (weight / target**2)
-
-
-def discriminator_penalty(
-    cfg: GradientPenalty,
-    discriminator: LogitFunction,
-    reals: Images,
-    fakes: Images | None,
-    label: Tensor | None,
-    fake_label: Tensor | None,
-    gradient_scale: float = 1.0,
-) -> Tensor:
-    """The penalty that `cfg` asks for, per sample: [N]. `fakes` may be None where `needs_fakes` says no.
-
-    Interpolation factors of WGAN-GP come from torch's global generator.
-    """
-    gamma, r2_gamma = constant(cfg.gamma), constant(cfg.r2_gamma)
-    if cfg.kind == "zero-centred":
-        parts = []
-        if gamma > 0:
-            parts.append(zero_centred_penalty(discriminator, reals, gamma, label, gradient_scale))
-        if r2_gamma > 0:
-            assert fakes is not None
-            parts.append(zero_centred_penalty(discriminator, fakes, r2_gamma, fake_label, gradient_scale))
-        return torch.stack(parts).sum(0)
-    assert fakes is not None
-    first = scales(reals)[0]
-    u = torch.rand(len(first), device=first.device)
-    one_sided = cfg.kind == "one-sided"
-    return gradient_penalty(
-        discriminator, reals, fakes, u, gamma, cfg.target, label, gradient_scale, one_sided
-    )
 
 
 def needs_fakes(cfg: GradientPenalty) -> bool:

@@ -42,7 +42,7 @@ def state_of(trainer: Trainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 tensors[f"{key}.{field}.{name}"] = value
     tensors["path_mean"] = trainer.path_mean
     tensors["rng.torch"] = torch.get_rng_state()
-    tensors["rng.draws"] = trainer.draws.get_state()
+    tensors["rng.draws"] = trainer.inputs.draws.get_state()
     if trainer.device.type == "cuda":
         tensors["rng.cuda"] = torch.cuda.get_rng_state(trainer.device)
     if trainer.device.type == "mps":
@@ -52,13 +52,13 @@ def state_of(trainer: Trainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "counters": {
             "step": trainer.step_count,
             "images_seen": trainer.images_seen,
-            "loader_position": trainer.loader.position,
+            "loader_position": trainer.inputs.loader.position,
             "growth_phase": list(trainer.growth_phase),
             "skipped": dict(trainer.skipped),
             "skipped_in_a_row": dict(trainer.skipped_in_a_row),
             "device": trainer.device.type,
         },
-        "data": trainer.data_record(),
+        "data": trainer.inputs.record(),
         "complaint": complaint(trainer),
     }
     return tensors, document
@@ -67,15 +67,15 @@ def state_of(trainer: Trainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def restore(
     trainer: Trainer, tensors: Mapping[str, Tensor], document: Mapping[str, Any], where: str = "state"
 ) -> None:
-    """Put a state's tensors in place. The counters are checked; they are the trainer's own to take.
+    """Put a state's tensors and counters in place, and the loader at its position.
 
     Args:
         where: what errors call the state: its file.
 
     Raises UserError, before anything has changed, for a state that is damaged or of another network.
     """
-    skipped = checked_counters(document, where)["skipped"]
-    moments = _checked_moments(trainer, tensors, skipped, where)
+    counters = checked_counters(document, where)
+    moments = _checked_moments(trainer, tensors, counters["skipped"], where)
     for key, network in trainer.networks().items():
         check_layout(layout_of(network.state_dict()), layout_of(_part(tensors, key)), f"{where}, {key}")
     _check_others(trainer, tensors, where)
@@ -85,11 +85,22 @@ def restore(
         optimizer.state[parameter] = {f: _placed(f, t, parameter) for f, t in found.items()}
     trainer.path_mean = tensors["path_mean"].to(trainer.device)
     torch.set_rng_state(tensors["rng.torch"])
-    trainer.draws.set_state(tensors["rng.draws"])
+    trainer.inputs.draws.set_state(tensors["rng.draws"])
     if trainer.device.type == "cuda" and "rng.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["rng.cuda"], trainer.device)
     if trainer.device.type == "mps" and "rng.mps" in tensors:
         torch.mps.set_rng_state(tensors["rng.mps"])
+    _take_counters(trainer, counters)
+
+
+def _take_counters(trainer: Trainer, counters: Mapping[str, Any]) -> None:
+    trainer.step_count, trainer.images_seen = counters["step"], counters["images_seen"]
+    trainer.growth_phase = tuple(counters.get("growth_phase", trainer.phase_now()))
+    trainer.skipped = dict(counters["skipped"])
+    rows = counters["skipped_in_a_row"]
+    trainer.skipped_in_a_row = {kind: rows.get(kind, 0) for kind in trainer.skipped_in_a_row}
+    side = trainer.current_resolution(trainer.images_seen)
+    trainer.inputs.move(side, counters["loader_position"])
 
 
 def checked_counters(document: Mapping[str, Any], where: str) -> dict[str, Any]:
