@@ -21,7 +21,7 @@ from styleloom.metrics.evaluation.subject import RealImages, Subject
 from styleloom.metrics.evaluation.suite import Evaluation
 from styleloom.metrics.probes.full_size import FullSize, measured_at
 from styleloom.metrics.probes.mixing import mixed_images
-from styleloom.metrics.probes.ppl import path_length_samples
+from styleloom.metrics.probes.ppl import Step, path_length_samples
 from styleloom.metrics.probes.stability import changes, images_at
 from styleloom.metrics.swd import sliced_wasserstein
 from styleloom.networks.assembly import SynthesisTrunk
@@ -132,7 +132,7 @@ def test_the_crop_of_path_lengths_is_that_of_full_size(projection: Projection) -
             shapes.append(tuple(a.shape[2:]))
             return super().distance(a, b)
 
-    path_length_samples(FullSize(sampler_at(32, 0)), Watched(), [1, 2], crop=True)
+    path_length_samples(FullSize(sampler_at(32, 0)), Watched(), [1, 2], Step(crop=True))
     assert set(shapes) == {(16, 16)}
 
 

@@ -17,6 +17,7 @@ from metrics.probed import DIM, Squared, labels, linear, passes, real
 from styleloom.errors import UserError
 from styleloom.metrics.probes import ppl
 from styleloom.metrics.probes.ppl import (
+    Step,
     central_window,
     comparable,
     image_path_lengths,
@@ -59,7 +60,7 @@ def test_straight_paths_of_a_linear_map(sampling: Any, epsilon: float) -> None:
     sampler = linear(a)
     start, goal, _ = ends(sampler)
     expected = ((goal - start) @ a.double().t()).square().sum(1)
-    values = path_length_samples(sampler, SQUARED, SEEDS, "w", sampling, epsilon=epsilon)
+    values = path_length_samples(sampler, SQUARED, SEEDS, Step("w", sampling, epsilon=epsilon))
     assert values.dtype == torch.float64
     torch.testing.assert_close(values, expected, rtol=5e-3 if epsilon == 1e-4 else 1e-4, atol=0)
 
@@ -67,7 +68,7 @@ def test_straight_paths_of_a_linear_map(sampling: Any, epsilon: float) -> None:
 def test_the_expected_path_length_of_a_linear_map() -> None:
     """w ~ N(0, I): E |A (w1 - w0)|^2 = 2 |A|^2. Many pairs come within four standard errors of it."""
     a = matrix()
-    values = path_length_samples(linear(a), SQUARED, range(2000), epsilon=1e-2)
+    values = path_length_samples(linear(a), SQUARED, range(2000), Step(epsilon=1e-2))
     error = values.std().item() / math.sqrt(len(values))
     assert values.mean().item() == pytest.approx(2 * a.square().sum().item(), abs=4 * error)
     assert error < 0.02 * values.mean()
@@ -85,7 +86,7 @@ def test_arcs_of_a_linear_map_of_the_normalised_latent(sampling: Any) -> None:
     epsilon = 0.01
     chord = 2 * torch.sin(epsilon * torch.arccos(cosine) / 2)
     expected = scale**2 * DIM * (chord / epsilon).square()
-    values = path_length_samples(sampler, SQUARED, SEEDS, "z", sampling, epsilon=epsilon)
+    values = path_length_samples(sampler, SQUARED, SEEDS, Step("z", sampling, epsilon=epsilon))
     torch.testing.assert_close(values, expected, rtol=1e-4, atol=0)
 
 
@@ -97,9 +98,9 @@ def test_t_is_where_the_seed_says() -> None:
     epsilon = 0.01
     near, far = (slerp(start, goal, x[:, None]) * math.sqrt(DIM) for x in (t, t + epsilon))
     expected = ((far - near) @ a.double().t()).square().sum(1) / epsilon**2
-    values = path_length_samples(sampler, SQUARED, SEEDS, "z", "full", epsilon=epsilon)
+    values = path_length_samples(sampler, SQUARED, SEEDS, Step("z", "full", epsilon=epsilon))
     torch.testing.assert_close(values, expected, rtol=1e-3, atol=0)
-    at_start = path_length_samples(sampler, SQUARED, SEEDS, "z", "end", epsilon=epsilon)
+    at_start = path_length_samples(sampler, SQUARED, SEEDS, Step("z", "end", epsilon=epsilon))
     near, far = (slerp(start, goal, torch.full((1, 1), x).double()) * math.sqrt(DIM) for x in (0, epsilon))
     expected = ((far - near) @ a.double().t()).square().sum(1) / epsilon**2
     torch.testing.assert_close(at_start, expected, rtol=1e-3, atol=0)
@@ -110,7 +111,7 @@ def test_latents_that_are_not_normalised_keep_the_length_of_random_ones() -> Non
     """The mapping sees |z| = sqrt(Z), where N(0, I) lies, rather than unit vectors."""
     a = torch.linalg.qr(torch.randn(PIXELS, DIM)).Q
     kept, normalised = (
-        path_length_samples(linear(a, normalize_z=flag), SQUARED, SEEDS, "z", epsilon=0.01)
+        path_length_samples(linear(a, normalize_z=flag), SQUARED, SEEDS, Step("z", epsilon=0.01))
         for flag in (False, True)
     )
     torch.testing.assert_close(kept, normalised, rtol=1e-4, atol=0)
@@ -121,7 +122,7 @@ def test_latents_that_are_not_normalised_keep_the_length_of_random_ones() -> Non
 def test_half_the_step_gives_the_same(space: Any, sampling: Any) -> None:
     sampler = real("stylegan2-f")
     values = [
-        path_length_samples(sampler, SQUARED, range(16), space, sampling, epsilon=epsilon)
+        path_length_samples(sampler, SQUARED, range(16), Step(space, sampling, epsilon=epsilon))
         for epsilon in (1e-3, 5e-4)
     ]
     assert values[0].mean().item() == pytest.approx(values[1].mean().item(), rel=0.03)
@@ -136,13 +137,13 @@ def test_half_the_step_gives_the_same(space: Any, sampling: Any) -> None:
 def test_batches_and_company_change_nothing(preset: str, space: Any) -> None:
     sampler = real(preset)
     before = torch.get_rng_state()
-    whole = path_length_samples(sampler, SQUARED, SEEDS, space, "full", epsilon=1e-2)
+    whole = path_length_samples(sampler, SQUARED, SEEDS, Step(space, "full", epsilon=1e-2))
     parts = [
-        path_length_samples(sampler, SQUARED, seeds, space, "full", epsilon=1e-2)
+        path_length_samples(sampler, SQUARED, seeds, Step(space, "full", epsilon=1e-2))
         for seeds in ([0], range(1, 4), range(4, 12))
     ]
     torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-3, atol=1e-5)
-    swapped = path_length_samples(sampler, SQUARED, [3, 1], space, "full", epsilon=1e-2)
+    swapped = path_length_samples(sampler, SQUARED, [3, 1], Step(space, "full", epsilon=1e-2))
     torch.testing.assert_close(swapped, whole[[3, 1]], rtol=1e-3, atol=1e-5)
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -191,33 +192,32 @@ def test_growing_runs_are_measured_at_their_level() -> None:
 
 def test_pyramids_are_measured_at_their_finest() -> None:
     seen = Seen()
-    path_length_samples(real("msg-progan"), seen, [1], "z")
+    path_length_samples(real("msg-progan"), seen, [1], Step("z"))
     assert seen.pairs[0][0].shape == (1, 3, 16, 16)
 
 
 def test_a_latent_input_beside_w() -> None:
     """At t = 0 the image is that of the seed: its ws are as the generator's mapping has them."""
     sampler, seen = real("stylegan-c-paper"), Seen()
-    path_length_samples(sampler, seen, [1, 2], "w")
+    path_length_samples(sampler, seen, [1, 2], Step("w"))
     torch.testing.assert_close(seen.pairs[0][0], sampler.generate([1, 2]), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("space", ["z", "w"])
 def test_both_ends_have_the_label_of_the_sample(space: Any) -> None:
     sampler, seen = real("stylegan2-f", "label_dim=3"), Seen()
-    path_length_samples(sampler, seen, [5, 6], space, labels=labels(2, 1))
+    path_length_samples(sampler, seen, [5, 6], Step(space), labels(2, 1))
     a, b = seen.pairs[0]
     torch.testing.assert_close(a, b, rtol=0.1, atol=0.01)
     if space == "w":
         torch.testing.assert_close(a, sampler.generate([5, 6], classes=[2, 1]), rtol=1e-4, atol=1e-4)
     values = [
-        path_length_samples(sampler, SQUARED, [5, 6], space, labels=labels(k, 1), epsilon=1e-2)
-        for k in (0, 2)
+        path_length_samples(sampler, SQUARED, [5, 6], Step(space, epsilon=1e-2), labels(k, 1)) for k in (0, 2)
     ]
     assert not torch.allclose(values[0][0], values[1][0], rtol=0.01)
     torch.testing.assert_close(values[0][1], values[1][1], rtol=1e-3, atol=1e-5)
     with pytest.raises(UserError, match="label: this generator needs labels of 3 classes"):
-        path_length_samples(sampler, SQUARED, [5], space)
+        path_length_samples(sampler, SQUARED, [5], Step(space))
 
 
 # ---- what is compared
@@ -261,8 +261,8 @@ def test_the_crop_is_part_of_the_path_length() -> None:
     outside = torch.ones(3, 8, 8)
     outside[:, 3:7, 2:6] = 0
     sampler = linear(matrix() * outside.reshape(-1, 1))
-    assert path_length_samples(sampler, SQUARED, SEEDS, crop=True).max() == 0
-    assert path_length_samples(sampler, SQUARED, SEEDS, crop=False).min() > 0
+    assert path_length_samples(sampler, SQUARED, SEEDS, Step(crop=True)).max() == 0
+    assert path_length_samples(sampler, SQUARED, SEEDS, Step(crop=False)).min() > 0
     assert image_path_lengths(sampler, SQUARED, SEEDS, crop=True).max() == 0
 
 
@@ -275,7 +275,7 @@ def test_grey_images_are_compared_in_three_channels() -> None:
 
 def test_images_too_small_to_crop() -> None:
     with pytest.raises(UserError, match="crop: images of 4x4 px cannot be cropped; valid: 8 px or more"):
-        path_length_samples(real("stylegan-f", growth=GrowthState(0, 1.0)), SQUARED, [0], crop=True)
+        path_length_samples(real("stylegan-f", growth=GrowthState(0, 1.0)), SQUARED, [0], Step(crop=True))
 
 
 # ---- slerp
@@ -365,7 +365,7 @@ def test_one_direction_is_a_sample_of_the_path_length() -> None:
     sampler = real("stylegan2-f")
     torch.testing.assert_close(
         image_path_lengths(sampler, SQUARED, SEEDS, draws=1, epsilon=1e-2),
-        path_length_samples(sampler, SQUARED, SEEDS, epsilon=1e-2),
+        path_length_samples(sampler, SQUARED, SEEDS, Step(epsilon=1e-2)),
         rtol=1e-3,
         atol=1e-5,
     )
@@ -404,14 +404,14 @@ def test_generators_without_a_w_have_path_lengths_in_z_alone(preset: str) -> Non
     sampler = real(preset)
     message = "space: 'w' is not valid, this generator has no mapping .*; valid: 'z'"
     with pytest.raises(UserError, match=message):
-        path_length_samples(sampler, SQUARED, [0], "w")
+        path_length_samples(sampler, SQUARED, [0], Step("w"))
     with pytest.raises(UserError, match=message):
         image_path_lengths(sampler, SQUARED, [0])
-    assert path_length_samples(sampler, SQUARED, [0], "z").item() > 0
+    assert path_length_samples(sampler, SQUARED, [0], Step("z")).item() > 0
 
 
 def test_traditional_generators_with_a_mapping_have_a_w() -> None:
-    assert path_length_samples(real("stylegan-b"), SQUARED, [0], "w").item() > 0
+    assert path_length_samples(real("stylegan-b"), SQUARED, [0], Step("w")).item() > 0
 
 
 @pytest.mark.parametrize(
@@ -425,7 +425,7 @@ def test_traditional_generators_with_a_mapping_have_a_w() -> None:
 )
 def test_refuses_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        path_length_samples(linear(matrix()), SQUARED, [0], **options)
+        path_length_samples(linear(matrix()), SQUARED, [0], Step(**options))
 
 
 def test_refuses_no_directions() -> None:

@@ -17,6 +17,7 @@ from styleloom.metrics.evaluation.measure import Measure
 from styleloom.metrics.evaluation.metric import NETWORK, NUM, Definition
 from styleloom.metrics.evaluation.probe_metric import Probe, ProbeMetric, blank
 from styleloom.metrics.probes.ppl import (
+    Step,
     check_space,
     comparable,
     image_path_lengths,
@@ -61,13 +62,11 @@ class PathLength(ProbeMetric):
         assert d.network is not None
         assert d.space is not None
         distance, sampler = probe.collector.networks.distance(d.network), probe.images.sampler
-        space, sampling, crop = d.space, d.sampling, self.crop
+        step = Step(d.space, d.sampling, self.crop)
         parts = probe.results(
             d.name,
             d.num,
-            lambda seeds, labels: path_length_samples(
-                sampler, distance, seeds, space, sampling, crop, labels=labels
-            ),
+            lambda seeds, labels: path_length_samples(sampler, distance, seeds, step, labels),
         )
         if not parts:
             return None

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from styleloom.config.checks import one_of
+from styleloom.config.checks import above, at_least, check_choices
 from styleloom.data.pixels import box_mean
 from styleloom.errors import UserError
 from styleloom.features.resize import as_rgb
@@ -42,6 +42,32 @@ CUT = (1.0, 99.0)
 
 
 @dataclass(frozen=True)
+class Step:
+    """A small step along a path through latent space, and what is looked at of the images at its ends.
+
+    Args:
+        space, sampling: see their types.
+        crop: keep the window of `central_window`.
+        epsilon: length of the step, as a fraction of the path.
+
+    Raises UserError for a value that is not valid.
+    """
+
+    space: Space = "w"
+    sampling: Sampling = "end"
+    crop: bool = False
+    epsilon: float = EPSILON
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        above("epsilon", self.epsilon, 0)
+
+
+FROM_START_IN_W = Step()
+"""The step of StyleGAN2's Tables 1 to 3."""
+
+
+@dataclass(frozen=True)
 class PPL:
     """A perceptual path length.
 
@@ -64,10 +90,7 @@ def path_length_samples(
     sampler: Sampler,
     distance: PerceptualDistance,
     seeds: Sequence[int],
-    space: Space = "w",
-    sampling: Sampling = "end",
-    crop: bool = False,
-    epsilon: float = EPSILON,
+    step: Step = FROM_START_IN_W,
     labels: Tensor | None = None,
 ) -> Tensor:
     """d(g(a), g(b)) / epsilon^2 of one pair of images for each seed of a block.
@@ -81,9 +104,7 @@ def path_length_samples(
         sampler: the generator; of a pyramid the finest images count.
         distance: LPIPS in the papers. It sees images that are not clipped, as the authors' does.
         seeds: one pair each.
-        space, sampling: see their types.
-        crop: keep the window of `central_window`.
-        epsilon: step.
+        step: where it is taken, and how far.
         labels: [N, K], for generators that take them; both ends of a path share one.
 
     Returns:
@@ -91,15 +112,15 @@ def path_length_samples(
 
     Raises UserError for a space that the generator lacks, and for images that cannot be cropped or compared.
     """
-    _check(sampler, space, sampling, epsilon)
+    check_space(sampler, step.space)
     z, maps, streams = sampler.draw_streams(seeds)
     other = sampler.further_latents(streams)
     t = torch.zeros(len(z), dtype=torch.float64)
-    if sampling == "full":
+    if step.sampling == "full":
         t = torch.stack([torch.rand((), generator=rng, dtype=torch.float64) for rng in streams])
-    ends = torch.stack([t, t + epsilon], 1)[:, :, None]  # [N, 2, 1]
+    ends = torch.stack([t, t + step.epsilon], 1)[:, :, None]  # [N, 2, 1]
     paired = None if labels is None else labels.repeat_interleave(2, 0)
-    if space == "z":
+    if step.space == "z":
         start, goal = (x.cpu().double()[:, None] for x in (z, other))
         latents = slerp(start, goal, ends).flatten(0, 1) * math.sqrt(z.shape[1])
         ws = sampler.generator.mapping(latents.to(z), paired)
@@ -108,8 +129,8 @@ def path_length_samples(
         ws = _lerp(start, goal, ends)
     # a pair stands side by side in one batch, so that both images are rounded alike
     images = _synthesis(sampler, ws, [noise.repeat_interleave(2, 0) for noise in maps])
-    images = comparable(images, crop)
-    return _quotients(distance, images[0::2], images[1::2], epsilon)
+    images = comparable(images, step.crop)
+    return _quotients(distance, images[0::2], images[1::2], step.epsilon)
 
 
 @torch.no_grad()
@@ -128,16 +149,17 @@ def image_path_lengths(
     towards `draws` other w. The paper does not say how many.
 
     Args:
-        sampler, distance, crop, epsilon, labels: as in `path_length_samples`.
+        sampler, distance, labels: as in `path_length_samples`.
+        crop, epsilon: as in `Step`.
         seeds: one image each.
         draws: directions, 1 or more.
 
     Returns:
         float64 [N] on the CPU.
     """
-    _check(sampler, "w", "end", epsilon)
-    if draws < 1:
-        raise UserError(f"draws: {draws} is not valid, it must be at least 1")
+    above("epsilon", epsilon, 0)
+    at_least("draws", draws, 1)
+    check_space(sampler, "w")
     z, maps, streams = sampler.draw_streams(seeds)
     ws = sampler.generator.mapping(z, labels)
     images = comparable(_synthesis(sampler, ws, maps), crop)
@@ -246,14 +268,6 @@ def central_window(images: Tensor) -> Tensor:
 
 def _quotients(distance: PerceptualDistance, a: Tensor, b: Tensor, epsilon: float) -> Tensor:
     return distance.distance(a, b).cpu().double() / epsilon**2
-
-
-def _check(sampler: Sampler, space: str, sampling: str, epsilon: float) -> None:
-    one_of("space", space, get_args(Space))
-    one_of("sampling", sampling, get_args(Sampling))
-    if not epsilon > 0:
-        raise UserError(f"epsilon: {epsilon} is not valid, it must be more than 0")
-    check_space(sampler, space)
 
 
 def check_space(sampler: Sampler, space: str) -> None:
