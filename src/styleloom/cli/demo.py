@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 PRESET = "demo"
 FEATURES = "lite0"
-"""Feature network of the kernel distance: one that comes as a package."""
+"""Feature network of the kernel distance: one whose weights come with a package of the `metrics` extra."""
 
 COLUMNS, ROWS = 12, 8
 ENLARGED_PX = 64
@@ -43,11 +43,11 @@ class Demo:
     out: Path = Path("runs/demo")
     """Folder to create; a number is added when it exists."""
     minutes: float = 7.5
-    """Training time; more gives better pictures."""
+    """Length of the training, minutes; longer gives better pictures."""
     device: str = "auto"
     """auto, cpu, cuda, mps."""
     seed: int = 0
-    """Of the training."""
+    """Seed of the training."""
     json: bool = False
     """Print one JSON document."""
 

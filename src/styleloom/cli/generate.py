@@ -10,12 +10,13 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 import styleloom
 from styleloom.cli.report import print_json, say
+from styleloom.config.experiment import Precision
 from styleloom.config.parts import NoiseMode
 from styleloom.config.seeds import MAX_IMAGE_SEED
 from styleloom.errors import UserError, quoted, shown
@@ -31,10 +32,10 @@ logger = logging.getLogger(__name__)
 MAX_IMAGES = 1_000_000
 
 MAX_SHEET_PIXELS = 2**28
-"""Of a grid: 16 x 16 images of 1024 x 1024 px."""
+"""Most pixels of a grid: 16 x 16 images of 1024 x 1024 px."""
 
 MAX_LABEL_BYTES = 2**26
-"""Of a file of labels."""
+"""Longest file of labels."""
 
 OTHER_IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """Endings that nobody means a folder by."""
@@ -42,7 +43,7 @@ OTHER_IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif
 
 @dataclass(frozen=True)
 class Wanted:
-    """What tells the images of one call apart: a value for each image, or None where it has no say."""
+    """What each image is made from: lists with a value for each image, or None for what is not given."""
 
     seeds: list[int]
     classes: list[int] | None
@@ -50,7 +51,7 @@ class Wanted:
     noise_seeds: list[int] | None
 
     def record(self, at: int) -> dict[str, Any]:
-        """Of one image, as JSON."""
+        """What the image at position `at` is made from, as JSON."""
         named = (("class", self.classes), ("label", self.labels), ("noise_seed", self.noise_seeds))
         given = {name: values[at] for name, values in named if values is not None}
         return {"seed": self.seeds[at], **given}
@@ -85,11 +86,10 @@ class Generate:
     """Draw noise from these seeds instead: one, or one per image. A single seed takes several."""
     device: str = "auto"
     """auto, cpu, cuda, mps."""
-    precision: Literal["auto", "fp32", "bf16", "tf32"] = "auto"
-    """Of the convolutions."""
+    precision: Precision = "auto"
+    """Arithmetic of the convolutions."""
     batch: int | None = None
-    """Images that are held in memory until they are written. It changes no image: passes through the network
-    have a size of their own."""
+    """Images that are held in memory before they are written. It does not change the images."""
     json: bool = False
     """Print one JSON document."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 from rich.box import SIMPLE_HEAD
@@ -25,7 +25,7 @@ SHORT = {"nonsaturating": "non-sat.", "relativistic-hinge": "rel. hinge"}
 """Names of losses that are too long for the table."""
 
 ABSENT = "-"
-"""What a comparison shows for a field that one of the experiments has not."""
+"""What a comparison shows for a field that one of the two experiments does not have."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,16 @@ class Presets:
     names: Annotated[
         tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[WORD | NAME | diff A B]")
     ] = ()
-    """Nothing, a word to look for, the name of a preset, or: diff A B."""
+    """A word to look for, the name of a preset, or: diff A B. Without them all presets are listed."""
 
     all: bool = False
-    """With the name of a preset: every field, not only those that differ."""
+    """With the name of a preset: show every field, not only those that differ."""
 
     resolution: int | None = None
     """Side of the images in px, in place of the presets' own."""
 
-    device_table: Literal[1, 2, 4, 8] | None = None
-    """Batch and learning rate of the preset's authors on so many devices, where they depend on them."""
+    device_table: presets.Devices | None = None
+    """Take the batch and learning rate that the preset's authors use on so many devices."""
 
     json: bool = False
     """Print one JSON document."""

@@ -32,8 +32,8 @@ class ProgressLine:
 
     Args:
         description: before the bar, and before the text where there is no bar; may be empty.
-        enabled: False shows nothing: for processes that only help.
-        transient: whether the bar goes when it is done.
+        enabled: False shows nothing: for all processes of an evaluation but the first.
+        transient: whether the bar disappears when it is done.
     """
 
     def __init__(self, description: str = "", enabled: bool = True, transient: bool = False) -> None:
@@ -125,7 +125,7 @@ class EvaluationProgress(ProgressLine):
 
     def __init__(self, enabled: bool = True) -> None:
         super().__init__(enabled=enabled, transient=True)
-        self.last_line = self.began  # nothing is said of what takes a moment
+        self.last_line = self.began  # so that short evaluations print no line
         self.what = ""
 
     def __call__(self, what: str, done: int, total: int) -> None:
@@ -138,11 +138,11 @@ class EvaluationProgress(ProgressLine):
 
 @contextlib.contextmanager
 def counting(what: str, amount: ProgressColumn) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr that is gone when done; yields what takes how much is done, and of how much.
+    """A bar on stderr that disappears when it is done; yields a function of the amount done and the total.
 
     Args:
         what: before the bar.
-        amount: the column of rich that shows how much: pieces or bytes.
+        amount: the column of rich that shows the amount, in pieces or bytes.
     """
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn())
     screen = progress_console()
@@ -155,7 +155,7 @@ def counting(what: str, amount: ProgressColumn) -> Iterator[Callable[[int, int],
 
 
 def of_so_many(what: str, done: int, total: int, seconds: float) -> str:
-    """ "generated images  512/10,000  ETA 1:20", by the time that the part which is done took."""
+    """ "generated images  512/10,000  ETA 1:20"; the ETA assumes the speed so far."""
     text = f"{what}  {done:,}/{total:,}"
     left = seconds / done * (total - done) if done else 0.0
     return f"{text}  ETA {duration(left)}" if 0 < done < total else text

@@ -22,7 +22,7 @@ TOGETHER_SEC = 0.5
 
 
 REMIND_SEC = 0.5
-"""How soon the interruption comes again when a library swallowed it, as an import may."""
+"""Seconds until the interruption is raised again, in case a library swallowed it, as an import may."""
 
 
 class Interruption:

@@ -12,14 +12,16 @@ from collections.abc import Iterator
 logger = logging.getLogger(__name__)
 
 STANDARD = ("stdin", "stdout", "stderr")
-"""By their descriptors."""
+"""Names of the streams, by file descriptor."""
 
 
 @contextlib.contextmanager
 def safe_streams() -> Iterator[None]:
-    """Until the end, what a stream's encoding cannot show is written as escapes, and closed streams take all.
+    """Make stdout and stderr take any text: characters that the encoding lacks are written as escapes.
 
-    The encodings stay, and so does what the caller had put into `sys.stdout` and `sys.stderr`.
+    A stream that was closed before Python began is replaced by one that discards what is written to it.
+
+    The encodings stay, and so do objects that the caller had put into `sys.stdout` and `sys.stderr`.
     """
     closed = []
     with contextlib.ExitStack() as stack:

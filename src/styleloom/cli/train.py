@@ -6,7 +6,7 @@ import logging
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.table import Table
@@ -51,8 +51,8 @@ class Train:
     """Archive made by `styleloom dataset build`, or an embedded set: emoji."""
     preset: str | None = None
     """Name of the experiment, see `styleloom presets`; by default stylegan2-f."""
-    device_table: Literal[1, 2, 4, 8] | None = None
-    """Batch and learning rate of the preset's authors on so many devices, where they depend on them."""
+    device_table: presets.Devices | None = None
+    """Take the batch and learning rate that the preset's authors use on so many devices."""
     resolution: int | None = None
     """Side of the images in px; by default that of the data."""
     kimg: float | None = None
@@ -60,7 +60,8 @@ class Train:
     batch: int | None = None
     """Images per step, at every resolution."""
     micro_batch: int | None = None
-    """Images through the networks at once; gradients add up to the batch. Lower it if memory runs out."""
+    """Images that pass through the networks at once; their gradients add up to the batch's. Lower it if
+    memory runs out."""
     out: Path | None = None
     """Run directory to create; by default runs/PRESET."""
     resume: Path | None = None
@@ -78,18 +79,18 @@ class Train:
     precision: str | None = None
     """auto, fp32, bf16, tf32."""
     seed: int | None = None
-    """Of every random generator."""
+    """Seed of all random numbers."""
     minutes: float | None = None
-    """Save and stop after so long; --resume continues."""
+    """Save and stop after so many minutes; --resume continues."""
     metrics: str | None = None
-    """Metrics to measure on the way, e.g. kid10k_lite0; the first picks the best snapshot. `styleloom
-    metrics` lists them."""
+    """Metrics to measure during the training, e.g. kid10k_lite0; the first one chooses the best snapshot.
+    `styleloom metrics` lists them."""
     metrics_every: float | None = None
     """Thousands of images between measurements; by default 200."""
     workers: int = 2
     """Threads that decode images ahead, where the data do not fit in memory."""
     cache_gib: float = 2.0
-    """Memory for decoded images; growing presets take as much again for those of the active level."""
+    """Memory for decoded images, GiB; growing presets use as much again for images at the active level."""
     dry_run: bool = False
     """Print experiment, schedule, parameters and cost, and stop."""
     json: bool = False

@@ -40,7 +40,7 @@ def check_choices(config: Any, prefix: str = "") -> None:
 
 
 MAX_COUNT = 2**24
-"""Largest number of anything that is counted: what is larger would hang or fill the memory."""
+"""Largest whole number of a field: a larger count would hang a run or fill the memory."""
 
 
 def at_least(field: str, value: float | None, low: float) -> None:
@@ -64,11 +64,14 @@ def within(field: str, value: float, low: float, high: float) -> None:
 
 
 MAX_TAPS = 64
-"""Longest separable filter."""
+"""Most taps of a separable filter."""
 
 
 def taps(field: str, values: Sequence[float]) -> None:
-    """Raise UserError unless `values` are the taps of a filter, whose sum it can be divided by."""
+    """Raise UserError unless `values` can be the taps of a filter.
+
+    They are 1 to `MAX_TAPS` numbers, and their sum, by which the filter is divided, is neither zero nor huge.
+    """
     if not 1 <= len(values) <= MAX_TAPS:
         raise UserError(
             f"{field} (number of taps): {len(values)} is not valid, it must lie in [1, {MAX_TAPS}]"

@@ -1,4 +1,4 @@
-"""One experiment: networks, losses, schedules, data treatment and run options."""
+"""One experiment: its networks, objective, schedules, treatment of data and outputs."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from styleloom.config.seeds import MAX_TRAINING_SEED
 from styleloom.errors import UserError, quoted
 
 MAX_BATCH = 2**16
-"""Images of a step: far above what anybody trains with, small enough to reckon with."""
+"""Largest batch: far above what anybody trains with, and few enough to list its divisors in a message."""
 
 MAX_KIMG = 1e9
-"""A million million images."""
+"""Longest training, in thousands of images."""
 
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "tf32"]
 
@@ -37,8 +37,8 @@ class DataOptions:
 
     Args:
         mirror: "horizontal" flips each with probability 1/2.
-        held_out: the last images in stored order that training never sees; the run's own SWD compares
-            with them. With 0 it compares with the training images.
+        held_out: number of images, the last ones in stored order, that training never sees; the run's own
+            SWD compares with them. With 0 it compares with the training images.
     """
 
     mirror: Literal["none", "horizontal"] = "none"
@@ -64,29 +64,31 @@ class Experiment:
         drift: weight of D(x)^2 on reals (ProGAN appendix A.1).
         label_weight: weight of the class logits' cross-entropy, for discriminators that classify (AC-GAN).
         style_mixing: probability of mixing two latents (StyleGAN section 3.1).
-        style_mixing_unit: samples that share one coin and one cut, by resolution: the authors' minibatch per
-            GPU; 1 mixes a percentage of images, as the paper words it.
+        style_mixing_unit: number of samples, by resolution, that are mixed together or not at all, and at the
+            same layer. The authors' code draws once for the minibatch of a GPU; 1 draws for each image, as
+            the papers word it.
         optimizer: "adam", or "rmsprop" with alpha = beta2 and the same epsilon.
         adam: optimizer constants of both networks.
         learning_rate: of both networks, by resolution.
-        learning_rate_factor: times the learning rate, by images seen: ramps and decays.
-        batch: total batch by resolution.
-        micro_batch: most images through the networks at once; gradients of batch / micro_batch passes add
-            up. 0 means the whole batch.
-        step_order: who is updated first. "g-first" is generator, average, discriminator (StyleGAN2);
-            "d-first" average, discriminator, generator (ProGAN, StyleGAN, MSG-GAN); "average-last"
-            discriminator, generator, average (BMSG-GAN's code).
-        shared_latents: whether the fakes of both networks' updates come from the same latents and labels,
-            those of the reals (BMSG-GAN's code), or each from a draw of its own.
-        total_kimg: thousands of real images to show.
-        ema_half_life_kimg: half-life of the averaged generator.
-        ema_beta: its decay per step instead, whatever the batch (ProGAN: 0.999); None for the half-life.
+        learning_rate_factor: multiplies the learning rate; a number by images seen makes a ramp or a decay.
+        batch: images per step, by resolution.
+        micro_batch: most images that pass through the networks at once; a step adds up the gradients of
+            batch / micro_batch passes. 0 passes the whole batch.
+        step_order: order of the updates in a step. "g-first" is generator, EMA, discriminator (StyleGAN2);
+            "d-first" is EMA, discriminator, generator (ProGAN, StyleGAN, MSG-GAN), in which the EMA lags the
+            generator by one update; "average-last" is discriminator, generator, EMA (BMSG-GAN's code).
+        shared_latents: whether both networks' updates use fakes of the same latents, with the labels of the
+            reals (BMSG-GAN's code); otherwise each update draws latents and labels of its own.
+        total_kimg: length of the training, thousands of real images.
+        ema_half_life_kimg: half-life of the generator's EMA, thousands of real images.
+        ema_beta: decay of the EMA per step, whatever the batch (ProGAN: 0.999), in place of the half-life;
+            None takes the half-life.
         growth: progressive growing.
         data: of reals.
-        precision: of the convolution trunk; "auto" picks what the device does best.
-        compile: "first-order" compiles the phases without second derivatives with torch.compile.
-        seed: of every random generator.
-        run: outputs.
+        precision: arithmetic of the convolution trunk; "auto" chooses by device (`resolve_precision`).
+        compile: "first-order" runs torch.compile on the phases that need no second derivatives.
+        seed: of every random generator, 0 to `MAX_TRAINING_SEED`.
+        run: what the run writes and measures, and when.
     """
 
     name: str = "stylegan2-f"

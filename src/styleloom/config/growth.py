@@ -19,8 +19,9 @@ class Growth:
 
     Args:
         mode: whether the networks grow.
-        initial_resolution: px.
-        stabilize_kimg, fade_kimg: thousands of real images shown in each phase of a level.
+        initial_resolution: resolution at which training begins, px.
+        stabilize_kimg, fade_kimg: length of the phase in which a level trains alone, and of the phase in
+            which the next level fades in, thousands of real images.
     """
 
     mode: Literal["none", "progressive"] = "none"
@@ -72,12 +73,12 @@ def lod_at(images_seen: float, growth: Growth, resolution: int) -> float:
 
 
 def resolution_at(lod: float, resolution: int) -> int:
-    """Resolution for table look-ups: the new one counts as soon as its fade begins."""
+    """Resolution, px, at which tables by resolution are read: the new level's as soon as its fade begins."""
     return resolution >> math.floor(lod)
 
 
 def growth_at(images_seen: float, growth: Growth, resolution: int) -> GrowthState | None:
-    """What the networks are told; None when they do not grow."""
+    """The level and alpha that growing networks are given; None when they do not grow."""
     if growth.mode == "none":
         return None
     lod = lod_at(images_seen, growth, resolution)
@@ -85,19 +86,19 @@ def growth_at(images_seen: float, growth: Growth, resolution: int) -> GrowthStat
 
 
 def active_ws(growth: GrowthState | None, num_ws: int) -> int:
-    """Style inputs of the active levels: two for each. Style mixing cuts among them."""
+    """Number of style inputs of the active levels, two for each: those that style mixing chooses among."""
     return num_ws if growth is None else min(2 * (growth.level + 1), num_ws)
 
 
 def phase_at(images_seen: float, growth: Growth, resolution: int) -> tuple[int, int]:
-    """(floor, ceiling) of the level of detail: it changes where a fade begins or ends, which resets the
-    optimizers."""
+    """(floor, ceiling) of the level of detail. The pair changes where a fade begins or ends; the optimizers'
+    moments are dropped there (ProGAN appendix A.1)."""
     lod = lod_at(images_seen, growth, resolution)
     return math.floor(lod), math.ceil(lod)
 
 
 def unfinished_growth(experiment: Experiment, images_seen: float) -> GrowthState | None:
-    """Where a growing run stands, or None when it is at its full resolution, or does not grow."""
+    """Level and alpha of a growing run, or None when it has reached its full resolution or does not grow."""
     growth = growth_at(images_seen, experiment.growth, experiment.resolution)
     complete = phase_at(images_seen, experiment.growth, experiment.resolution) == (0, 0)
     return None if complete else growth

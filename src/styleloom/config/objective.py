@@ -18,7 +18,7 @@ Penalty: TypeAlias = Literal["zero-centred", "two-sided", "one-sided"]
 
 @dataclass(frozen=True)
 class GradientPenalty:
-    """What keeps the discriminator's gradients small.
+    """The gradient penalty of the discriminator.
 
     Args:
         kind: "zero-centred" is gamma/2 ||grad D(x)||^2 on reals, R1 (Mescheder et al. 2018); "two-sided" is
@@ -28,7 +28,7 @@ class GradientPenalty:
         every: steps between evaluations; 1 adds it to the main loss of every step, more is lazy
             regularization (StyleGAN2 section 3.1).
         r2_gamma: with "zero-centred", weight of the same penalty on fakes, R2.
-        target: of the norm; zero-centred penalties have none.
+        target: norm that gradients are compared with; zero-centred penalties have none.
     """
 
     kind: Penalty = "zero-centred"
@@ -71,9 +71,9 @@ class PathLength:
     """Path length regularization (StyleGAN2 section 3.2, equation 4).
 
     Args:
-        weight: of the penalty; 0 leaves it out while the optimizer keeps its lazy correction, as the
-            authors' code does in configuration C.
-        decay: of the running mean a.
+        weight: of the penalty. 0 leaves it out; the optimizer is corrected for lazy regularization all the
+            same, as in configuration C of the authors' code.
+        decay: share by which the running mean a moves to the mean path length of each evaluation, in [0, 1].
         batch_shrink: the penalty is evaluated on 1/batch_shrink of the batch.
         every: steps between evaluations: 4 in the authors' code, 8 in the paper; 1 is not lazy.
     """

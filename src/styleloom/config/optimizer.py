@@ -14,7 +14,12 @@ Optimizer: TypeAlias = Literal["adam", "rmsprop"]
 
 @dataclass(frozen=True)
 class Adam:
-    """Adam's constants, before the correction for lazy regularization (ProGAN appendix A.1)."""
+    """Adam's constants (ProGAN appendix A.1), before the correction for lazy regularization.
+
+    Args:
+        beta1, beta2: decays of the two moments, in [0, 1).
+        epsilon: added to the denominator, above 0.
+    """
 
     beta1: float = 0.0
     beta2: Number = 0.99

@@ -22,7 +22,7 @@ from styleloom.config.serialize import (
 from styleloom.errors import QUOTE_CHARACTERS, UserError, nearest, quoted, shown
 
 SHARED = ("resolution", "channels", "label_dim", "grid")
-"""Fields of both networks, which the top level sets together."""
+"""Fields that both networks have; an override without a network's name sets them in both."""
 
 ROLES = ("generator", "discriminator")
 

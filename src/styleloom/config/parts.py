@@ -50,7 +50,7 @@ class FeatureMaps:
 
 
 MAX_LAYERS = 256
-"""Of the mapping network: the papers have 0 to 8."""
+"""Most layers of a mapping network; the papers have 0 to 8."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from styleloom.config.checks import above, at_least, check_choices
 from styleloom.config.schedules import ByResolution
 
 MIN_TICK_KIMG = 0.001
-"""A single image."""
+"""Shortest tick, in thousands of images: one image."""
 
 MeasureAt: TypeAlias = Literal["full", "level"]
 """At which size a growing run is measured: "full" repeats the pixels of the active level until images have
@@ -25,11 +25,11 @@ class RunOptions:
         tick_kimg: thousands of images between lines of stats.jsonl.
         sample_every, snapshot_every, state_every: ticks between sample grids, generator snapshots and
             complete training states.
-        keep_snapshots, keep_states: how many of the latest stay; 0 keeps all. The best snapshot is kept
-            besides: by the first of `metrics`, or by the run's own SWD when `swd_images` > 0.
+        keep_snapshots, keep_states: how many of the latest ones stay; 0 keeps all. The best snapshot always
+            stays: the best by the first of `metrics`, or by the run's own SWD when `swd_images` > 0.
         swd_images: images on each side of the sliced Wasserstein distance at each snapshot; 0 for none.
         metrics: names of metrics that the run measures, as `styleloom metrics` lists them.
-        metrics_kimg: thousands of images between measurements; there is one at the end as well.
+        metrics_kimg: thousands of images between measurements; the end of the run is measured as well.
         measure_at: size at which the metrics and the SWD of a growing run are measured; see `MeasureAt`.
         sample_truncation: psi of the sample grids.
         max_skipped: consecutive updates skipped for a non-finite gradient before the run stops.

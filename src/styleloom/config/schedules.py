@@ -17,7 +17,7 @@ from styleloom.errors import UserError, quoted
 Curve: TypeAlias = Literal["linear", "cosine", "step"]
 
 MAX_KNOTS = 1000
-"""Of a number by images seen: far above what anybody writes by hand; every step goes through them."""
+"""Most knots of a number by images seen: every step of a training goes through them."""
 
 GRAMMAR = f"KIMG:VALUE,KIMG:VALUE[:{'|'.join(get_args(Curve))}],..."
 """How a number by images seen is written."""
@@ -28,7 +28,12 @@ _LEAST, _MOST = -sys.float_info.max, sys.float_info.max  # whole numbers beyond 
 
 @dataclass(frozen=True)
 class ByResolution:
-    """A number that may depend on the resolution in training: `at[resolution]`, else `base`."""
+    """A number that may depend on the resolution in training.
+
+    Args:
+        base: the number at every resolution that `at` does not list.
+        at: pairs of a resolution, px, and the number there.
+    """
 
     base: float
     at: tuple[tuple[int, float], ...] = ()
@@ -148,12 +153,12 @@ Number: TypeAlias = float | ByImages
 
 
 def values(number: Number) -> tuple[float, ...]:
-    """The values at the knots, between which `number` stays; a constant alone."""
+    """The values at the knots, which bound `number` at all times; of a constant, that constant."""
     return tuple(knot.value for knot in number.knots) if isinstance(number, ByImages) else (number,)
 
 
 def constant(number: Number) -> float:
-    """`number`, in a configuration that `at` has settled."""
+    """`number`, which must be a constant, as in every configuration that `at` returns."""
     assert not isinstance(number, ByImages), "a number by images seen has no value before `at`"
     return number
 
@@ -162,9 +167,9 @@ Config = TypeVar("Config")
 
 
 def at(config: Config, images_seen: float) -> Config:
-    """`config`, a configuration dataclass, with the value of every number by images seen as a constant.
+    """`config`, a configuration dataclass, with every number by images seen replaced by its value.
 
-    It is not checked again: the zero at which a ramp begins need not be a valid constant.
+    The result is not checked again: a ramp may begin at zero, which need not be valid as a constant.
     """
     changes: dict[str, Any] = {}
     for name, value in vars(config).items():  # faster than dataclasses.fields: a step begins with this

@@ -7,7 +7,7 @@ import difflib
 from styleloom.config.experiment import Experiment
 from styleloom.errors import UserError, cut, nearest, quoted
 from styleloom.presets import demo, msg, progan, stylegan, stylegan2
-from styleloom.presets.schedules import DEVICES, for_devices
+from styleloom.presets.schedules import DEVICES, Devices, for_devices
 
 OWN = "styleloom"
 
@@ -47,6 +47,7 @@ __all__ = [
     "OWN",
     "PAPERS",
     "PRESETS",
+    "Devices",
     "find",
     "for_devices",
     "get",

@@ -7,13 +7,17 @@ does not make a run equal to that on 8.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal, TypeAlias, get_args
 
 from styleloom.config import ByResolution, Experiment
 from styleloom.config.checks import one_of
 from styleloom.config.networks import ProGANGenerator
 from styleloom.errors import UserError
 
-DEVICES = (1, 2, 4, 8)
+Devices: TypeAlias = Literal[1, 2, 4, 8]
+"""Numbers of devices for which the authors' codes have tables."""
+
+DEVICES: tuple[Devices, ...] = get_args(Devices)
 
 GROWING_BATCH: dict[int, ByResolution] = {
     1: ByResolution(4, ((4, 128), (8, 128), (16, 128), (32, 64), (64, 32), (128, 16), (256, 8))),
@@ -21,7 +25,7 @@ GROWING_BATCH: dict[int, ByResolution] = {
     4: ByResolution(16, ((4, 512), (8, 256), (16, 128), (32, 64), (64, 32))),
     8: ByResolution(32, ((4, 512), (8, 256), (16, 128), (32, 64))),
 }
-"""Images per step by number of devices, ProGAN and StyleGAN."""
+"""Images per step of ProGAN and StyleGAN, by number of devices."""
 
 PROGAN_RATE: dict[int, ByResolution] = {
     1: ByResolution(0.001, ((1024, 0.0015),)),
@@ -29,19 +33,19 @@ PROGAN_RATE: dict[int, ByResolution] = {
     4: ByResolution(0.001, ((256, 0.0015), (512, 0.002), (1024, 0.003))),
     8: ByResolution(0.001, ((128, 0.0015), (256, 0.002), (512, 0.003), (1024, 0.003))),
 }
-"""Learning rate of both networks by number of devices, ProGAN and so StyleGAN's configuration A."""
+"""Learning rate of both networks of ProGAN, and of StyleGAN's configuration A, by number of devices."""
 
 STYLEGAN_RATE = PROGAN_RATE[8]
-"""The same, StyleGAN B to F and StyleGAN2 A to D: one for any number of devices."""
+"""Learning rate of StyleGAN B to F and StyleGAN2 A to D, on any number of devices."""
 
 STYLEGAN2_BATCH = ByResolution(32, ((8, 256), (16, 128), (32, 64)))
-"""StyleGAN2 A to D, whatever the devices: few of them take their share in several passes."""
+"""Images per step of StyleGAN2 A to D on any number of devices; few devices make several passes a step."""
 
 STYLEGAN2_UNIT = ByResolution(4, ((8, 32), (16, 16), (32, 8)))
-"""StyleGAN2 A to D: images per pass of a device, which share one draw of style mixing."""
+"""Images per pass of a device in StyleGAN2 A to D, which share one draw of style mixing."""
 
 MSG_BATCH = {1: 4, 2: 32, 4: 16, 8: 32}
-"""Images per step by number of devices, MSG-StyleGAN at every resolution."""
+"""Images per step of MSG-StyleGAN, at every resolution, by number of devices."""
 
 
 def per_device(batch: ByResolution, devices: int) -> ByResolution:
@@ -57,10 +61,10 @@ def capped(rates: ByResolution, bound: float) -> ByResolution:
 def for_devices(experiment: Experiment, devices: int) -> Experiment:
     """`experiment` with the batch and the learning rate that its authors use on so many devices.
 
-    Growing experiments take the batch of ProGAN and StyleGAN, and the size of a device's share, where style
-    mixing goes by it; MSG-GAN's take its batch. The learning rate depends on the devices for ProGAN's
-    networks alone. What an experiment has chosen for itself, a learning rate or a unit of style mixing that
-    is none of the tables', it keeps.
+    Growing experiments take the batch of ProGAN and StyleGAN, and MSG-GAN's experiments that of MSG-GAN. A
+    unit of style mixing that is a device's share of the batch changes with it. The learning rate depends on
+    the devices for ProGAN's networks alone. A learning rate or unit of style mixing that is in no table stays
+    as it is.
 
     Raises:
         UserError: there is no table for `devices`, or the batch of `experiment` is in no table.
