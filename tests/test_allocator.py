@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from styleloom import allocator
+from styleloom import allocator, cli
 
 CODE = "from styleloom.allocator import keep_large_blocks as k; print(k(), k())"
 
@@ -86,6 +86,28 @@ print(pages() - before < 20_000)
 """
     assert run(code) == "True"
     assert run(code.replace('"cli" in sys.argv', "True")).splitlines()[-1] == "False"
+
+
+def test_the_command_line_asks_for_it_before_a_verb_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On every system; not for help and not for flags that are wrong, after which nothing runs."""
+    asked: list[bool] = []
+    monkeypatch.setattr(cli, "keep_large_blocks", lambda: asked.append(True))
+    assert cli.main(["presets", "demo", "--no-such-flag"]) != 0
+    assert cli.main(["presets", "--help"]) == 0
+    assert asked == []
+    assert cli.main(["presets", "demo", "--json"]) == 0
+    assert asked == [True]
+
+
+def test_the_library_does_not_even_import_it() -> None:
+    code = """
+import sys
+import styleloom
+styleloom.load("emoji-64", "cpu", "fp32").generate([0])
+styleloom.Trainer, styleloom.open_dataset, styleloom.preset("demo")
+print("styleloom.allocator" in sys.modules)
+"""
+    assert run(code) == "False"
 
 
 def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+
 import pytest
 import torch
 
@@ -9,7 +12,13 @@ from every import every
 from styleloom import precision
 from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator, build_generator
-from styleloom.precision import cpu_has_bf16, resolve_device, resolve_precision, set_precision
+from styleloom.precision import (
+    cpu_has_bf16,
+    full_precision,
+    resolve_device,
+    resolve_precision,
+    set_precision,
+)
 from tiny import tiny
 
 CPU = torch.device("cpu")
@@ -92,3 +101,55 @@ def test_bf16_is_close_to_fp32() -> None:
         assert (d(exact) - logits).abs().max() < 0.05 * logits.abs().max() + 0.01
         set_precision("fp32", CPU, g, d)
         assert torch.equal(g(z, noise="fixed"), exact)
+
+
+# ---- the process's TF32 switches
+
+
+@pytest.fixture
+def switches() -> Iterator[Callable[..., tuple[bool, bool]]]:
+    """Sets both switches where it is given values, of products and of convolutions; returns what they are."""
+
+    def now(*values: bool) -> tuple[bool, bool]:
+        if values:
+            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = values
+        return bool(torch.backends.cuda.matmul.allow_tf32), bool(torch.backends.cudnn.allow_tf32)
+
+    before = now()
+    yield now
+    now(*before)
+
+
+STATES = [(False, False), (True, False), (False, True), (True, True)]
+
+
+def test_precision_sets_the_switches_of_cuda(switches: Callable[..., tuple[bool, bool]]) -> None:
+    """tf32 and bf16 allow TF32 for what stays float32, fp32 forbids it; on the CPU nothing is set."""
+    for state in STATES:
+        for name, allowed in (("tf32", True), ("bf16", True), ("fp32", False)):
+            switches(*state)
+            set_precision(name, torch.device("cuda"))
+            assert switches() == (allowed, allowed)
+        for name in ("bf16", "fp32"):
+            switches(*state)
+            set_precision(name, CPU)
+            assert switches() == state
+
+
+def test_full_precision_is_without_tf32_and_puts_all_back(
+    switches: Callable[..., tuple[bool, bool]],
+) -> None:
+    """Also when what is computed fails."""
+    trunk = build_discriminator(tiny().discriminator)
+    for state in STATES:
+        for dtype in (torch.bfloat16, torch.float32):
+            for fails in (False, True):
+                switches(*state)
+                trunk.trunk_dtype = dtype
+                with contextlib.suppress(ZeroDivisionError), full_precision(trunk):
+                    assert switches() == (False, False)
+                    assert trunk.trunk_dtype == torch.float32
+                    if fails:
+                        raise ZeroDivisionError
+                assert switches() == state
+                assert trunk.trunk_dtype == dtype

@@ -1,0 +1,91 @@
+"""That the fast paths are taken: their results alone would be the same without them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from styleloom.ops.bias_act import RULES, add_noise
+from styleloom.ops.conv_layer import ConvSettings, conv_layer
+from styleloom.ops.modulated_conv import ModulatedSettings, modulated_layer
+
+from .derivatives import randn
+
+
+class Operations(TorchDispatchMode):
+    """Names of the library's operations that run within."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def operations(function: Callable[[], Tensor]) -> list[str]:
+    """Names of the operations of one call, in order."""
+    with Operations() as seen:
+        function()
+    return seen.names
+
+
+def leaves(*shapes: tuple[int, ...]) -> list[Tensor]:
+    """Parameters, so that the calls record a graph as in training."""
+    return [randn(*shape, seed=i).requires_grad_() for i, shape in enumerate(shapes)]
+
+
+def test_activations_overwrite_what_they_consume() -> None:
+    """ReLU and leaky ReLU do; an activation whose derivative needs its input cannot."""
+    for act, rule in RULES.items():
+        x = randn(2, 3, 4, 4)
+        expected = rule.function(x.clone(), rule.alpha)
+        y = rule.consume(x)
+        assert torch.equal(y, expected), act
+        assert (y is x) == (act in ("linear", "relu", "lrelu")), act
+
+
+def test_layers_overwrite_their_features() -> None:
+    """No further tensor of the features' size for activation and noise, with or without a graph."""
+    x, w, style, bias, noise = leaves((2, 3, 4, 4), (5, 3, 3, 3), (2, 3), (5,), (2, 1, 4, 4))
+
+    def plain() -> Tensor:
+        return conv_layer(x, w, bias, 0.3, ConvSettings("lrelu"))
+
+    def modulated() -> Tensor:
+        return modulated_layer(x, w, style, bias, 0.3, ModulatedSettings("lrelu"), noise)
+
+    for layer in (plain, modulated):
+        for recorded in (True, False):
+            with torch.set_grad_enabled(recorded):
+                names = operations(layer)
+            assert "leaky_relu_" in names
+            assert "leaky_relu" not in names
+            assert ("add_" in names) == (layer is modulated)
+    with torch.no_grad():
+        features = randn(2, 3, 4, 4)
+        expected = features + noise
+        assert add_noise(features, noise) is features
+        assert torch.equal(features, expected)
+
+
+def test_a_1x1_layer_is_one_product_of_matrices() -> None:
+    """toRGB reads its features once: per-sample weights, no scaled copy of x, no convolution."""
+    x, wide, style, bias = leaves((2, 3, 4, 4), (5, 3, 3, 3), (2, 3), (5,))
+    narrow = wide[:, :, :1, :1].detach()
+
+    def names(w: Tensor, **settings: Any) -> list[str]:
+        return operations(lambda: modulated_layer(x, w, style, bias, 0.3, ModulatedSettings(**settings)))
+
+    for normalization in ("none", "demodulation"):
+        found = names(narrow, normalization=normalization)
+        assert found.count("baddbmm") == 1
+        assert not any("conv" in name for name in found)
+        assert any("conv" in name for name in names(wide, normalization=normalization))
+    for other in ({"normalization": "explicit"}, {"resample": "up", "taps": (1, 3, 3, 1)}):
+        assert "baddbmm" not in names(narrow, **other)
