@@ -58,9 +58,14 @@ def train(study: FamilyStudy, name: str) -> None:
 def learn(
     settings: Experiment, dataset: ImageDataset, points: int, name: str, snapshots: Path
 ) -> tuple[dict[str, Any], Tensor]:
-    """One training: its outcome as a JSON document, and as many pictures as there are held-out images.
+    """Train one model; write its averaged generator to `snapshots`.
 
-    The averaged generator goes to `snapshots`.
+    Args:
+        points: measurements at equal distances, the last at the end.
+        name: of the model, for messages and the file.
+
+    Returns:
+        The outcome as a JSON document, and as many generated images as there are held-out ones.
     """
     with contextlib.closing(Trainer(settings, dataset)) as trainer:
         reals = held_out(trainer.inputs.evaluation_set)
@@ -96,7 +101,7 @@ def learn(
 
 
 def outcome_of(study: FamilyStudy, name: str) -> dict[str, Any] | None:
-    """The outcome of a model if it has finished with these settings on these data."""
+    """The recorded outcome of a model, or None where it has not finished with these settings and data."""
     path = study.folder / f"{name}.json"
     if not path.exists() or not path.with_suffix(".png").exists():
         return None
@@ -115,7 +120,7 @@ def data_set(settings: Experiment) -> ImageDataset:
 
 
 def write_page(study: FamilyStudy) -> str:
-    """Write the page and the pictures of all, from what has finished with these settings."""
+    """Write the page and its pictures from the models that have finished with these settings."""
     outcomes = {name: found for name in MODELS if (found := outcome_of(study, name))}
     settings = study.experiment(next(iter(outcomes)))
     dataset = data_set(settings)

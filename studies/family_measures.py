@@ -10,9 +10,12 @@ from styleloom.config import Experiment
 from styleloom.data.dataset import ImageDataset
 from styleloom.metrics.swd import sliced_wasserstein
 
+DUPLICATES_OF_REALS = 0.05
+"""Share of the held-out images that counts as near-duplicates; it sets the distance under which fakes do."""
+
 
 def held_out(dataset: ImageDataset) -> Tensor:
-    """All images of a part of a data set: uint8 [N, C, H, W]."""
+    """Every image of a data set: uint8 [N, C, H, W]."""
     return torch.from_numpy(dataset.images(np.arange(len(dataset))))
 
 
@@ -22,7 +25,10 @@ def distance(reals: Tensor, fakes: Tensor) -> float:
 
 
 def floor(settings: Experiment, dataset: ImageDataset) -> list[float]:
-    """Distances of up to four sets of training images to the held-out ones, each of their number."""
+    """Distances of real images to real ones: what a perfect model would reach.
+
+    Up to four sets of training images, each as large as the held-out set, are compared with that.
+    """
     train_set, evaluation_set = dataset.split(settings.data.held_out)
     reals, count = held_out(evaluation_set), len(evaluation_set)
     starts = range(0, min(4 * count, len(train_set) - count + 1), count)
@@ -30,11 +36,10 @@ def floor(settings: Experiment, dataset: ImageDataset) -> list[float]:
     return [distance(reals, part) for part in parts]
 
 
-DUPLICATES_OF_REALS = 0.05
-
-
 def diversity(fakes: Tensor, reals: Tensor) -> dict[str, float]:
-    """How much images differ among each other, beside reals, by root mean square of pixels in grey levels.
+    """How much fakes differ among each other, compared with reals.
+
+    The distance of two images is the root mean square of the difference of their pixels, in grey levels.
 
     Args:
         fakes, reals: uint8 [N, C, H, W] of equal number.
@@ -55,7 +60,7 @@ def diversity(fakes: Tensor, reals: Tensor) -> dict[str, float]:
 
 
 def _distances(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean distance of two images, and of each to its nearest [N]."""
+    """Mean distance of two images, and distance of each image to its nearest other one [N]."""
     x = images.flatten(1).double()
     table = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist") / x.shape[1] ** 0.5
     others = ~torch.eye(len(x), dtype=torch.bool)

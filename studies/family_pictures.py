@@ -10,6 +10,7 @@ from torch import Tensor
 from styleloom.images import grid
 
 TILES, COLUMNS, ENLARGED = 64, 8, 2
+"""Of a sheet: images, images in a row, and the factor by which each is enlarged."""
 
 
 def enlarge(images: Tensor, factor: int) -> Tensor:
@@ -23,7 +24,7 @@ def sheet(images: Tensor) -> Tensor:
 
 
 def tiles(path: Path, side: int) -> list[Image.Image]:
-    """The enlarged images of a sheet."""
+    """Cut a sheet into its enlarged images; `side` is that of an image before enlarging, px."""
     picture, side = Image.open(path).convert("RGB"), side * ENLARGED
     corners = [(x, y) for y in range(0, picture.height, side) for x in range(0, picture.width, side)]
     return [picture.crop((x, y, x + side, y + side)) for x, y in corners]

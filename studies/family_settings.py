@@ -21,17 +21,19 @@ SHARED: dict[str, Any] = {
 NARROW: dict[str, Any] = {"features": FeatureMaps(base=512, max=128), "z_dim": 128, "w_dim": 128}
 MAPPING: dict[str, Any] = {"layers": 4, "width": 128}
 START_PX, PHASE = 8, 0.1
-"""Where growing models start, and the share of all images of each fade and of each level before the last:
-8 px, fade, 16 px, fade, then 32 px for 60 %. Of their images 30 % are below full resolution."""
+"""Growing models start at START_PX. Each level before the last, and each fade, takes the share PHASE of all
+images: 8 px, fade to 16, 16 px, fade to 32, and 60 % on 32 px. 30 % of the images are below full resolution:
+those of 8 px, of the fade to 16 px and of 16 px."""
 
 
 @dataclass(frozen=True)
 class Miniature:
-    """What a model changes in its preset, besides what all change.
+    """What a model changes in its preset, besides the changes that all models share (`SHARED`).
 
     Args:
         learning_rate: of both networks, at every resolution.
-        gamma: weight of the discriminator's penalty. That of R1 falls with the resolution: 10 suits 1024 px.
+        gamma: weight of the discriminator's penalty. R1 needs a smaller one at a lower resolution: 10 suits
+            1024 px.
     """
 
     learning_rate: float
@@ -74,7 +76,7 @@ def experiment(name: str, kimg: float, seed: int) -> Experiment:
 
 
 def _with(config: Any, values: dict[str, Any]) -> Any:
-    """`config` with those of `values` that it has a field for: ProGAN has neither w nor a mapping network."""
+    """`config` with those of `values` for which it has a field: ProGAN has no w and no mapping network."""
     names = {field.name for field in dataclasses.fields(config)}
     return replace(config, **{name: value for name, value in values.items() if name in names})
 

@@ -16,11 +16,12 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success flush it to disk and rename it over `path`.
 
     On any error, interruption included, the temporary file is removed and an older `path` stays as it was.
-    Whoever writes, the file has the permissions that the process's umask gives to a new one. Raises UserError
-    when the folder cannot be written or the disk is full.
+    The file has the permissions that the process's umask gives to a new one, whichever library writes it.
+    Raises UserError when `path` is something else than a file, the folder cannot be written, or the disk is
+    full.
     """
     path = Path(path)
-    # Said now, not after the work; and a device would be replaced by a file, for everybody.
+    # Refused before the work. The rename would put a file in the place of a device, for every user.
     if path.exists() and not path.is_file():
         what = "a folder" if path.is_dir() else "no regular file, but a device, pipe or socket"
         raise UserError(f"cannot write {shown(path)}: it is {what}")

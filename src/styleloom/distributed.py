@@ -41,9 +41,10 @@ class Processes:
 
     @classmethod
     def join(cls) -> Processes:
-        """Those that torchrun started (it sets RANK, WORLD_SIZE, LOCAL_RANK), or this one alone.
+        """Join the processes that torchrun started (it sets RANK, WORLD_SIZE, LOCAL_RANK), if it did.
 
-        Raises UserError for variables that torchrun does not set so.
+        Without WORLD_SIZE this process is alone. Raises UserError where the variables contradict each other
+        or some are missing.
         """
         size = _number("WORLD_SIZE", 1)
         if size == 1:
@@ -55,25 +56,26 @@ class Processes:
             if not os.environ.get(name):
                 raise _not_by_torchrun(name)
         if not dist.is_initialized():
-            # Results travel through main memory. The others wait while the first one computes numbers.
+            # gloo: results are tensors on the CPU. Days: the others wait while the first computes numbers.
             dist.init_process_group("gloo", timeout=datetime.timedelta(days=7))
         return cls(rank, size, local_rank)
 
     def leave(self) -> None:
-        """Part from the others."""
+        """Leave the process group."""
         if self.size > 1 and dist.is_initialized():
             dist.destroy_process_group()
 
     @property
     def collects(self) -> bool:
-        """Whether results come together here."""
+        """Whether this is the process that receives all results and reports them."""
         return self.rank == 0
 
     def ordered(self, blocks: Sequence[T], run: Callable[[T], R]) -> Iterator[R]:
-        """run(block) of every block, in order: all of them where `collects`, none elsewhere.
+        """Results run(block) of every block, in order, on the process that `collects`; nothing elsewhere.
 
-        All processes call this with the same blocks. Results must be on the CPU and can be pickled. A
-        UserError of one process is raised on all of them, so that none waits for another.
+        All processes call this with the same blocks, and each runs its share of them. Results must be on the
+        CPU and must be possible to pickle. A UserError of one process is raised on all of them, so that none
+        waits for another.
         """
         if self.size == 1:
             yield from map(run, blocks)
@@ -94,7 +96,7 @@ class Processes:
                 yield from gathered[: len(blocks) - first]
 
     def agree(self, value: T) -> T:
-        """The first process's `value`, everywhere."""
+        """The first process's `value`, returned on all processes."""
         if self.size == 1:
             return value
         box: list[Any] = [value if self.collects else None]

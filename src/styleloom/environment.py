@@ -1,4 +1,4 @@
-"""On what a number was measured: processor or accelerator, threads, versions."""
+"""The machine and software on which a number was measured: device, threads, versions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 SETS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
-"""Instruction sets that decide about speed: names alone say little on virtual machines."""
+"""Instruction sets that decide about speed; the names of virtual machines' processors say little."""
 
 
 def describe(device: torch.device) -> str:
@@ -19,7 +19,7 @@ def describe(device: torch.device) -> str:
 
 
 def record(device: torch.device) -> dict[str, Any]:
-    """The same as a JSON object, with the versions of the libraries that numbers pass through."""
+    """What `describe` says as a JSON object, with the versions of the libraries that compute numbers."""
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {"python": platform.python_version()}

@@ -1,7 +1,7 @@
 """Errors that a user can act on, and how text from outside is shown.
 
 Names and texts that come from files may hold anything: terminal escapes, line breaks, half a gigabyte.
-Messages show them by `quoted`; whatever is printed passes `printable`.
+Messages show values by `quoted` and paths by `shown`; whatever is printed passes `printable`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ QUOTE_CHARACTERS = 120
 """Longest piece of a file's or caller's text that a message repeats."""
 
 PATH_CHARACTERS = 4096
-"""Longest path that a message repeats: as long as Linux takes."""
+"""Longest path that a message repeats: the longest that Linux accepts."""
 
 MAX_CANDIDATES = 10_000
-"""Names among which the nearest is looked for; those that a file lists may be any number."""
+"""How many names are compared for the nearest one at most: a file may list any number."""
 
 MESSAGE_CHARACTERS = 20_000
 """Longest message that is printed."""
@@ -72,7 +72,7 @@ def printable(text: str) -> str:
 
 
 def shown(name: object, limit: int = PATH_CHARACTERS) -> str:
-    """A path or name as it stands, to be copied out of a message; one with control characters is quoted."""
+    """A path or name unchanged, so that it can be copied from a message; with control characters, quoted."""
     text = cut(str(name), limit)
     return text if text.isprintable() else repr(text)
 

@@ -1,4 +1,4 @@
-"""Names of what comes with the package, and paths of the user's own."""
+"""Data sets and models that come with the package, by name, apart from paths of the user's own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from styleloom.errors import UserError, quoted
 
 PREFIX = "embedded:"
-"""Before a name, means what the package holds, whatever the working directory holds."""
+"""Before a name: what the package holds under it, whatever the working directory holds."""
 
 
 def embedded_name(name: str | Path, embedded: Mapping[str, Path]) -> str | None:
@@ -46,7 +46,7 @@ def embedded_name(name: str | Path, embedded: Mapping[str, Path]) -> str | None:
 
 
 def recorded_name(name: str, embedded: Mapping[str, Path]) -> str:
-    """`name` as a run recorded it, an absolute path or an embedded name, as it is understood anywhere."""
+    """A name or absolute path that a run recorded, in a form that no working directory makes ambiguous."""
     return PREFIX + name if name in embedded else name
 
 

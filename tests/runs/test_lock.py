@@ -1,4 +1,4 @@
-"""One process trains a run; half a start is in nobody's way."""
+"""One process trains a run; what a killed start left is in nobody's way."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_refused_resume_gives_the_lock_back(run: RunDirectory, archive: Path) 
         [lock.NAME, "reals.png", "state-000000000.safetensors", ".experiment.json.77.partial"],
     ],
 )
-def test_half_a_start_is_used_again(left: list[str], archive: Path, tmp_path: Path) -> None:
+def test_what_a_killed_start_left_is_used_again(left: list[str], archive: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     for name in left:
         (tmp_path / "run" / name).write_bytes(b"half")

@@ -14,7 +14,7 @@ LIBRARY = "styleloom"
 
 
 class NoteHandler(logging.Handler):
-    """Writes each record as `note: MESSAGE`, control characters escaped, to what is `sys.stderr` by then."""
+    """Prints each record as `note: MESSAGE` to the current `sys.stderr`, with control characters escaped."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record; where nobody can read it any more, the work goes on without it."""
@@ -24,9 +24,9 @@ class NoteHandler(logging.Handler):
 
 @contextlib.contextmanager
 def notes_on_stderr() -> Iterator[None]:
-    """Until the end, records of the library from level INFO on are notes on stderr, and go nowhere else.
+    """A context in which the library's records from level INFO on are printed as notes on stderr.
 
-    Nowhere else, so that no handler that another library gave the root logger prints them a second time.
+    They do not reach the root logger, whose handlers, set by other libraries, would print them once more.
     """
     logger, handler = logging.getLogger(LIBRARY), NoteHandler()
     level, propagate = logger.level, logger.propagate

@@ -37,11 +37,11 @@ class PlainConsole(Console):
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
     def on_broken_pipe(self) -> None:
-        """An error like those of other streams; rich would end the process, a training unsaved."""
+        """Raise BrokenPipeError as other streams do; rich would end the process, with a training unsaved."""
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
     def render_str(self, text: str, *, style: str | Style = "", **options: Any) -> Text:
-        """What rich makes of every plain string that is printed or stands in a table."""
+        """Escape control characters; rich calls this for every plain string that it prints."""
         return super().render_str(printable(text), style=style, **options)
 
 
@@ -56,12 +56,12 @@ def progress_console() -> Console:
 
 
 def say(message: str) -> None:
-    """One result on stdout, as it stands: neither wrapped nor taken for markup."""
+    """Print one result on stdout unchanged: neither wrapped nor taken for markup."""
     console().print(message, soft_wrap=True)
 
 
 def tell(message: str) -> None:
-    """One line on stderr of what a command is doing, as it stands."""
+    """Print one line on stderr about what the command is doing, unchanged."""
     with contextlib.suppress(OSError):  # a reader that is gone ends no work
         progress_console().print(message, soft_wrap=True)
 

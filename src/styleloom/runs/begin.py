@@ -36,10 +36,21 @@ def start(
     workers: int = 1,
     cache_gib: float = PRELOAD_BUDGET_BYTES / 2**30,
 ) -> tuple[Trainer, RunDirectory]:
-    """A new run with its first state, so that it can be resumed from the first moment.
+    """Make a new run and its first state, so that it can be resumed from the beginning.
 
-    Whenever it is killed, `path` is free for another start or is a run. The run is locked until `fit` or the
-    process ends.
+    If the process is killed during this, `path` is either a complete run or free for another start. The run
+    is locked until `fit` returns or the process ends.
+
+    Args:
+        path: run directory to create.
+        experiment: what to train.
+        dataset: the images, held-out ones included.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        workers: threads that decode images ahead, where the data do not fit in memory.
+        cache_gib: memory for decoded images.
+
+    Raises UserError where `path` is in use, or where the experiment cannot be trained on these images or its
+    metrics cannot be measured; then no new file stays.
     """
     RunDirectory(path).check_free()
     check_distance(experiment, dataset)
@@ -74,15 +85,19 @@ def resume(
 ) -> tuple[Trainer, RunDirectory]:
     """Continue a run from its latest complete state, or from a state of one's choice.
 
-    The run is locked until `fit` or the process ends.
+    The run is locked until `fit` returns or the process ends.
 
     Args:
-        path: of the run; or of one of its states: then what the run wrote after it is set aside in a folder
-            of its own, and updates that were skipped in a row are counted anew.
+        path: of the run, or of one of its states. With a state, what the run wrote after it is moved to a
+            folder `set-aside-N`, and the count of updates skipped in a row begins at 0 again.
         dataset: the same images as before.
         requested: the experiment to continue with; by default what experiment.json says. Differences from
             the state's are refused unless `allowed` names them ("data" allows other images).
         allowed: dotted names of fields, or of groups of fields, that may differ.
+        device, workers, cache_gib: as of `start`; they may differ from those of before.
+
+    Raises UserError where the run or the state cannot be read, another process trains the run, or a
+    difference is refused. Then no file of the run has changed.
     """
     chosen = Path(path) if Path(path).suffix == ".safetensors" else None
     run = RunDirectory(path if chosen is None else chosen.parent)
@@ -105,13 +120,13 @@ def resume(
         run.stats.rewind(trainer.step_count)
         run.write_experiment(trainer.experiment, trainer.inputs.record())
         if changed or chosen is not None:
-            save_state(trainer, run)  # what was allowed once needs no permission again
+            save_state(trainer, run)  # with the changed experiment: the next resume needs no --allow-change
         undo.pop_all()
     return trainer, run
 
 
 def _check_metrics(trainer: Trainer) -> None:
-    """Raise UserError for what cannot be measured, before there is a run or a file of it changes."""
+    """Raise UserError for metrics that cannot be measured; called before any file is written."""
     try:
         RunMetrics(trainer, [])
     except UserError as error:
@@ -125,7 +140,7 @@ def save_state(trainer: Trainer, run: RunDirectory) -> None:
 
 
 def _checked(run: RunDirectory, file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A state whose document can be read. Errors name another state."""
+    """Tensors and document of a state, the document checked. Errors name another state to take."""
     try:
         tensors, document = run.load_state(file)
         step = checked_counters(document, shown(file))["step"]
@@ -165,7 +180,7 @@ def _check_data(trainer: Trainer, document: dict[str, Any], allowed: list[str]) 
 def _load(
     trainer: Trainer, run: RunDirectory, file: Path, state: tuple[dict[str, Tensor], dict[str, Any]]
 ) -> None:
-    """Take the state over; say so where the run goes on on another device."""
+    """Load the state into the trainer, with a warning where the device is another than before."""
     was = state[1]["counters"]["device"]
     if trainer.device.type != was:
         logger.warning(f"the run was on {shown(was)}, it continues on {trainer.device.type}: not bit for bit")
@@ -176,12 +191,12 @@ def _load(
         same = (trainer.experiment.generator, trainer.experiment.discriminator) == (
             recorded.generator,
             recorded.discriminator,
-        )  # else it is the change that does not fit
+        )  # with other networks it is the requested change that does not fit, not the file
         raise UserError(f"{error}; {run.another_state(file)}" if same else str(error)) from error
 
 
 def _take_back(trainer: Trainer, run: RunDirectory) -> None:
-    """The run goes on from a state that is not its latest."""
+    """Set aside what the run wrote after the trainer's state, from which it continues."""
     trainer.skipped_in_a_row = dict.fromkeys(trainer.skipped_in_a_row, 0)
     folder = run.set_aside(trainer.step_count, trainer.images_seen)
     if folder is not None:

@@ -1,4 +1,4 @@
-"""The run directory: what a training writes, and how it comes back.
+"""The run directory: the files that a training writes, and how to find and read them again.
 
 ```
 experiment.json                what is trained, on which data
@@ -61,8 +61,8 @@ class RunDirectory:
     def create(cls, path: Path | str) -> RunDirectory:
         """An empty folder for a new run, locked. Raises UserError when it is in use or cannot be written.
 
-        The lock comes first: a folder with its file and without experiment.json is one whose start was
-        killed, and is used again.
+        The lock file is written first and experiment.json last: a folder with the one and without the other
+        is what a killed start left, and is used again.
         """
         run = cls(path)
         run.check_free()
@@ -77,7 +77,7 @@ class RunDirectory:
         return run
 
     def check_free(self) -> None:
-        """Raise UserError unless a new run may begin here: nothing, an empty folder, half a start."""
+        """Raise UserError unless `path` is absent, an empty folder, or what a killed start left."""
         path = self.path
         check_name(path.absolute())
         try:
@@ -94,7 +94,8 @@ class RunDirectory:
             )
 
     def discard(self) -> None:
-        """Remove a new run that could not be started; killed meanwhile, it is half a start."""
+        """Remove a new run that could not be started."""
+        # experiment.json first: if this is killed as well, what is left counts as a killed start.
         (self.path / EXPERIMENT).unlink(missing_ok=True)
         self._remove_beginnings()
         lock.unlock(self.path)
@@ -171,7 +172,7 @@ class RunDirectory:
         return f"another state is taken with: {self.command(good)}"
 
     def command(self, state: Path) -> str:
-        """The command that continues from `state`."""
+        """The shell command that continues the run from `state`."""
         return f"styleloom train --resume {shell_word(self.path)} --state {step_of(state)}"
 
     def set_aside(self, step: int, images_seen: int) -> Path | None:
@@ -227,5 +228,5 @@ class RunDirectory:
 
 
 def _of_a_start(name: str) -> bool:
-    """Whether a start has written a file of this name before its run was complete."""
+    """Whether `start` writes a file of this name before experiment.json makes the folder a run."""
     return name in (lock.NAME, "reals.png", state_name(0)) or (name[:1] == "." and name.endswith(".partial"))

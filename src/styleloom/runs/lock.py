@@ -1,11 +1,10 @@
-"""One process trains a run: a lock that vanishes with its process, however that ends.
+"""One process at a time trains a run, the one that holds the run's lock.
 
-It is a lock of the operating system on `run.lock` in the run's folder (POSIX record locks; `msvcrt` on
-Windows), not the file's existence: `kill -9` leaves the file, but no lock. The file names the process that
-trains. Record locks hold between machines on NFS 4, and on NFS 3 with its lock service; where a file system
-has none, a note says so and training goes on unguarded. Reading a run needs no lock.
-
-A process may lock a run again that it has locked already.
+The operating system locks `run.lock` in the run's folder (POSIX record locks; `msvcrt` on Windows) and
+releases it when the process ends in whatever way. The file's existence means nothing: `kill -9` leaves the
+file, but no lock. Its text names the process that trains. Record locks hold between machines on NFS 4, and on
+NFS 3 with its lock service; where a file system has none, a warning says so and the run is trained without.
+Reading a run needs no lock, and a process may lock again what it has locked already.
 """
 
 from __future__ import annotations
@@ -31,12 +30,13 @@ NAME = "run.lock"
 
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _BYTE = 2**30
-"""Which byte is locked: beyond the text, which Windows would not let others read otherwise."""
+"""The byte that is locked: beyond the text, for Windows lets nobody else read a locked byte."""
 
 _Key: TypeAlias = tuple[int, int, int]
 
 _held: dict[_Key, int] = {}
-"""Open files by process, device and number. A process that closes any other one of a file drops its lock."""
+"""Open descriptors by process, device and inode. They stay open as long as the lock is held: on POSIX a
+process that closes any descriptor of a file loses its locks on the file."""
 
 
 def lock(folder: Path) -> bool:
@@ -46,7 +46,7 @@ def lock(folder: Path) -> bool:
         Whether it was taken now; False where this process has it already, or there are no locks.
     """
     file, taken = folder / NAME, False
-    while _key(file) not in _held:  # again where whoever trained removes the file between opening and locking
+    while _key(file) not in _held:  # again where its holder removes the file between our open and lock
         try:
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
@@ -75,7 +75,7 @@ def lock(folder: Path) -> bool:
 
 
 def unlock(folder: Path) -> None:
-    """Give the lock back, if this process has it."""
+    """Release the lock and remove its file, if this process holds it."""
     file = folder / NAME
     key = _key(file)
     if key is None or key not in _held:

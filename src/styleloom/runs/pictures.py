@@ -18,7 +18,7 @@ SHEET_PX = (1536, 1024)
 
 
 def sheet_shape(size: tuple[int, int]) -> tuple[int, int]:
-    """Columns and rows of a sample grid for images of `size`, height and width in px."""
+    """Columns and rows of a sample grid for images of `size` (height, width in px)."""
     columns, rows = SHEET_PX[0] // size[1], SHEET_PX[1] // size[0]
     return min(max(columns, 4), 16), min(max(rows, 2), 8)
 
@@ -33,9 +33,10 @@ def samples(
 ) -> Tensor:
     """Images of seeds 0 to count-1: uint8 [N, C, H, W] on the CPU.
 
-    In a growing run they have the size of the active level.
-
     Args:
+        count: N.
+        psi: truncation; 1 for none.
+        growth: of a growing run; images have the size of its level.
         label: of each image, [N, K]; by default class i modulo the number of classes.
     """
     dim = generator.label_dim
@@ -47,7 +48,7 @@ def samples(
 def sample_labels(dataset: ImageDataset, label_dim: int, count: int) -> Tensor | None:
     """Labels [N, K] of samples of a generator that was trained on `dataset`; None for the default.
 
-    Of vectors only some occur, so that those of the first images are taken, over and over.
+    Label vectors cannot be made up as classes can, so those of the first images are repeated.
     """
     if not label_dim or not dataset.has_vectors:
         return None

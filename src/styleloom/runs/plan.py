@@ -22,7 +22,14 @@ from styleloom.types import GrowthState, Images
 
 
 class Interval(NamedTuple):
-    """Part of a run in which one level is trained: faded in, or fully there."""
+    """Part of a run that trains one level, either while it fades in or when it is fully there.
+
+    Args:
+        start_kimg: thousands of images seen at its start.
+        end_kimg: at its end.
+        level: 0 at 4 x 4 px.
+        fades: whether the level fades in.
+    """
 
     start_kimg: float
     end_kimg: float
@@ -64,7 +71,7 @@ def timeline(experiment: Experiment) -> list[dict[str, float]]:
         part = [part for part in parts if part.start_kimg <= kimg][-1]
         state = growth_at(kimg * 1000, experiment.growth, experiment.resolution)
         alpha = 1.0 if state is None else state.alpha
-        if kimg in starts:  # where a fade begins its level counts at once
+        if kimg in starts:  # at the start of a fade the row is that of the new level, at alpha 0
             alpha = 0.0 if part.fades else 1.0
         resolution = experiment.generator.sides[part.level]
         now = at(experiment, kimg * 1000)
@@ -180,7 +187,7 @@ def part_of(name: str) -> str:
 
 
 def _watch_sides(network: nn.Module, rows: int) -> dict[str, int]:
-    """Nominal sides, px, of the largest maps that go into or out of each part; filled as the network runs.
+    """Nominal side, px, of the largest map that goes into or out of each part; filled in by forward passes.
 
     Args:
         network: with parameters on any device.
@@ -209,9 +216,9 @@ def _watch_sides(network: nn.Module, rows: int) -> dict[str, int]:
 def phase_flops(experiment: Experiment) -> dict[str, float]:
     """Floating-point operations per image of each phase at full resolution.
 
-    Convolutions and matrix products, about, from the networks' forward passes. Back to the inputs costs one
-    forward more, to the weights another; the second derivatives double a penalty's cost. Path length counts
-    per image of the whole batch.
+    An estimate from the convolutions and matrix products of the networks' forward passes. The backward pass
+    costs one forward pass for the gradients of the inputs and one for those of the weights; a penalty's
+    second derivatives double its cost. Path length counts per image of the whole batch.
     """
     networks = MetaNetworks(experiment)
     return _phase_flops(experiment, *networks.forward_flops(networks.top))
@@ -220,7 +227,7 @@ def phase_flops(experiment: Experiment) -> dict[str, float]:
 def _phase_flops(experiment: Experiment, forward_g: float, forward_d: float) -> dict[str, float]:
     penalty = experiment.d_regularizer
     passes = (max(values(penalty.gamma)) > 0) + penalty.punishes_fakes
-    again = forward_g if penalty.every > 1 and needs_fakes(penalty) else 0  # lazily, fakes are made anew
+    again = forward_g if penalty.every > 1 and needs_fakes(penalty) else 0  # a lazy one makes fakes anew
     return {
         "g_main": 3 * forward_g + (2 + compares_with_reals(experiment.loss)) * forward_d,
         "g_path_length": 6 * forward_g / experiment.g_regularizer.batch_shrink,
@@ -230,7 +237,7 @@ def _phase_flops(experiment: Experiment, forward_g: float, forward_d: float) -> 
 
 
 def training_flops(experiment: Experiment) -> float:
-    """Floating-point operations of the whole run, about: each level costs what it costs alone."""
+    """Floating-point operations of the whole run, estimated; a fading level counts as if fully there."""
     networks = MetaNetworks(experiment)
     kimg_at: dict[int, float] = {}
     for part in intervals(experiment):

@@ -13,10 +13,11 @@ ASK = tuple(
 
 
 class StopRequest:
-    """While it is entered, a signal is a request to save and end; a second Ctrl-C interrupts at once.
+    """A context in which a signal of `ASK` sets `requested`; a second Ctrl-C raises KeyboardInterrupt.
 
-    A signal that the process ignores stays ignored (`nohup`, a job in the background). In another thread than
-    the main one the caller's handlers stay.
+    `fit` then ends the training after the step in progress and saves it. A signal that the process ignores
+    (`nohup`, a job in the background) stays ignored. Outside the main thread Python takes no handlers: there
+    signals do what they did before, and the caller may set `requested`.
     """
 
     def __init__(self) -> None:
