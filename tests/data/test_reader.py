@@ -1,4 +1,4 @@
-"""A new source of images needs one class: it has parts, levels, batches and training from it."""
+"""Another place to read images from needs one class: parts, levels, batches and training follow."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Data sets: the images of a reader, with memory for them, parts, and levels of lower resolution.
 
-What a new source of images has to provide is in `styleloom.data.reader`.
+What another place to read images from has to provide is in `styleloom.data.reader`.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class ImageDataset(ImageReader):
 
     @property
     def recipe(self) -> Mapping[str, Any]:
-        """How the images were made, where the source says so."""
+        """How the images were made, where that is known."""
         return self.info.recipe
 
     @property
@@ -160,7 +160,7 @@ class ImageDataset(ImageReader):
         """A new array, uint8 [N, C, H, W], of the images at `indices`.
 
         Raises IndexError for indices outside 0..len-1, and UserError naming the file when one is damaged or
-        not as the source says.
+        not as `info` says.
         """
         self._check(indices)
         if self._memory is None:
@@ -192,7 +192,7 @@ class ImageDataset(ImageReader):
             raise IndexError(f"indices outside 0..{len(self) - 1}")
 
     def check_headers(self) -> None:
-        """A quick look, before a run, whether files are as the source says; nothing is decoded.
+        """A quick look, before a run, whether files are as `info` says; nothing is decoded.
 
         Raises UserError naming the file.
         """
@@ -269,7 +269,7 @@ class ImageDataset(ImageReader):
 
         Returns whether they are now in memory; when False, images are decoded on the fly as before. Parts
         made by `split` afterwards share the array. Raises as `images` does, and where the pixels are not
-        those that the source recorded.
+        those that were recorded when the images were made.
         """
         memory = self._room(budget_bytes) if self._memory is None else self._memory
         if memory is None:

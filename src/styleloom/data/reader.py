@@ -1,7 +1,7 @@
-"""Images by index: what a source of images provides, and two views of any source.
+"""Images by index: what a reader of images provides, and two views of any reader.
 
-A new source is a subclass of `ImageReader` with `info`, `__len__`, `images`, and, if it has labels, `labels`.
-An array in memory takes no more than this:
+Another place to read training images from takes one subclass of `ImageReader`, with `info`, `__len__`,
+`images` and, if there are labels, `labels`. An array in memory takes no more than this:
 
     class ArrayReader(ImageReader):
         def __init__(self, pixels):  # uint8 [N, C, H, W]
@@ -17,6 +17,7 @@ An array in memory takes no more than this:
 
 `ImageDataset(ArrayReader(pixels))` is then a data set like any other: it adds memory, parts and levels, of
 which no reader has to know. Readers are used from several threads at once and are pickled to other processes.
+One that meets encoded files decodes them with `styleloom.data.conversion.convert`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def pieces(count: int, num_bytes: int) -> Iterator[slice]:
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What holds for all images of a source.
+    """What holds for all images of a reader.
 
     Args:
         name: for people.
@@ -60,7 +61,7 @@ class ImageInfo:
         label_dim: length of a label: number of classes or length of the vectors; 0 without labels.
         has_vectors: whether labels are vectors, rather than classes.
         classes: name of each class, or of each place of the vectors, where they have names.
-        recipe: how the images were made, where the source says so; for documents.
+        recipe: how the images were made, where that is known; for documents.
     """
 
     name: str
@@ -118,44 +119,44 @@ class ImageReader(ABC):
         """Name that the image had where it came from; its number, where it had none."""
         return str(index)
 
-    def check_headers(self) -> None:  # noqa: B027 - most sources have nothing to look at
+    def check_headers(self) -> None:  # noqa: B027 - most readers have nothing to look at
         """A quick look, before a run, whether files are as `info` says. Raises UserError naming the file."""
 
-    def check_pixels(self, pixels: PixelArray) -> None:  # noqa: B027 - most sources recorded nothing
-        """Compare all images, uint8 [N, C, H, W] as they were read, with what the source recorded of them.
+    def check_pixels(self, pixels: PixelArray) -> None:  # noqa: B027 - most readers know nothing to compare
+        """Compare all images, uint8 [N, C, H, W] as read, with what was recorded when they were made.
 
         Raises UserError where they differ.
         """
 
-    def close(self) -> None:  # noqa: B027 - most sources keep no file open
+    def close(self) -> None:  # noqa: B027 - most readers keep no file open
         """Close open files; a later read opens them again."""
 
 
 class _View(ImageReader):
     """What shows the images of another reader in another way, with their labels and names."""
 
-    def __init__(self, source: ImageReader, info: ImageInfo) -> None:
+    def __init__(self, reader: ImageReader, info: ImageInfo) -> None:
         self.info = info
-        self._source = source
+        self._reader = reader
 
     def check_headers(self) -> None:
-        self._source.check_headers()
+        self._reader.check_headers()
 
     def close(self) -> None:
-        self._source.close()
+        self._reader.close()
 
 
 class Subset(_View):
     """Some of the images of another reader, such as those that are held out.
 
     Args:
-        source: where they are from.
-        indices: int64 [N] of them in `source`, in their new order.
+        reader: where they are from.
+        indices: int64 [N] of them in `reader`, in their new order.
         words: what is chosen, e.g. "last 100": part of the fingerprint.
     """
 
-    def __init__(self, source: ImageReader, indices: NDArray[np.int64], words: str) -> None:
-        super().__init__(source, replace(source.info, identity=(*source.info.identity, words)))
+    def __init__(self, reader: ImageReader, indices: NDArray[np.int64], words: str) -> None:
+        super().__init__(reader, replace(reader.info, identity=(*reader.info.identity, words)))
         self._indices = indices
 
     def __len__(self) -> int:
@@ -163,46 +164,46 @@ class Subset(_View):
 
     def images(self, indices: NDArray[np.int64]) -> PixelArray:
         """uint8 [N, C, H, W], counted within the subset."""
-        return self._source.images(self._indices[indices])
+        return self._reader.images(self._indices[indices])
 
     def labels(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 [N, label_dim], counted within the subset."""
-        return self._source.labels(self._indices[indices])
+        return self._reader.labels(self._indices[indices])
 
     def source_name(self, index: int) -> str:
-        """Name that the source gives the image."""
-        return self._source.source_name(int(self._indices[index]))
+        """Name that the reader gives the image."""
+        return self._reader.source_name(int(self._indices[index]))
 
 
 class Level(_View):
     """The images of another reader at a lower resolution, reduced by `box_mean_u8`.
 
     Args:
-        source: the images at their own resolution.
+        reader: the images at their own resolution.
         resolution: nominal side of the reduced images, px: a power of two.
-        words: enters the fingerprint. Empty leaves that of `source`: a growing run moves from level to level,
+        words: enters the fingerprint. Empty leaves that of `reader`: a growing run moves from level to level,
             and is one run on one data set.
     """
 
-    def __init__(self, source: ImageReader, resolution: int, words: str = "") -> None:
-        identity = (*source.info.identity, words) if words else source.info.identity
-        super().__init__(source, replace(source.info, resolution=resolution, identity=identity))
-        self._factor = source.info.resolution // resolution
+    def __init__(self, reader: ImageReader, resolution: int, words: str = "") -> None:
+        identity = (*reader.info.identity, words) if words else reader.info.identity
+        super().__init__(reader, replace(reader.info, resolution=resolution, identity=identity))
+        self._factor = reader.info.resolution // resolution
 
     def __len__(self) -> int:
-        return len(self._source)
+        return len(self._reader)
 
     def images(self, indices: NDArray[np.int64]) -> PixelArray:
         """uint8 [N, C, H, W], of which full images are read a few at a time."""
         reduced = np.empty((len(indices), self.info.channels, *self.info.size), np.uint8)
-        for piece in pieces(len(indices), self._source.info.image_bytes):
-            reduced[piece] = box_mean_u8(self._source.images(indices[piece]), self._factor)
+        for piece in pieces(len(indices), self._reader.info.image_bytes):
+            reduced[piece] = box_mean_u8(self._reader.images(indices[piece]), self._factor)
         return reduced
 
     def labels(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 [N, label_dim]: those of the full images."""
-        return self._source.labels(indices)
+        return self._reader.labels(indices)
 
     def source_name(self, index: int) -> str:
-        """Name that the source gives the image."""
-        return self._source.source_name(index)
+        """Name that the reader gives the image."""
+        return self._reader.source_name(index)
