@@ -7,6 +7,9 @@ schedule in miniature, and the same number of images for all. The sliced Wassers
 averaged generator to held-out real images is measured before, on the way and after, and how much the pictures
 differ among each other. A model's outcome is written as it finishes. The same command again trains what is
 missing and writes the page anew; with other settings everything is trained anew.
+
+`family_settings` has the models, `family_measures` distance and diversity, `family_pictures` the sheets and
+`family_page` the text of the page; `family_metrics` measures the generators afterwards.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -99,6 +100,21 @@ def test_a_lock_is_taken_again_by_its_process(tmp_path: Path) -> None:
         lock.unlock(tmp_path)
         lock.unlock(tmp_path)
         assert not list(tmp_path.iterdir())
+
+
+def test_a_file_system_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning, and the run is trained without a lock."""
+
+    def unsupported(descriptor: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock, "_take", unsupported)
+    assert lock.lock(tmp_path) is False
+    assert caplog.messages == [
+        f"{tmp_path}: its file system has no locks; let no second process train this run"
+    ]
 
 
 def test_a_refused_resume_gives_the_lock_back(run: RunDirectory, archive: Path) -> None:
