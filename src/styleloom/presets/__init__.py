@@ -56,7 +56,7 @@ __all__ = [
 ]
 
 CLOSE = 5
-"""Names that the error for an unknown one gives."""
+"""Most names that the error for an unknown preset suggests."""
 
 
 def names() -> tuple[str, ...]:
