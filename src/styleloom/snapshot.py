@@ -22,7 +22,7 @@ from styleloom.errors import UserError, cut, quoted, shown
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.networks.build import build_generator
 from styleloom.snapshot_names import find_snapshot
-from styleloom.tensor_file import Layout, layout_of, open_tensors, write_tensors
+from styleloom.tensor_file import Contents, contents_of, open_tensors, write_tensors
 from styleloom.types import GrowthState
 
 FORMAT = "styleloom-snapshot"
@@ -55,13 +55,13 @@ class Snapshot:
 def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
     """Copy `tensors` into `network`. Raises UserError naming what does not fit; then nothing is copied."""
     own = network.state_dict()
-    check_layout(layout_of(own), layout_of(tensors), where)
+    check_contents(contents_of(own), contents_of(tensors), where)
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
 
 
-def check_layout(own: Layout, given: Layout, where: str) -> None:
+def check_contents(own: Contents, given: Contents, where: str) -> None:
     """Raise UserError unless names, types and shapes of `given` are those that a network has."""
     problems = [
         *(f"missing {name}" for name in sorted(own.keys() - given.keys())),
@@ -95,7 +95,7 @@ def read_snapshot(path: Path | str) -> Snapshot:
     path = find_snapshot(path)
     with open_tensors(path, FORMAT) as file:
         experiment, info = _recorded(path, file.document)
-        check_network(build_generator, experiment.generator, file.layout, path)
+        check_network(build_generator, experiment.generator, file.contents, path)
         tensors = file.read()
     check_finite(tensors, path)
     with torch.random.fork_rng(devices=[]):
@@ -128,25 +128,25 @@ def _recorded(path: Path, document: Mapping[str, Any]) -> tuple[Experiment, dict
     return experiment, info
 
 
-def check_network(build: Callable[[C], nn.Module], config: C, layout: Layout, path: Path) -> None:
-    """Raise UserError unless `layout` is that of the network that `build` makes of `config`.
+def check_network(build: Callable[[C], nn.Module], config: C, contents: Contents, path: Path) -> None:
+    """Raise UserError unless `contents` is that of the network that `build` makes of `config`.
 
     No weights are allocated.
     """
     layers = flatten(config).get("mapping.layers", 0)
-    if max(layers, len(config.sides)) > len(layout):  # every level and every layer has weights
+    if max(layers, len(config.sides)) > len(contents):  # every level and every layer has weights
         raise UserError(
             f"{shown(path)}: weights of another network: one of {len(config.sides)} levels and "
-            f"{quoted(layers)} layers of mapping has more than {len(layout)} tensors"
+            f"{quoted(layers)} layers of mapping has more than {len(contents)} tensors"
         )
     try:
         with torch.device("meta"):
-            own = layout_of(build(config).state_dict())
+            own = contents_of(build(config).state_dict())
     except (RuntimeError, ArithmeticError, ValueError, TypeError, MemoryError) as error:
         raise UserError(
             f"{shown(path)}: a network of the sizes that it records cannot be built ({quoted(str(error))})"
         ) from error
-    check_layout(own, layout, str(path))
+    check_contents(own, contents, str(path))
 
 
 def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:

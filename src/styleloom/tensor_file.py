@@ -32,7 +32,7 @@ VERSION = 2
 DOCUMENT_CHARACTERS = 2**26
 """Longest document: what is longer was not written by us."""
 
-Layout: TypeAlias = Mapping[str, tuple[str, tuple[int, ...]]]
+Contents: TypeAlias = Mapping[str, tuple[str, tuple[int, ...]]]
 """Type, as safetensors calls it, and shape of every tensor by name."""
 
 TYPES = {
@@ -50,7 +50,7 @@ TYPES = {
 """What safetensors calls them."""
 
 
-def layout_of(tensors: Mapping[str, Tensor]) -> Layout:
+def contents_of(tensors: Mapping[str, Tensor]) -> Contents:
     """Type and shape of tensors in memory, or on the meta device."""
     return {name: (TYPES.get(t.dtype, str(t.dtype)), tuple(t.shape)) for name, t in tensors.items()}
 
@@ -101,7 +101,7 @@ class TensorFile:
         self._checksum = checksum
 
     @property
-    def layout(self) -> Layout:
+    def contents(self) -> Contents:
         """Type and shape of every tensor, from the header alone."""
         slices = {name: self._file.get_slice(name) for name in self._file.keys()}  # noqa: SIM118
         return {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
@@ -179,8 +179,8 @@ def _parsed(text: str) -> Any:
 
 def _checksum(tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> str:
     """SHA-256, in hex, over the document and every tensor's name, type, shape and bytes."""
-    layout = layout_of(tensors)
-    digest = hashlib.sha256(json.dumps([document, sorted(layout.items())], sort_keys=True).encode())
+    contents = contents_of(tensors)
+    digest = hashlib.sha256(json.dumps([document, sorted(contents.items())], sort_keys=True).encode())
     for name in sorted(tensors):
         digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

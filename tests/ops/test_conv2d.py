@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
+from every import every
 from styleloom.ops import conv2d as module
 from styleloom.ops.conv2d import conv2d, conv2d_reference, conv_transpose2d, conv_transpose2d_reference
 
@@ -64,7 +65,7 @@ def test_finite_differences_agree() -> None:
     assert gradgradcheck(partial(conv_transpose2d, stride=2), (x[:, :, :2], w))
 
 
-@pytest.mark.parametrize("needed", range(1, 8))
+@every("needed", range(1, 8))
 def test_only_what_is_needed_is_differentiated(needed: int) -> None:
     """Any subset of inputs may be constant, in first and second order."""
     tensors = [randn(2, 3, 5, 5), randn(4, 3, 3, 3, seed=1), randn(4, seed=2)]

@@ -4,11 +4,11 @@ from functools import partial
 from itertools import product
 from typing import get_args
 
-import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from every import every
 from styleloom.config.networks import Activation
 from styleloom.ops.conv_layer import (
     ConvSettings,
@@ -25,7 +25,7 @@ RESAMPLE: tuple[Resample, ...] = get_args(Resample)
 TAPS = (1, 3, 3, 1)
 
 
-@pytest.mark.parametrize(("resample", "k", "bias"), list(product(RESAMPLE, (1, 3), (False, True))))
+@every(("resample", "k", "bias"), product(RESAMPLE, (1, 3), (False, True)))
 def test_convolve(resample: Resample, k: int, bias: bool) -> None:
     inputs = [randn(2, 3, 4, 6), randn(2, 3, k, k, seed=1), *([randn(2, seed=2)] if bias else [])]
 
@@ -38,8 +38,7 @@ def test_convolve(resample: Resample, k: int, bias: bool) -> None:
     assert_equal_derivatives(run(convolve), run(convolve_reference), inputs)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("act", "resample"), list(product(get_args(Activation), RESAMPLE)))
-@pytest.mark.parametrize("clamp", [None, 0.6])
+@every(("act", "resample", "clamp"), product(get_args(Activation), RESAMPLE, (None, 0.6)))
 def test_conv_layer(act: Activation, resample: Resample, clamp: float | None) -> None:
     """A gain other than the activation's own, as residual blocks have it."""
     inputs = [randn(2, 3, 4, 4), randn(2, 3, 3, 3, seed=1), randn(2, seed=2)]

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from every import every
 from styleloom.config.networks import Activation, StyleNormalization
 from styleloom.ops.conv_layer import Resample
 from styleloom.ops.modulated_conv import (
@@ -48,9 +49,9 @@ def compare(tensors: list[Tensor], order: int = 2, **options: Any) -> None:
     )
 
 
-@pytest.mark.parametrize(
+@every(
     ("resample", "normalization", "noise", "k"),
-    list(product(RESAMPLE, get_args(StyleNormalization), (None, 1, 2), (1, 3))),
+    product(RESAMPLE, get_args(StyleNormalization), (None, 1, 2), (1, 3)),
 )
 def test_equals_reference(
     resample: Resample, normalization: StyleNormalization, noise: int | None, k: int
@@ -58,8 +59,7 @@ def test_equals_reference(
     compare(inputs(resample, k, noise), resample=resample, normalization=normalization)
 
 
-@pytest.mark.parametrize("act", get_args(Activation))
-@pytest.mark.parametrize("clamp", [None, 0.7])
+@every(("act", "clamp"), product(get_args(Activation), (None, 0.7)))
 def test_activations(act: Activation, clamp: float | None) -> None:
     compare(inputs(noise=2), act=act, clamp=clamp)
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from every import every
 from styleloom.ops.resample_conv import (
     downsample_conv2d,
     downsample_conv2d_reference,
@@ -18,9 +21,7 @@ from .derivatives import assert_equal_derivatives, derivatives, randn
 TAPS: list[Taps] = [(1,), (1, 1), (1, 2, 1), (1, 3, 3, 1), (1, 2, 3, 4, 5, 6), ((1, 2), (3, 4))]
 
 
-@pytest.mark.parametrize("taps", TAPS, ids=str)
-@pytest.mark.parametrize("k", [1, 3])
-@pytest.mark.parametrize("factor", [2, 3])
+@every(("taps", "k", "factor"), product(TAPS, (1, 3), (2, 3)))
 def test_upsample_conv2d(taps: Taps, k: int, factor: int) -> None:
     inputs = [randn(2, 3, 4, 3), randn(2, 3, k, k, seed=1)]
     assert_equal_derivatives(
@@ -31,10 +32,7 @@ def test_upsample_conv2d(taps: Taps, k: int, factor: int) -> None:
     assert upsample_conv2d(inputs[0], inputs[1], taps, factor).shape == (2, 2, 4 * factor, 3 * factor)
 
 
-@pytest.mark.parametrize("taps", TAPS, ids=str)
-@pytest.mark.parametrize("k", [1, 3])
-@pytest.mark.parametrize("factor", [2, 3])
-@pytest.mark.parametrize("bias", [False, True], ids=["", "bias"])
+@every(("taps", "k", "factor", "bias"), product(TAPS, (1, 3), (2, 3), (False, True)))
 def test_downsample_conv2d(taps: Taps, k: int, factor: int, bias: bool) -> None:
     inputs = [randn(2, 3, 6, 7), randn(2, 3, k, k, seed=1), *([randn(2, seed=2)] if bias else [])]
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
+from every import every
 from styleloom.ops.upfirdn import (
     Pads,
     Taps,
@@ -81,9 +84,7 @@ def test_is_a_true_convolution() -> None:
 TAPS: list[Taps] = [(1,), (1, 1), (1, 2, 1), (1, 3, 3, 1), (1, 4, 6, 4, 1), ((1, 2), (3, 4)), (1, 2, 5)]
 
 
-@pytest.mark.parametrize("taps", TAPS, ids=str)
-@pytest.mark.parametrize("factor", [1, 2, 3])
-@pytest.mark.parametrize("side", [(4, 4), (3, 5)])
+@every(("taps", "factor", "side"), product(TAPS, (1, 2, 3), ((4, 4), (3, 5))))
 def test_resampling_of_images(
     taps: Taps, factor: int, side: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from styleloom.config import to_json
 from styleloom.errors import UserError, quoted
-from styleloom.snapshot import check_layout, load_weights
-from styleloom.tensor_file import layout_of
+from styleloom.snapshot import check_contents, load_weights
+from styleloom.tensor_file import contents_of
 from styleloom.training.health import complaint
 from styleloom.training.optim import STATE_FIELDS
 
@@ -77,7 +77,7 @@ def restore(
     counters = checked_counters(document, where)
     moments = _checked_moments(trainer, tensors, counters["skipped"], where)
     for key, network in trainer.networks().items():
-        check_layout(layout_of(network.state_dict()), layout_of(_part(tensors, key)), f"{where}, {key}")
+        check_contents(contents_of(network.state_dict()), contents_of(_part(tensors, key)), f"{where}, {key}")
     _check_others(trainer, tensors, where)
     for key, network in trainer.networks().items():
         load_weights(network, _part(tensors, key), f"{where}, {key}")

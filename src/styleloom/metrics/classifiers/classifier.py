@@ -133,7 +133,7 @@ def read_classifier(path: Path) -> tuple[dict[str, Tensor], DiscriminatorConfig,
             record = ClassifierRecord(**file.document["record"])
         except (KeyError, TypeError, UserError) as error:
             raise UserError(f"{shown(path)}: its record cannot be read ({cut(str(error), 500)})") from error
-        check_network(build_discriminator, config, file.layout, path)
+        check_network(build_discriminator, config, file.contents, path)
         tensors = file.read()
     check_finite(tensors, path)
     return tensors, config, record
