@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 as a feature network and as a perceptual distance: small enough for the CPU.
 
 Tan & Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (ICML 2019), Table 1, in
-the variant Lite: no squeeze-and-excitation, ReLU6 for swish. Its numbers compare with its own alone, never
-with published FIDs. Batch normalisation is folded into the convolutions when loaded.
+the variant Lite: no squeeze-and-excitation, ReLU6 for swish. Its numbers can be compared with each other,
+never with published FIDs. Batch normalisation is folded into the convolutions when loaded.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ NORMS = {"expand": "_bn0", "depthwise": "_bn1", "project": "_bn2"}
 class SameConv(nn.Conv2d):
     """Convolution with TensorFlow's padding "same": output ceil(size / stride).
 
-    Of an odd amount of padding the larger half goes below and to the right.
+    Where the padding is odd, the larger half goes below and to the right.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -72,7 +72,8 @@ class SameConv(nn.Conv2d):
 
 
 class InvertedBottleneck(nn.Module):
-    """1x1 to `expansion` times the channels, depthwise, 1x1 to `width`; plus the input where shapes agree."""
+    """1x1 convolution to `expansion` times the channels, depthwise convolution, 1x1 to `width`. The input is
+    added where it has the output's shape."""
 
     def __init__(self, channels: int, stage: Stage, stride: int) -> None:
         super().__init__()
@@ -143,7 +144,7 @@ class Lite0(nn.Module):
 
 
 class _OnLite0(nn.Module):
-    """The network, and what is said of it.
+    """The network, and its identity.
 
     Args:
         state: see `Lite0`.
@@ -207,8 +208,9 @@ class Lite0Distance(_OnLite0):
 
     For each stage of `DISTANCE_STAGES` the features of every pixel are scaled to unit length,
     x / (|x| + 1e-10); the squared difference is summed over channels and averaged over pixels; stages add up
-    with weight 1, so that the distance is at most 4 times their number. Images are not resized. It has the
-    shape of Zhang et al. 2018, equation 1, not its scale: numbers compare with each other alone.
+    with weight 1, so that the distance is at most 4 times their number. Images are not resized. The formula
+    is that of Zhang et al. 2018, equation 1, but the scale is another: numbers can be compared with each
+    other, not with LPIPS.
 
     Args:
         state: see `Lite0`.

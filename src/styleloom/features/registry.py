@@ -1,4 +1,4 @@
-"""Which feature networks and perceptual distances there are, as data.
+"""The table of feature networks and perceptual distances.
 
 A network of one's own joins by `register`, or by an entry point of the group "styleloom.features" in the
 package that brings it; the entry point's name is the network's and it loads to a `NetworkEntry`:
@@ -161,7 +161,7 @@ def names() -> list[str]:
 
 
 def entry(name: str) -> NetworkEntry:
-    """The network of that name.
+    """The entry of the network of that name.
 
     Raises UserError for an unknown name, a name taken twice, and a package that does not load.
     """

@@ -33,7 +33,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of RGB in [0, 1], under which torchvision's weights were trained."""
 
 LPIPS_SHIFT, LPIPS_SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
-"""The same, rounded by LPIPS's authors, for RGB in [-1, 1]."""
+"""The same for RGB in [-1, 1], as rounded by the authors of LPIPS."""
 
 
 def _convolutions() -> list[nn.Module]:
@@ -164,14 +164,15 @@ class LPIPSVGG(nn.Module):
 
 def unit_length(x: Tensor) -> Tensor:
     """x / (|x| + 1e-10) over the channels of [N, C, H, W]; its derivative is finite where all are zero."""
-    # vector_norm, whose derivative at zero is zero: that of sqrt(sum of squares) is not a number.
+    # vector_norm has the derivative 0 at 0, where that of sqrt(sum of squares) is NaN.
     return x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + UNIT_EPS)
 
 
 def _renamed(
     state: Mapping[str, Tensor], names: Mapping[str, str], unused: str | None = None
 ) -> dict[str, Tensor]:
-    """`state` with the beginnings `names` of its names exchanged, without those that begin with `unused`."""
+    """`state` with the prefixes `names` of its names replaced, without the tensors whose prefix is
+    `unused`."""
     result = {}
     for name, tensor in state.items():
         if unused is not None and name.startswith(f"{unused}."):

@@ -1,7 +1,7 @@
 """Weights of feature networks: where they lie, how they are fetched, and that they are the right ones.
 
-A metric is a number of one network with one set of weights, so a file counts only when its SHA-256 is the
-known one. Files are read as tensors alone (`weights_only`): a file with code in it is refused.
+A metric is defined by a network and its weights, so a file is accepted only when its SHA-256 is the known
+one. Files are read with `weights_only`: one that holds anything but tensors is refused.
 """
 
 from __future__ import annotations
@@ -206,9 +206,9 @@ def sha256_of(path: Path) -> str:
 def fetch(file: WeightFile, progress: Progress | None = None) -> Path:
     """Download `file` to the folder of weights, unless it is there or in its package; its path.
 
-    The content gets its name after it is verified, so that a file of that name is whole. A file of that name
-    with another content is replaced. Raises UserError when offline, when the server refuses, when the content
-    is not the known one, and for weights that only a package carries.
+    The file gets its name after its content is verified, so that a file of that name is whole. A file of that
+    name with other content is replaced. Raises UserError when offline, when the server refuses, when the
+    content is not the known one, and for weights that only a package carries.
     """
     present = locate(file)
     if present is not None and sha256_of(present) == file.sha256:

@@ -43,8 +43,7 @@ def stream_generator(seed: int, *stream: int) -> torch.Generator:
 
 @dataclass(frozen=True)
 class Patches:
-    """What describes a set of images: patches at random positions of each level. Two sets are compared by
-    patches that were cut in the same way.
+    """How patches are cut. Two sets that are compared must be cut in the same way.
 
     Args:
         patches_per_image: descriptors cut from each image at each level.

@@ -39,15 +39,15 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 def _trace_of_root(a: Tensor, b: Tensor) -> Tensor:
     """Tr((A B)^½) of two covariances: the sum of the roots of the eigenvalues of Rᵀ B R, where A = R Rᵀ.
 
-    A B and the symmetric product have the same eigenvalues but for zeros, and those of a symmetric matrix are
-    cheap and safe to find, also where A or B is singular.
+    A B and the symmetric product share all eigenvalues that are not 0. Those of a symmetric matrix are cheap
+    to compute and accurate, also where A or B is singular.
     """
     root = _factor(a)
     if not root.shape[1]:
         return a.new_zeros(())
     eigenvalues = torch.linalg.eigvalsh(root.T @ b @ root)
-    # What is rounding of 0 counts as 0, also where it is positive: a thousand eigenvalues near 1e-16 of the
-    # largest have roots of 1e-8 each, which would add up.
+    # Eigenvalues that are 0 but for rounding must not count: a thousand of 1e-16 times the largest have roots
+    # of 1e-8 each, which would add up.
     threshold = len(a) * torch.finfo(a.dtype).eps * eigenvalues.max()
     return eigenvalues[eigenvalues > threshold].sqrt().sum()
 

@@ -50,7 +50,7 @@ def inception_score(logits: Tensor, splits: int = SPLITS) -> InceptionScore:
 
 
 def _score(logits: Tensor) -> Tensor:
-    """exp(H(y) - H(y|x)), which is the same: entropies take a probability of 0 without harm."""
+    """exp(H(y) - H(y|x)): the formula of `inception_score`, but finite where a probability is 0."""
     log_probabilities = logits.double().log_softmax(dim=1)
     probabilities = log_probabilities.exp()
     marginal = probabilities.mean(dim=0)

@@ -37,9 +37,9 @@ class Summary:
 def summarize(values: Sequence[float]) -> Summary:
     """Mean of repeated measurements and Student's t interval of it.
 
-    In 95 % of cases the interval holds what the mean of endless repeats would be, for independent repeats
-    that are about normal. That is the expectation of the measurement: a bias, such as that of a Fréchet
-    distance from few images, is inside it.
+    For independent, roughly normal repeats the interval holds the expectation of the measurement in 95 % of
+    cases. A bias of the measurement, such as that of a Fréchet distance from few images, is part of that
+    expectation: the interval says nothing of it.
 
     Raises UserError for no values, or one that is not finite.
     """
@@ -57,9 +57,9 @@ def summarize(values: Sequence[float]) -> Summary:
 def winsorized_standard_error(values: ArrayLike, kept_low: float, kept_high: float) -> float:
     """Standard error of the mean of those values that lie in [`kept_low`, `kept_high`].
 
-    Tukey & McLaughlin 1963: values outside are moved to the bounds; the standard deviation of all (n - 1) by
-    the root of their number, over the share that was kept. The error of the kept values by themselves would
-    be too small, since where to cut depends on the sample as well.
+    Tukey & McLaughlin 1963: values outside are moved to the bounds. The standard deviation of all values then
+    (n - 1) is divided by the root of their number and by the share of values that was kept. The standard
+    error of the kept values by themselves would be too small, since the bounds depend on the sample as well.
 
     Args:
         values: [n], all of them, n at least 2.

@@ -22,8 +22,8 @@ class KID:
     Args:
         value: mean over random subsets. Unbiased: for two samples of one distribution it scatters about 0
             and is negative half of the time.
-        std: population standard deviation over those subsets, as papers print it. No error of `value`: it is
-            that of one subset, and subsets of one sample overlap.
+        std: population standard deviation over those subsets, as papers print it. It is not the error of
+            `value`: it is the spread of a single subset, and the subsets of one sample overlap.
         standard_error: of `value`, from estimates of disjoint blocks of `subset_size` images of each set.
             None with fewer than 2 blocks.
         num_blocks: how many disjoint blocks the smaller set holds.
@@ -102,12 +102,12 @@ def _kernel(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _standard_error(reals: Tensor, fakes: Tensor, size: int, num_subsets: int, seed: int) -> float:
-    """Of the mean over random subsets: s √(1/B + (1 - 1/B) / S), with s the deviation of disjoint blocks.
+    """Standard error of the mean over S random subsets: s √(1/B + (1 - 1/B) / S).
 
-    Estimates of the B blocks are independent, which those of the S subsets are not. The mean over all
-    possible subsets varies from sample to sample no more than that over blocks, by s² / B. A single subset
-    varies by s²; so (1 - 1/B) s² is left for which subset it is, and a mean over S random ones has an S-th
-    part of that.
+    s is the standard deviation of the estimates of B disjoint blocks, which are independent; those of random
+    subsets are not. The variance of a mean over subsets has two parts. From sample to sample, the mean over
+    all possible subsets varies no more than the mean over blocks, by s² / B. A single subset varies by s²,
+    which leaves (1 - 1/B) s² for the choice of the subset; the mean over S random subsets has 1/S of that.
     """
     num_blocks = min(len(reals), len(fakes)) // size
     rng = np.random.default_rng([seed, _BLOCKS])

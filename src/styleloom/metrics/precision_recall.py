@@ -3,13 +3,17 @@
 A set of images is described by balls about their features, each reaching to the k-th nearest of the others.
 Precision is the share of fakes inside a ball of the reals, recall that of reals inside a ball of the fakes.
 
-The result is that of distances in float64, from the differences of features as they are given: copies are at
-distance 0, the surface of a ball belongs to it. Most of it is decided by less. Distances are first computed
-in blocks as |x|² + |y|² - 2 x·y in float32, about the common mean, so that the work is matrix products: one
-for the pairs between the sets, which serves both directions, and half of one within each set. How far they
-can be off is known, whatever the processor and the order of its sums (Higham 2002, section 3.1). So radii lie
-between bounds, and an image is surely in a ball, surely outside, or neither. Images that no ball surely holds
-and some ball may hold are looked at again by the same formula in float64, and what is left by differences.
+The result is exactly that of distances computed in float64 from differences of features. Copies are at
+distance 0, and the surface of a ball belongs to it. Most images are decided by cheaper arithmetic:
+
+1. Distances are computed in float32, in blocks, as |x|² + |y|² - 2 x·y about the common mean. That makes them
+   matrix products: one for the pairs between the sets, which serves both directions, and half of one within
+   each set. A bound on the rounding error is known, whatever the processor and the order of its sums (Higham
+   2002, section 3.1), so each radius lies between two bounds, and an image is surely inside a ball, surely
+   outside, or undecided.
+2. Images that are surely inside no ball and undecided for some ball are computed again by the same formula in
+   float64, with the bounds of float64.
+3. What is still undecided is computed from differences.
 """
 
 from __future__ import annotations
@@ -83,7 +87,7 @@ def precision_recall(
 
 
 class _Cloud:
-    """Features [N, D] less a centre, times a scale; both change no comparison of distances.
+    """Features [N, D] minus a centre, times a scale. Neither changes a comparison of distances.
 
     Args:
         given: floating.
@@ -114,7 +118,8 @@ class _Cloud:
 
 
 def _clouds(*sets: Tensor) -> list[_Cloud]:
-    """About a common point near the middle, no value above 1; which point it is does not matter."""
+    """The sets about one common point near their mean, scaled so that no value exceeds 1 in magnitude. The
+    result does not depend on which point it is."""
     number = sum(map(len, sets))
     parts = [part for features in sets for part in features.split(MAX_BLOCK_SIDE)]
     centre = torch.stack([part.double().sum(dim=0) / number for part in parts]).sum(dim=0)
@@ -127,12 +132,12 @@ def _clouds(*sets: Tensor) -> list[_Cloud]:
 class _Rounding:
     """How far |x|² + |y|² - 2 x·y can be from the squared distance d².
 
-    By no more than `relative` (|x|² + |y|²), whatever the order of the sums. |y|² is at most 2 |x|² + 2 d²,
-    so by no more than `relative` (3 |x|² + 2 d²) too, which asks for one of the two alone.
+    The error is at most `relative` (|x|² + |y|²), whatever the order of the sums. As |y|² is at most
+    2 |x|² + 2 d², it is also at most `relative` (3 |x|² + 2 d²), for which one of the two norms is enough.
 
     Args:
-        relative: of the type and the number of features.
-        least: what underflow adds.
+        relative: relative error, from the floating type and the number of features.
+        least: absolute error that underflow adds.
     """
 
     relative: float
@@ -140,20 +145,22 @@ class _Rounding:
 
     @classmethod
     def of(cls, dtype: torch.dtype, dim: int) -> _Rounding:
-        """D roundings of the sum of products, and 32 of all else, no two of which exceed the sum of squares:
-        features, their squares, sums, thresholds, and in float64 the differences that decide in the end."""
+        """The bound counts D roundings of the sum of products, and 32 for the rest: features, their squares,
+        sums, thresholds, and in float64 the differences that decide in the end. No two of these quantities
+        together exceed the sum of the two squares."""
         unit = torch.finfo(dtype).eps / 2 * (dim + 32)
         return cls(unit / (1 - unit), dim * torch.finfo(dtype).tiny)
 
     def bounds(self, measured: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
-        """float64: what d² is at least and at most, where one of the two has `squares`."""
+        """Lower and upper bound of d², float64, where one of the two points has squared norm `squares`."""
         slack = 3 * self.relative * squares + self.least
         measured = measured.double()
         low = ((measured - slack) / (1 + 2 * self.relative)).clamp_min(0)
         return low, (measured + slack) / (1 - 2 * self.relative)
 
     def reaches(self, low: Tensor, high: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
-        """float64: up to which measure d² is surely at most `low`, and may be at most `high`."""
+        """Two thresholds of the measured value, float64: up to the first, d² is surely at most `low`; above
+        the second, it is surely more than `high`."""
         slack = 3 * self.relative * squares + self.least
         return low * (1 - 2 * self.relative) - slack, high * (1 + 2 * self.relative) + slack
 
@@ -217,7 +224,7 @@ class _Balls:
         )
 
     def radii(self, rows: Tensor) -> Tensor:
-        """float64 [rows], as differences of features give them. Those found stay."""
+        """Exact squared radii, float64 [rows], from differences of features; each is computed once."""
         open_rows = rows.unique()
         open_rows = open_rows[self.low[open_rows] < self.high[open_rows]]
         for part in self.parts(open_rows):

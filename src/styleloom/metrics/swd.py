@@ -108,7 +108,8 @@ def sliced_wasserstein(
 
 @torch.no_grad()
 def distance(reals: Descriptors, fakes: Descriptors, *, repeats: int = 4, directions: int = 128) -> SWD:
-    """What `sliced_wasserstein` says of the same images in the same order, bit for bit, whatever the batches.
+    """The result of `sliced_wasserstein` for the same images in the same order, bit for bit, whatever the
+    batches.
 
     Runs on the device that the reals came from. Both stay as they are: reals serve for further fakes. Memory:
     that of `sliced_wasserstein`, without the images.

@@ -93,9 +93,9 @@ def _measurable(
 ) -> list[Path]:
     """Snapshots on which all metrics can be measured.
 
-    Levels of a growing run that are too small and files that cannot be read are left out, and named; so is,
-    unnamed, a best snapshot that is one of the others. Anything else that cannot be measured is an error,
-    before anything is.
+    Left out with a note are levels of a growing run that are too small, and files that cannot be read. The
+    best snapshot is left out without a note where it is also one of the numbered ones. Whatever else cannot
+    be measured is an error, raised before anything is measured.
     """
     found: list[Path] = []
     unread: dict[Path, UserError] = {}

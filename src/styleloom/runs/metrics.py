@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class StopMeasuringError(Exception):
-    """Somebody wants the run to end; what is being measured is dropped."""
+    """The run is to end: what is being measured is dropped."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class RunMetrics:
     """Metrics of a training, against its own training images.
 
     Args:
-        trainer: whose averaged generator is measured. Nothing that it draws from is touched.
+        trainer: its EMA of G is measured. The random generators that it draws from stay as they are.
         lines: of stats.jsonl so far.
 
     Raises UserError for a metric that does not exist, cannot be measured in training, or lacks its weights.
@@ -98,7 +98,7 @@ class RunMetrics:
     def measure(
         self, progress: Callable[[str, int, int], None], stop: Callable[[], bool]
     ) -> dict[str, float]:
-        """Every value as a field of stats.jsonl; none when `stop` says so meanwhile.
+        """Every value as a field of stats.jsonl; none if `stop` returns true meanwhile.
 
         A growing run is measured at the size that `run.measure_at` says. Statistics of real images come from
         the user's cache from the second time on.
@@ -146,7 +146,8 @@ class RunMetrics:
 
 
 def attempt(what_is_missing: str, measure: Callable[[], T]) -> T | None:
-    """measure(), or None where it fails, for whatever reason: it is told, and costs no training."""
+    """measure(), or None where it fails for whatever reason: the failure is reported, and the training goes
+    on."""
     try:
         return measure()
     except StopMeasuringError:

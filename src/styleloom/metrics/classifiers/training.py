@@ -1,11 +1,11 @@
 """Training the attribute classifiers of linear separability (StyleGAN section 4.2).
 
 One binary classifier for each attribute of a labelled data set. The paper takes the architecture of its
-discriminator, the same as in ProGAN, at 256 px, with learning rate 0.001, 8 images at a time and 150,000
-images. So it is the discriminator of configuration A, without the low-pass filters of B to F. Minibatch
-standard deviation is left out: an image's logit does not depend on others. Nothing grows. The paper does not
-name the loss and Adam's constants: they are the logistic loss and those of the discriminator, beta1 = 0 and
-beta2 = 0.99.
+discriminator, the same as in ProGAN, at 256 px, with learning rate 0.001, batches of 8 and 150,000 images:
+the discriminator of configuration A, without the low-pass filters of B to F. Minibatch standard deviation is
+left out, so that an image's logit does not depend on other images, and the network does not grow. The paper
+does not say which loss and which constants of Adam it used; here they are the logistic loss and the
+discriminator's beta1 = 0 and beta2 = 0.99.
 """
 
 from __future__ import annotations
@@ -133,10 +133,10 @@ def train_classifiers(
 ) -> dict[Path, ClassifierRecord]:
     """Train a classifier for each attribute, and write each to `folder` when it is done.
 
-    Attributes that the folder has already, by the same settings on the same data, are left as they are, so
-    that an interrupted call goes on with the attribute it was at. Weights and order depend on the seed alone;
-    torch's random generators stay as they were. As wherever networks are placed, the precision sets the
-    process's TF32 switches.
+    Attributes that the folder already has, trained by the same settings on the same data, are left as they
+    are: after an interruption, a second call goes on with the attribute that was being trained. Weights and
+    order depend on the seed alone; torch's random generators stay as they were. As wherever networks are
+    placed, the precision sets the process's TF32 switches.
 
     Args:
         dataset: labelled, see `select_attributes`; with more than `MAX_RESOLUTION` px it is reduced.

@@ -28,7 +28,8 @@ logger = logging.getLogger(__name__)
 
 FORMAT = "styleloom-statistics"
 VERSION = 1
-"""Of what the numbers mean: one more whenever images, features or statistics are computed differently."""
+"""Version of what the numbers mean. It goes up whenever images, features or statistics are computed in
+another way, so that statistics of before are not found any more."""
 
 
 def cache_folder(given: Path | str | None = None) -> Path | None:

@@ -1,4 +1,4 @@
-"""One pass over a set of images for all that is wanted of it."""
+"""One pass over a set of images, in which everything that is wanted of it is collected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_BATCH = 64
 """Images at once where none are asked for; fewer where they are large."""
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and of how much."""
+"""Called with what is being done, how much of it is done, and how much there is in all."""
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Sets of images that metrics compare: of a data set, of files, of a generator.
 
-An image is known by its position in the set: it depends on nothing else, so that blocks of any size, on any
-number of processes, hold the same images.
+An image of a set depends on nothing but its position in it. Blocks of any size, on any number of processes,
+therefore hold the same images.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _LABELS = 1  # random stream of a seed
 
 
 class ImageSet(Protocol):
-    """Images by position."""
+    """A set of images, each known by its position."""
 
     name: str
 
@@ -150,7 +150,7 @@ class DatasetImages:
         return np.array([orders[int(e)][p] for e, p in zip(epochs, places, strict=True)], np.int64)
 
     def record(self) -> dict[str, Any]:
-        """Content, recipe and rule; the seed where it has a say."""
+        """Content, recipe and selection; the seed where something is drawn by it."""
         drawn = self.selection.mirror or self.selection.choice == "random"
         return {
             "kind": "data set",
@@ -323,7 +323,7 @@ class GeneratedImages:
         return reals.to_uint8(images).cpu()
 
     def record(self) -> dict[str, Any]:
-        """Which seeds; the generator itself is described by who knows where it came from."""
+        """Which seeds. The generator itself is described by the record of the `Subject`."""
         return {
             "kind": "generated",
             "first_seed": self.first_seed,

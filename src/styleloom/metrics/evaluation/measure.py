@@ -43,7 +43,7 @@ class Measure:
 
 
 def attempt(measure: Callable[[], Measure | None]) -> Measure | None:
-    """measure(), or the reason why it has no numbers: one metric that fails costs no other."""
+    """measure(), or the reason why it has no numbers, so that the other metrics go on."""
     try:
         found = measure()
     except UserError as error:

@@ -50,7 +50,8 @@ class RealStatistics:
         return self.reals.images(choice).record() | {"used": want.count} | self._origin[choice, want]
 
     def prepare(self, choice: Choice, wants: set[Wanted]) -> None:
-        """Have these statistics: what is neither here nor in the cache is made in one pass, and kept."""
+        """Make these statistics available. Those that are neither here nor in the cache are collected in one
+        pass over the images, and cached."""
         images = self.reals.images(choice)
         missing: set[Wanted] = set()
         for want in sorted(wants, key=repr):
@@ -68,7 +69,7 @@ class RealStatistics:
                 self.cache.put(self._key(images, want), statistic.to_tensors(), made)
 
     def _from_cache(self, choice: Choice, want: Wanted, images: ImageSet) -> bool:
-        """The first process looks; all of them do as it found."""
+        """Whether the cache has it. Only the first process looks, and tells the others."""
         processes = self.collector.processes
         kept = self.cache.get(self._key(images, want)) if want.network and processes.collects else None
         statistic = None
@@ -86,7 +87,7 @@ class RealStatistics:
         return True
 
     def _key(self, images: ImageSet, want: Wanted) -> dict[str, Any]:
-        """All that a statistic depends on. What a file is called is no part of it."""
+        """All that a statistic depends on, which excludes the name of the file."""
         return {
             "images": {name: value for name, value in images.record().items() if name != "name"},
             "network": self.collector.networks.features(want.network).identity,

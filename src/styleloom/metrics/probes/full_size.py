@@ -16,9 +16,10 @@ from styleloom.types import GrowthState, Images, Noise
 class FullSize(Sampler):
     """A generator in the middle of growing whose images have full size.
 
-    The authors' networks put out full size at every level (ProGAN section 2: the layers that are not there
-    yet are a repetition of pixels), so that all their metrics, the crop of path lengths included, see full
-    size. Latents, noise and weights are those of `sampler`, and images are its images, repeated.
+    The authors' networks put out images of full size at every level: instead of the layers that are not there
+    yet they repeat pixels (ProGAN section 2). All their metrics, the crop of path lengths included, therefore
+    see full size. Latents, noise and weights are those of `sampler`; images are its images with pixels
+    repeated.
 
     Args:
         sampler: the generator at its active level; it stays as it is.
@@ -39,7 +40,7 @@ class FullSize(Sampler):
 
 
 class _Repeating(StyleGenerator):
-    """Another face of a generator, with the same modules, parameters and buffers."""
+    """The same generator (its modules, parameters and buffers), whose synthesis repeats pixels."""
 
     def __init__(self, generator: StyleGenerator) -> None:
         nn.Module.__init__(self)
@@ -61,5 +62,5 @@ def measured_at(sampler: Sampler, size: str) -> Sampler:
 
 
 def at_level(sampler: Sampler) -> Sampler:
-    """What `measured_at` was given: images of a generator in the middle of growing have its level's size."""
+    """The sampler that `measured_at` was given, whose images have the size of the active level."""
     return sampler.level if isinstance(sampler, FullSize) else sampler

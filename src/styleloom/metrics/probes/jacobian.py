@@ -1,4 +1,4 @@
-"""How evenly a generator answers to steps in latent space: singular values of its Jacobian.
+"""How evenly images change with steps in all directions of latent space: singular values of the Jacobian.
 
 StyleGAN2 appendix C.1, Fig. 17: the magnitudes of the sorted singular values of J = dg(w)/dw at random w, the
 largest normalised to 1. Path length regularization would have them all equal.
@@ -17,8 +17,8 @@ from styleloom.networks.assembly import finest
 from styleloom.sampling import PIXELS_PER_BATCH, Sampler
 
 COLUMN_BYTES = 8 * 2**30
-"""Main memory for columns of J. At 1024 px and W = 512 they take 6.4e9 bytes. What does not fit is computed
-in several passes over all columns, each for a part of the rows."""
+"""Main memory for columns of J, which take 6.4e9 bytes at 1024 px and W = 512. Where they do not fit, all
+columns are computed several times, each time for another part of the rows."""
 
 GRAM_VALUES = 2**16
 """Rows of J that enter J^T J at once."""
@@ -29,9 +29,9 @@ def singular_values(
 ) -> Tensor:
     """Singular values of J = dg(w)/dw [C H W, W] at w = f(z), the same w in all layers, noise maps fixed.
 
-    The columns of J are Jacobian-vector products by two reverse passes: J v is the derivative of J^T u,
-    which is linear in u, along v. That asks of the networks no more than that they can be differentiated
-    twice. The values are the square roots of the eigenvalues of J^T J in float64.
+    Each column of J is a Jacobian-vector product, found by two reverse passes: J^T u is linear in u, and J v
+    is its derivative along v. The networks need nothing but second derivatives for that. The values are the
+    square roots of the eigenvalues of J^T J in float64.
 
     Args:
         sampler: the generator. One without a w (ProGAN) is differentiated by its input, the normalised latent

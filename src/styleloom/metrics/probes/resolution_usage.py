@@ -66,8 +66,9 @@ def rgb_layers(sampler: Sampler) -> list[nn.Module]:
 def resolution_usage(moments: Tensor, sides: Sequence[int]) -> dict[int, float]:
     """Share of each resolution in the sum over resolutions of toRGB's standard deviation.
 
-    The deviation is pooled over images, pixels and channels, about each channel's own mean: a constant
-    colour is no detail. The paper leaves pooling and upsampling open.
+    The variance is taken about each channel's own mean, so that a constant colour counts for nothing, and
+    averaged over channels; the deviation is its root. The paper leaves open how values are pooled, and
+    whether they are upsampled first.
 
     Args:
         moments: of `rgb_moments`, summed over blocks.

@@ -6,8 +6,9 @@ support vector machine predicts the classifier's label Y from the latent; X is i
 entropy H(Y|X) says how much of the label is still unknown then. The score is exp(sum of H over attributes),
 H in nats, which is 2 to the sum in bits. 1 is perfect. The paper has 40 attributes and 200,000 latents.
 
-The published numbers come from a machine that had not converged, and from samples of which the surest tie.
-`PUBLISHED` follows them, `PRIMAL` finds the optimum of the same machine and tells the surest apart.
+The published numbers come from support vector machines that had not converged, and from samples whose
+certainty rounds to 1, so that which of them are kept depends on their order. `PUBLISHED` follows them.
+`PRIMAL` finds the optimum of the same machine, and sorts the same samples by the magnitude of the logit.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ class Method:
     """How samples are chosen and the support vector machine is fitted.
 
     Args:
-        certainty: of the classifier, [N], from its logits [N]; the surest samples are kept, equal ones in
-            order of index.
+        certainty: from the classifier's logits [N], how sure it is of each sample, [N]. The samples that it
+            is surest of are kept; among equals, those that come first.
         dual: whether scikit-learn solves the dual problem; "auto" solves the primal one where there are more
             samples than dimensions.
     """
@@ -58,8 +59,9 @@ PUBLISHED = Method(probability, dual=True)
 iterations. With the paper's 100,000 samples of 512 dimensions it does stop there, short of the optimum, and
 predicts worse than the optimum would: the score is higher.
 
-The solver visits samples in random order. The authors left it to numpy's global generator, so neither their
-order can be had nor their number to the last digit; ours is fixed. See docs/reproduce.md."""
+The solver visits samples in random order, which the authors drew from numpy's global generator. Their order
+is lost, and with it the last digits of their numbers; ours is drawn from a fixed seed. See
+docs/reproduce.md."""
 
 PRIMAL = Method(torch.abs, dual="auto")
 """The optimum of the same problem, in a fraction of the time. Samples are sorted by the magnitude of the
@@ -183,8 +185,8 @@ def predict(
         labels: [N].
         dual: as in `Method`.
 
-    Returns (predictions [N], whether the solver converged); None for the predictions where no machine can be
-    fitted. Raises UserError without scikit-learn.
+    Returns the predictions [N] and whether the solver converged; None for the predictions where no machine
+    can be fitted. Raises UserError without scikit-learn.
     """
     try:
         from sklearn.exceptions import ConvergenceWarning

@@ -16,9 +16,9 @@ from styleloom.sampling import Sampler
 def images_at(sampler: Sampler, seeds: Sequence[int], labels: Tensor | None = None) -> dict[int, Tensor]:
     """Images of a block of seeds at each resolution that the generator makes.
 
-    Every level of a pyramid; of other generators the one resolution, in a growing run that of the active
-    level, faded as it was: ProGAN goes through the figure's resolutions in turn. Latents and noise maps
-    depend on the seed alone, so that snapshots show the network's change and nothing else. No truncation.
+    Of a pyramid that is every level. Of other generators it is the one resolution; in a growing run that of
+    the active level, faded as it was, so that ProGAN goes through the figure's resolutions in turn. Latents
+    and noise maps depend on the seed alone: differences between snapshots are the network's. No truncation.
 
     Args:
         sampler: a snapshot, which holds the averaged generator.
@@ -43,8 +43,7 @@ def changes(previous: Mapping[int, Tensor], current: Mapping[int, Tensor]) -> di
     """Mean squared error between the images of two snapshots, for each resolution that both have.
 
     The mean is over latents, channels and pixels of images in [-1, 1]; the paper does not say its range. In
-    a growing run the snapshots on either side of a new level have no resolution in common: nothing is
-    compared there.
+    a growing run the snapshots before and after a new level have no resolution in common: there is no result.
 
     Args:
         previous, current: of `images_at`, for the same seeds.
