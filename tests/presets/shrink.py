@@ -21,7 +21,10 @@ def _with(config: Any, **values: Any) -> Any:
 
 
 def shrink(experiment: Experiment, resolution: int = RESOLUTION) -> Experiment:
-    """The same experiment, small: growing ones pass a level every `2 * STEPS_PER_PHASE` steps."""
+    """The same experiment, small: growing ones pass a level every `2 * STEPS_PER_PHASE` steps.
+
+    All are mirrored, which is a matter of the loader alone.
+    """
     g, d = experiment.generator, experiment.discriminator
     shape: dict[str, Any] = {"resolution": resolution, "features": NARROW}
     mapping = getattr(g, "mapping", None)
@@ -42,6 +45,6 @@ def shrink(experiment: Experiment, resolution: int = RESOLUTION) -> Experiment:
         growth=growth,
         total_kimg=8 * kimg,
         precision="fp32",
-        data=replace(experiment.data, held_out=0),
+        data=replace(experiment.data, mirror="horizontal", held_out=0),
         run=RunOptions(tick_kimg=ByResolution(1), swd_images=0),
     )

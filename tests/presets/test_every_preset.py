@@ -24,12 +24,8 @@ SMALL = {name: shrink(presets.get(name)) for name in presets.names()}
 """Presets differ in fields that miniatures share: each miniature is trained once."""
 
 
-def _key(experiment: Experiment) -> str:
-    return json.dumps(to_json(experiment))
-
-
-DISTINCT = {_key(small): name for name, small in reversed(SMALL.items())}
-NAMES = [name for name in SMALL if DISTINCT[_key(SMALL[name])] == name]
+DISTINCT = {small: name for name, small in reversed(SMALL.items())}
+NAMES = [name for name, small in SMALL.items() if DISTINCT[small] == name]
 
 
 @pytest.fixture(scope="module")
