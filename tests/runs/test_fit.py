@@ -61,10 +61,16 @@ def test_a_whole_run(begin: Any) -> None:
     for line in lines:
         assert line["skipped_g"] == line["skipped_d"] == 0
         assert line["images_per_sec"] > 0
+        assert (line["lr_g"], line["lr_d"]) == (pytest.approx(0.002 * 4 / 5), pytest.approx(0.002 * 16 / 17))
+        assert line["batch"] == 8
+        assert all(line[f"sec_{phase}"] > 0 for phase in ("g_main", "g_ema", "d_main"))
+        assert 0 <= line["data_wait_share"] < 1
         assert all(math.isfinite(line[name]) for name in ("loss_g", "loss_d", "grad_norm_g", "logits_real"))
     assert "d_penalty" in lines[0]  # at step 0
     assert "d_penalty" not in lines[1]  # every 16
     assert "path_length" in lines[0]
+    assert ["sec_d_penalty" in line for line in lines] == ["d_penalty" in line for line in lines]
+    assert ["sec_g_path_length" in line for line in lines] == ["path_length" in line for line in lines]
     assert [r["images_seen"] for r in reports if "tick" not in r] == [8 * i for i in range(1, 9)]
     assert sum("tick" in r for r in reports) == 4
     assert [p.name for p in run.states()] == ["state-000000006.safetensors", "state-000000008.safetensors"]

@@ -80,6 +80,8 @@ class Train:
     """auto, fp32, bf16, tf32."""
     seed: int | None = None
     """Seed of all random numbers."""
+    profile: int | None = None
+    """Record so many steps, after a few to warm up, as a Chrome trace in the run directory."""
     minutes: float | None = None
     """Save and stop after so many minutes; --resume continues."""
     metrics: str | None = None
@@ -100,6 +102,10 @@ class Train:
         """Train; 0 when done or when --minutes are over, 130 when a signal ended it. Everything is saved."""
         if self.minutes is not None and not self.minutes > 0:
             raise UserError(f"--minutes: {self.minutes:g} is not valid, it must be more than 0")
+        if self.profile is not None:
+            from styleloom.runs.profile import check_steps
+
+            check_steps(self.profile)
         if self.resume is not None:
             return self._resume(self.resume)
         for flag in ("allow-change", "state"):
@@ -234,7 +240,7 @@ class Train:
             f"{trainer.experiment.precision}, {len(trainer.inputs.train_set)} images, in {shown(run.path)}"
         )
         with TrainingProgress(total, minutes) as progress:
-            done = fit(trainer, run, progress, minutes, stop)
+            done = fit(trainer, run, progress, minutes, stop, self.profile)
         trainer.close()
         snapshots = run.snapshots()
         result = {

@@ -27,6 +27,7 @@ from styleloom.runs.directory import RunDirectory
 from styleloom.runs.events import EventWriter
 from styleloom.runs.metrics import PREFIX, SWD_PX, RunMetrics, attempt, has_metrics
 from styleloom.runs.pictures import sample_labels, samples, sheet_shape
+from styleloom.runs.profile import recorded
 from styleloom.runs.records import step_of
 from styleloom.runs.stopping import StopRequest
 from styleloom.snapshot_names import BEST
@@ -43,6 +44,7 @@ def fit(
     report: Report | None = None,
     max_minutes: float = math.inf,
     stop: StopRequest | None = None,
+    profile_steps: int | None = None,
 ) -> bool:
     """Train until the experiment's `total_kimg`, a stop request or `max_minutes`.
 
@@ -53,6 +55,7 @@ def fit(
         report: called after every step with {"images_seen", "images_per_sec"}, after every tick with the
             line of stats.jsonl besides.
         stop: where a caller can see whether a signal ended the training, or end it itself.
+        profile_steps: how many steps the profiler records, see `runs/profile.py`.
 
     Returns:
         Whether the experiment is complete.
@@ -61,8 +64,12 @@ def fit(
     deadline = time.monotonic() + max_minutes * 60
     lock.lock(run.path)
     try:
-        with stop, EventWriter(run.path, trainer.images_seen) as events:
-            loop = _Loop(trainer, run, report or (lambda line: None), lambda: stop.requested)
+        with (
+            stop,
+            EventWriter(run.path, trainer.images_seen) as events,
+            recorded(trainer, run.path, profile_steps) as after_step,
+        ):
+            loop = _Loop(trainer, run, report or (lambda line: None), lambda: stop.requested, after_step)
             return _train(loop, events, deadline)
     finally:
         lock.unlock(run.path)
@@ -120,8 +127,9 @@ class _Loop:
         run: RunDirectory,
         report: Report,
         stopping: Callable[[], bool] = lambda: False,
+        after_step: Callable[[], None] = lambda: None,
     ) -> None:
-        self.trainer, self.run, self.stopping = trainer, run, stopping
+        self.trainer, self.run, self.stopping, self.after_step = trainer, run, stopping, after_step
         self._report = report
         self.sums: dict[str, list[Tensor]] = defaultdict(list)
         lines = run.stats.read()
@@ -136,7 +144,9 @@ class _Loop:
 
     def _reset(self) -> None:
         self.tick_began, self.tick_images = time.monotonic(), self.trainer.images_seen
+        self.tick_steps = self.trainer.step_count
         self.sums.clear()
+        self.trainer.clock.reset()
 
     def report(self, line: dict[str, Any]) -> None:
         """Show a line; a terminal that is gone, as after SIGHUP, ends no training."""
@@ -146,6 +156,7 @@ class _Loop:
     def step(self) -> None:
         self.images_before = self.trainer.images_seen
         stats: Stats = self.trainer.step()
+        self.after_step()
         for name, value in stats.items():
             self.sums[name].append(value)
         growth = self.trainer.growth
@@ -172,8 +183,13 @@ class _Loop:
         return trainer.images_seen // every > self.images_before // every
 
     def line(self) -> dict[str, Any]:
-        """What stats.jsonl says of the steps since the last tick."""
+        """What stats.jsonl says of the steps since the last tick.
+
+        Learning rates are those of the last step, with the correction for lazy regularization; the batch and
+        the seconds of phases are means over steps.
+        """
         trainer = self.trainer
+        images, steps = trainer.images_seen - self.tick_images, trainer.step_count - self.tick_steps
         line: dict[str, Any] = {
             "tick": self.ticks,
             "step": trainer.step_count,
@@ -181,6 +197,10 @@ class _Loop:
             "kimg": trainer.images_seen / 1000,
             "images_per_sec": self.images_per_sec(),
             "sec_total": self.seconds_before + time.monotonic() - self.began,
+            "lr_g": trainer.opt_g.param_groups[0]["lr"],
+            "lr_d": trainer.opt_d.param_groups[0]["lr"],
+            "batch": images / max(steps, 1),
+            **trainer.clock.read(),
             "memory_gib": peak_memory_gib(trainer.device),
             "level": None if trainer.growth is None else trainer.growth.level,
             "alpha": None if trainer.growth is None else trainer.growth.alpha,
