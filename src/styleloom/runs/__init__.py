@@ -13,6 +13,7 @@ In the order in which to read:
 - history: all snapshots of a run measured afterwards
 - plan: schedule, parameters and cost of a run, without running it
 - pictures: images of the generators at fixed latents
+- profile: a Chrome trace of some steps
 - stopping: signals that ask a training to save and end
 - lock: one process trains a run
 """
