@@ -82,8 +82,8 @@ def set_precision(precision: Precision, device: torch.device, *networks: nn.Modu
 def full_precision(*networks: nn.Module) -> Iterator[None]:
     """float32 in `networks`, and TF32 off in the process; afterwards all is as before.
 
-    Metrics are computed so: steps of 1e-4 along a path vanish in anything less, and a number should not
-    depend on what a device finds convenient.
+    Metrics are computed in it: the steps of 1e-4 that PPL takes along a path vanish in lower precision, and a
+    metric should not depend on the fastest arithmetic of a device.
     """
     trunks = [m for network in networks for m in network.modules() if isinstance(m, Trunk)]
     dtypes = [trunk.trunk_dtype for trunk in trunks]

@@ -20,10 +20,10 @@ from styleloom.snapshot import Snapshot, read_snapshot
 from styleloom.types import GrowthState, NoiseMode
 
 PIXELS_PER_BATCH = 8 * 256 * 256
-"""Images of so many pixels are handed on at once by default."""
+"""`Sampler.batches` yields as many images at a time as have this many pixels, unless told otherwise."""
 
 PASS_PIXELS, PASS_IMAGES = 4 * 256 * 256, 16
-"""A pass through the generator has as many images as make so many pixels, and at most so many images."""
+"""Size of one pass through the generator: PASS_PIXELS in all, and at most PASS_IMAGES images."""
 
 SampleNoise: TypeAlias = NoiseMode | int | Sequence[int]
 """A mode; or the seed that noise is drawn from, one for all images or one for each."""
@@ -38,7 +38,7 @@ def load(path: Path | str, device: str = "auto", precision: Precision = "auto") 
 
 
 class Sampler:
-    """A generator with the conveniences that people want of it.
+    """A trained generator that makes images from seeds, labels and a truncation psi.
 
     Args:
         generator: in evaluation mode, on its device.
@@ -70,8 +70,8 @@ class Sampler:
     def images_per_pass(self) -> int:
         """Images that go through the generator together.
 
-        Always so many, whatever is asked for: a convolution or product of another shape may be rounded
-        otherwise, and an image would depend on its company.
+        The number never depends on how many images are asked for: the library may round a convolution or a
+        matrix product differently for another batch size, and an image would then depend on its batch.
         """
         height, width = self.size
         return min(max(PASS_PIXELS // (height * width), 1), PASS_IMAGES)
@@ -91,7 +91,7 @@ class Sampler:
         return z, maps
 
     def draw_streams(self, seeds: Sequence[int]) -> tuple[Tensor, list[Tensor], list[torch.Generator]]:
-        """As `draw`, and each seed's random generator, for what else a sample needs: further latents, say."""
+        """As `draw`, and each seed's random generator, from which a caller may draw further latents."""
         sizes = [
             size if self.growth is None or size <= self.size else (0, 0)
             for size in self.generator.synthesis_network.noise_sizes
@@ -157,11 +157,11 @@ class Sampler:
         Args:
             seeds: one image each; z and random noise depend on the seed alone.
             truncation: psi, or one psi per layer (StyleGAN appendix B).
-            truncation_layers: only the first so many layers; None for all.
+            truncation_layers: how many layers, counted from the first, are truncated; None for all.
             classes: for generators that were trained with labels: a class, or one for each image.
             noise: "random" draws from the image's seed, "fixed" takes the stored maps, "none" leaves it out;
                 a number, or one for each image, draws from that seed instead.
-            batch: here it has no effect; see `batches`.
+            batch: checked, but without effect here; see `batches`.
             label: instead of classes: one vector [K], or one for each image [N, K].
 
         Raises UserError for an argument that is not valid.
@@ -180,10 +180,10 @@ class Sampler:
         batch: int | None = None,
         label: LabelLike | None = None,
     ) -> Iterator[Tensor]:
-        """As `generate`, `batch` images after the other: for more images than fit in memory.
+        """The images of `generate` in tensors of `batch` images each: for more images than fit in memory.
 
-        By default as many as have the pixels of 8 images of 256 x 256. All arguments are checked before this
-        returns.
+        The default batch has as many pixels as 8 images of 256 x 256. All arguments are checked before the
+        iterator is returned.
         """
         seeds = arguments.seeds("seeds", seeds)
         labels = self.labels(len(seeds), classes, label)
@@ -217,7 +217,8 @@ class Sampler:
 
         Args:
             count: images in all.
-            images: makes the images at given positions. The last pass repeats the last one to full size.
+            images: makes the images at given positions. The last pass repeats the last position until the
+                pass is full; the repeats are not yielded.
         """
         size = self.images_per_pass
         for start in range(0, count, size):
@@ -226,7 +227,7 @@ class Sampler:
 
 
 def one_or_each(name: str, values: Sequence[int], count: int, several: bool = True) -> Sequence[int]:
-    """`values` for `count` images: one for all where it was no list, else one for each."""
+    """One value for each of `count` images; without `several`, `values` holds one that all images share."""
     if not several:
         return list(values) * count
     if len(values) != count:
@@ -254,7 +255,7 @@ def _vectors(label: LabelLike, count: int, dim: int) -> Tensor:
 
 
 def _regrouped(parts: Iterator[Tensor], size: int) -> Iterator[Tensor]:
-    """The same images, so many at a time."""
+    """The same images, `size` at a time."""
     held: list[Tensor] = []
     for image in itertools.chain.from_iterable(part.split(1) for part in parts):
         held.append(image)

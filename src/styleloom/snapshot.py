@@ -47,7 +47,7 @@ class Snapshot:
 
     @property
     def growth(self) -> GrowthState | None:
-        """Where the run stood; None for full resolution, which is also where nothing is recorded."""
+        """Where a growing run stood; None at full resolution, and where `images_seen` is not recorded."""
         seen = self.info.get("images_seen")
         return None if seen is None else unfinished_growth(self.experiment, seen)
 
@@ -85,10 +85,10 @@ def write_snapshot(path: Path | str, generator: StyleGenerator, experiment: Expe
 
 
 def read_snapshot(path: Path | str) -> Snapshot:
-    """Read a snapshot: a file, that of a run directory, or of the name ``emoji-64``: see `find_snapshot`.
+    """Read a snapshot from a file, a run directory or the name of an embedded model (see `find_snapshot`).
 
-    The header is checked before any weight is read: a file cannot ask for more memory than it has weights.
-    torch's global random generators stay as they are.
+    The header is checked before any weight is read, so that a damaged header cannot make us allocate more
+    memory than the file has weights. torch's global random generators stay as they are.
 
     Raises UserError when it is absent, damaged, of another network, or holds NaN.
     """
@@ -150,7 +150,7 @@ def check_network(build: Callable[[C], nn.Module], config: C, contents: Contents
 
 
 def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raise UserError where weights are NaN or infinite: images would be black, logits NaN."""
+    """Raise UserError for weights that are NaN or infinite: images would be black, and logits NaN."""
     bad = [name for name, t in tensors.items() if not t.isfinite().all()]
     if bad:
         raise UserError(

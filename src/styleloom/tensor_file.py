@@ -27,10 +27,10 @@ KEY = "styleloom"
 CHECKSUM = "sha256"
 
 VERSION = 2
-"""Of these files, whatever is in them. Those of version 1 may be without a checksum, later ones never are."""
+"""Version of the file format. Files of version 1 may lack a checksum; later versions always have one."""
 
 DOCUMENT_CHARACTERS = 2**26
-"""Longest document: what is longer was not written by us."""
+"""Longest document that is read, in characters: this package writes none as long."""
 
 Contents: TypeAlias = Mapping[str, tuple[str, tuple[int, ...]]]
 """Type, as safetensors calls it, and shape of every tensor by name."""
@@ -47,7 +47,7 @@ TYPES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
-"""What safetensors calls them."""
+"""torch's types under the names that safetensors gives them."""
 
 
 def contents_of(tensors: Mapping[str, Tensor]) -> Contents:

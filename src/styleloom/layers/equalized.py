@@ -1,5 +1,7 @@
-"""Equalized learning rate (ProGAN section 4.1): weights are stored N(0, 1) and scaled at run time; and how a
-network is made without it."""
+"""Equalized learning rate (ProGAN section 4.1): weights are drawn from N(0, 1) and scaled at run time.
+
+`without_equalization` turns a network with it into one without.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ LINEAR, LINEAR_CONV = ActivationSettings(), ConvSettings()
 def without_equalization(network: nn.Module) -> None:
     """Make the run-time factor of every layer of `network` part of its initial weights: He's initialization.
 
-    At first the network computes the same; what differs is the size of Adam's steps relative to the weights.
+    The network computes the same as before. Training differs: Adam's steps are larger or smaller relative to
+    the weights.
     """
     for layer in network.modules():
         if isinstance(layer, (EqualizedConv, EqualizedDense)):
@@ -34,8 +37,9 @@ class EqualizedDense(nn.Module):
         num_in, num_out: features.
         settings: activation and the gain that follows it.
         weight_gain: factor on the weights (sqrt(2) in ProGAN and StyleGAN, 1 in StyleGAN2).
-        lr_multiplier: weights are stored 1/lr_multiplier larger, weights and bias count lr_multiplier.
-        bias: whether there is one.
+        lr_multiplier: factor on weights and bias at run time. Initial weights are divided by it, so that the
+            layer computes the same, but learns more slowly by this factor.
+        bias: whether the layer has one.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Progressive growing (ProGAN section 2, Fig. 2): how a new level fades in, at the active resolution alone.
 
-The authors' networks always make and read images of full resolution, in which the active level's pixels
-are repeated. Ours make and read the active level itself; `training.phases` accounts for the difference in
-gradients.
+The authors' networks always make and read images of full resolution, in which each pixel of the active level
+is repeated. Ours make and read images of the active level's own size. Penalties on image gradients are
+therefore scaled in training (`gradient_scale`), so that their values are those of the authors.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def fade_rgb(lower: Callable[[], Tensor], image: Tensor, alpha: float) -> Tensor
     """The generator's side: alpha image + (1 - alpha) up2(lower image), [N, C, H, W].
 
     Args:
-        lower: makes the image of the level below; called only when it counts.
+        lower: makes the image of the level below; called only when alpha is below 1.
     """
     return image if alpha == 1 else torch.lerp(up2(lower()), image, alpha)
 

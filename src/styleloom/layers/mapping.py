@@ -1,4 +1,4 @@
-"""The mapping network f: Z -> W (StyleGAN section 2), with the label inputs of its authors' codes."""
+"""The mapping network f: Z -> W (StyleGAN section 2), and how the authors' codes feed labels to it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class MappingNetwork(nn.Module):
         if self.config.labels == "join" and self.label_dim and label is not None:
             parts.append(label.to(z.dtype) if z is not None else label)
         if self.label_embedding is not None and label is not None:
-            # Each part on its own sphere, as the authors' PyTorch port has it.
+            # z and the embedding are normalised separately, as in the authors' PyTorch code.
             parts = [pixel_norm(p) for p in parts] if self.config.normalize_z else parts
             parts.append(pixel_norm(self.label_embedding(label)))
             x = torch.cat(parts, 1)

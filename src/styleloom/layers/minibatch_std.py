@@ -9,7 +9,7 @@ EPSILON = 1e-8
 
 
 def minibatch_std(x: Tensor, group_size: int, features: int = 1) -> Tensor:
-    """Statistics of groups of samples as additional channels: [N, C, H, W] -> [N, features, H, W].
+    """Standard deviations of groups of samples as further channels: [N, C, H, W] -> [N, features, H, W].
 
     A group has min(group_size, N) members, samples i, i + M, i + 2M, ... with M = N / group. The biased
     standard deviation over a group is averaged over pixels and over C / features channels.

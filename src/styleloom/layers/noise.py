@@ -1,4 +1,4 @@
-"""Noise inputs (StyleGAN section 2; one scalar strength per layer in StyleGAN2)."""
+"""Noise inputs (StyleGAN section 2). One strength for each channel, in StyleGAN2 for each layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every network has around its paper's layers: precision, the running average of w, truncation."""
+"""What the networks of all papers share: precision of the trunk, the running average of w, truncation."""
 
 from __future__ import annotations
 
@@ -158,12 +158,14 @@ class StyleGenerator(nn.Module):
 
     @torch.no_grad()
     def update_w_avg(self, w_mean: Tensor) -> None:
-        """One training-mode mapping pass: move the average towards the batch mean [W] of w.
+        """Move the running average of w towards the mean [W] of a training batch.
 
-        A mean that is not finite stays out, as the average would never be finite again.
+        A mean that is not finite is left out: the average would never be finite again.
         """
         mean = w_mean.detach().to(self.w_avg.dtype)
-        mean = torch.where(mean.isfinite().all(), mean, self.w_avg)  # nothing waits for the device
+        mean = torch.where(
+            mean.isfinite().all(), mean, self.w_avg
+        )  # without an if: the host need not wait for the device
         self.w_avg.lerp_(mean, 1 - self.w_avg_beta)
 
     def truncate(self, ws: Tensor, psi: Truncation, layers: int | None = None) -> Tensor:
@@ -175,7 +177,8 @@ class StyleGenerator(nn.Module):
             layers: truncate the first `layers` layers only; None for all.
 
         Raises:
-            UserError: a value or a layer that is not there, or truncation where there is none to be had.
+            UserError: a psi that is no finite number, a wrong number of them or of layers, or a psi other
+                than 1 for a generator without truncation.
         """
         values = arguments.truncation(psi, self.num_ws)
         if layers is not None:

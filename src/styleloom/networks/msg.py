@@ -123,7 +123,7 @@ COMBINE: dict[str, Callable[[int, int], Combine]] = {
     # without bias, as in the authors' TensorFlow code
     "cat_lin": lambda maps, rgb: Combine(maps, of_both=_linear(maps + rgb, maps, bias=False)),
 }
-"""For each name: (channels of the features, channels of the image) -> layer."""
+"""For each name: what makes the layer from (channels of the features, channels of the image)."""
 
 
 # ---- discriminators

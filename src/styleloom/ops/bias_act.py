@@ -23,7 +23,7 @@ class ActivationRule:
         alpha: default slope.
         gain: default factor on the result; it keeps the variance of N(0, 1) inputs.
         homogeneous: f(k x) = k f(x) for k > 0, so that a gain may be moved to the inputs.
-        in_place: the same function, overwriting x; for x that nothing else needs. None where there is none.
+        in_place: the same function, which overwrites x; None where there is no such form.
     """
 
     function: Callable[[Tensor, float], Tensor]
@@ -33,7 +33,7 @@ class ActivationRule:
     in_place: Callable[[Tensor, float], Tensor] | None = None
 
     def consume(self, x: Tensor) -> Tensor:
-        """The activation with its default slope of a tensor that may be overwritten."""
+        """Apply the activation with its default slope to x, which must not be needed afterwards."""
         return (self.in_place or self.function)(x, self.alpha)
 
 
@@ -76,7 +76,7 @@ class ActivationSettings:
 
 
 def add_noise(x: Tensor, noise: Tensor) -> Tensor:
-    """x [N, C, H, W], which may be overwritten, plus a scaled noise map, in the type of x."""
+    """x [N, C, H, W] plus a scaled noise map, in the type of x; x is overwritten, unless `traced`."""
     return x + noise.to(x.dtype) if traced() else x.add_(noise.to(x.dtype))
 
 

@@ -1,4 +1,4 @@
-"""Convolution, bias and activation as one layer; the gain is moved to where it costs nothing."""
+"""Convolution, bias and activation as one layer, whose gain is multiplied into weights and bias."""
 
 from __future__ import annotations
 

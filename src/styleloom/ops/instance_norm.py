@@ -36,7 +36,7 @@ def _normalized(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _InstanceNorm(torch.autograd.Function):
-    """Both results are outputs: the backward pass is written in them, and so is differentiable itself."""
+    """y and 1 / sigma are both outputs: backward uses only them, so that it can be differentiated again."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,7 +50,7 @@ class _InstanceNorm(torch.autograd.Function):
         y, inverse = ctx.saved_tensors
         exact = inverse.dtype
         g = torch.zeros_like(y) if g is None else g
-        # dy/dx removes from g what the mean and the deviation take back; d inverse/dx is along y alone.
+        # dy/dx removes from g its mean and its component along y; d inverse/dx has a component along y alone.
         along = (g * y).mean((2, 3), keepdim=True, dtype=exact)
         if g_inverse is not None:
             along = along + g_inverse * inverse / (y.shape[2] * y.shape[3])

@@ -8,7 +8,7 @@ import torch
 def traced() -> bool:
     """Whether torch.compile, torch.export or a transform of torch.func (vmap, jvp, grad) sees this call.
 
-    They know the library's own operations, but not our autograd functions, nor caches and choices by the size
-    of a batch. Operations then take a plain path with the same values but for rounding.
+    They support PyTorch's own operations, but neither our autograd functions, nor caches, nor code that
+    depends on the batch size. Operations then take a plain path, whose values differ by rounding alone.
     """
     return torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]

@@ -24,9 +24,9 @@ Pads: TypeAlias = tuple[int, int, int, int]
 
 def fir_kernel(taps: Taps, gain: float = 1.0) -> Tensor:
     """Taps to a float32 kernel [fh, fw] on the CPU whose sum is `gain`."""
-    if traced():  # what a recording makes must not outlive it
+    if traced():  # a tensor made during tracing must not stay in the cache
         return _fir_kernel(taps, gain)
-    with torch.inference_mode(False):  # nor may others meet an inference tensor
+    with torch.inference_mode(False):  # nor may an inference tensor: autograd refuses to save it
         return _kept_fir_kernel(taps, gain)
 
 

@@ -9,10 +9,11 @@ from torch import Tensor
 def draw_cutoffs(
     batch: int, num_ws: int, probability: float, generator: torch.Generator, active: int, unit: int
 ) -> Tensor:
-    """Layer index below which each sample keeps its first latent: [N] in 1..num_ws; num_ws is unmixed.
+    """The crossover layer of each sample, [N] in 1..num_ws: layers below it keep the first latent.
 
-    A coin and a uniform cut in 1..active-1 are drawn for each `unit` of samples. Members of a unit are
-    strided through the batch, i, i + M, ..., like the groups of minibatch standard deviation.
+    With `probability`, the layer is uniform in 1..active - 1; otherwise it is num_ws, and nothing is mixed.
+    `unit` samples share one draw; they are samples i, i + M, i + 2M, ... of the batch, as in the groups of
+    minibatch standard deviation.
 
     Args:
         active: style inputs of the active levels; without growing all, `num_ws`.

@@ -1,4 +1,5 @@
-"""Name tables: which variable of a source fills which entry of our state dict, and in which layout."""
+"""Name tables: which variable of other people's weights fills which entry of our state dict, and how its axes
+are arranged."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from styleloom.errors import UserError, nearest, quoted
 
 Layout: TypeAlias = Callable[[Tensor], Tensor]
-"""A stored value to ours."""
+"""Turns a stored value into ours: another order of axes, a flip, an offset."""
 
 
 # ---- layouts
@@ -65,7 +66,7 @@ class Rule:
     Args:
         source: the source's name, with `{number}` fields; a field that appears twice must agree with itself.
         target: our name in the state dict, with the source's numbers and those that the table derives from
-            them; None for a variable that ours have no use for.
+            them; None for a variable that our networks do not need.
         layout: stored value to ours.
     """
 
@@ -80,9 +81,10 @@ class Table:
 
     Args:
         source: what the names come from, for messages.
-        rules: one of them at most matches a name.
+        rules: at most one of them matches a name.
         derive: numbers in a source's name -> further fields for `Rule.target`.
-        constants: sources that are no parameters, by pattern, with the value that they must have.
+        constants: variables that are no parameters, such as filters: pattern of the name, and the value that
+            the variable must have.
     """
 
     source: str
