@@ -54,18 +54,18 @@ class Evaluate:
     seed: int = 0
     """Of latents, subsets and mirroring. With 0, image i of repeat 0 is that of `generate --seeds i`."""
     mirror: Literal["auto", "on", "off", "both"] = "auto"
-    """Whether reals are flipped at random, as the authors do where training did; auto asks the snapshot, and
-    leaves images as they are where there is none. both flips the images that are measured as well."""
+    """Whether reals are flipped at random. auto does so if the snapshot was trained on flipped images, as the
+    authors do, and never without a snapshot. both also flips the images that are measured."""
     resize: Literal["none", "lanczos", "box", "bilinear", "bicubic"] = "none"
-    """Filter that brings images of other sizes to that of the snapshot, else of the archive of --data, else
-    of most of its files. The record says how many were resized."""
+    """Filter that resizes images of other sizes: to the snapshot's size; without one, to the size of the
+    archive of --data, or to that of most of its files. The record says how many were resized."""
     measure_at: Literal["auto", "full", "level"] = "auto"
-    """A snapshot from the middle of growing: full repeats its pixels and compares with full-size reals, as
-    the authors do; level compares with reals reduced to its level; auto does as its run."""
+    """For a snapshot from the middle of growing. full repeats its pixels and compares with full-size reals,
+    as the authors do; level compares with reals reduced to its level; auto does what its run did."""
     classifiers: Path | None = None
     """Folder of `styleloom train-classifiers`, for separability."""
     weights: tyro.conf.UseAppendAction[list[Path]] = field(default_factory=list)
-    """A file of feature weights that is not in its usual place, under any name: its hash tells what it is.
+    """A file of feature weights that is not in its usual place, under any name: it is recognised by its hash.
     May be repeated."""
     batch: int | None = None
     """Images at once; it changes results by rounding alone."""
@@ -81,8 +81,8 @@ class Evaluate:
     def run(self) -> int:
         """Measure; 0, or 1 where a metric has no value, because of NaN, say.
 
-        Under torchrun the processes share the work; the first one reports, and one of each machine, whose
-        files may differ, says what is wrong.
+        Under torchrun the processes share the work, and the first one reports. What is wrong is said by one
+        process of each machine, since files may differ from machine to machine.
         """
         alone = os.environ.get("WORLD_SIZE", "1") == "1"
         try:
