@@ -132,6 +132,8 @@ def step(g: StyleGenerator, d: Any, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("architecture", TABLE_2_ARCHITECTURES)
 def test_bfloat16_trunk(architecture: Architecture) -> None:
     """Near to float32 in images, logits, R1 and gradients, which stay float32; float16 nowhere."""
+    networks = generator(architecture=architecture), discriminator(architecture=architecture)
+    step(*networks, torch.randn(4, 6))  # kernels of filters are made once in a process, from float64
     results = []
     for precision in ("fp32", "bf16"):
         torch.manual_seed(3)

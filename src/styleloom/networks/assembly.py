@@ -163,9 +163,8 @@ class StyleGenerator(nn.Module):
         A mean that is not finite is left out: the average would never be finite again.
         """
         mean = w_mean.detach().to(self.w_avg.dtype)
-        mean = torch.where(
-            mean.isfinite().all(), mean, self.w_avg
-        )  # without an if: the host need not wait for the device
+        # torch.where instead of an if: the host need not wait for the device.
+        mean = torch.where(mean.isfinite().all(), mean, self.w_avg)
         self.w_avg.lerp_(mean, 1 - self.w_avg_beta)
 
     def truncate(self, ws: Tensor, psi: Truncation, layers: int | None = None) -> Tensor:
