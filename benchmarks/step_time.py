@@ -6,8 +6,8 @@
 prints images/s of the phases that the preset runs (G main, G path length, D main with the penalty of every
 step, lazy D penalty) and amortised over the lazy intervals, for styleloom in each precision and for the plain
 variant of plain.py; the ratio to plain with its spread; peak memory; and the share of the machine's own peak
-in a 3x3 convolution. Variants take turns, phase by phase, so that a slow minute of the machine hits them
-alike; the same allocator settings hold for all. growing.py compares low levels with networks of that size.
+in a 3x3 convolution. Variants alternate, phase by phase, so that a slow minute of the machine affects all of
+them; all use the same allocator settings. growing.py compares low levels with networks of that size.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from styleloom.errors import UserError, shown
 
 
 class EventWriter:
-    """Writes every number of a tick; without the extra it writes nothing: stats.jsonl has the same."""
+    """Writes every number of a tick. Without the extra it writes nothing; stats.jsonl has the same."""
 
     def __init__(self, path: Path, images_seen: int) -> None:
-        """Events after `images_seen`, which a run that was resumed from there has to repeat, are dropped."""
+        """Open the events; those after `images_seen` are dropped, as a resumed run writes them again."""
         self._writer: Any = None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecations inside tensorboard and protobuf
@@ -40,7 +40,7 @@ class EventWriter:
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
-        """A full disk is told as such."""
+        """Turn errors of the file system into UserError."""
         try:
             yield
         except OSError as error:

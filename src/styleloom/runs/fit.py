@@ -48,13 +48,14 @@ def fit(
 ) -> bool:
     """Train until the experiment's `total_kimg`, a stop request or `max_minutes`.
 
-    Whatever the reason, a complete state and a snapshot are saved at the end; only not when the training has
-    diverged: then the states of before are what it can be continued from, and the error says how.
+    At the end a complete state and a snapshot are saved, unless the training has diverged: then the error
+    says how to continue from an earlier state.
 
     Args:
         report: called after every step with {"images_seen", "images_per_sec"}, after every tick with the
             line of stats.jsonl besides.
-        stop: where a caller can see whether a signal ended the training, or end it itself.
+        stop: set by SIGINT, SIGTERM and SIGHUP; a caller can set it to end the training, and read it
+            afterwards.
         profile_steps: how many steps the profiler records, see `runs/profile.py`.
 
     Returns:
@@ -103,7 +104,7 @@ def _train(loop: _Loop, events: EventWriter, deadline: float) -> bool:
 
 
 def way_back(run: RunDirectory, experiment: Experiment, error: DivergedError) -> str:
-    """What to do about a training that has diverged."""
+    """The error of a diverged training, with the command that continues from its last healthy state."""
     state = run.healthy_state()
     if state is None:
         return f"{error}. No state of this run is healthy: start a new one with a lower learning rate"
@@ -149,7 +150,7 @@ class _Loop:
         self.trainer.clock.reset()
 
     def report(self, line: dict[str, Any]) -> None:
-        """Show a line; a terminal that is gone, as after SIGHUP, ends no training."""
+        """Show a line. A closed terminal, as after SIGHUP, does not end the training."""
         with contextlib.suppress(OSError):
             self._report(line)
 
@@ -173,9 +174,9 @@ class _Loop:
         return (self.trainer.images_seen - self.tick_images) / max(elapsed, 1e-9)
 
     def due(self, ticks: int = 1) -> bool:
-        """Whether the last step crossed a multiple of so many ticks.
+        """Whether images seen crossed a multiple of `ticks` ticks in the last step.
 
-        A function of images seen alone, so that an interruption moves nothing.
+        It depends on images seen only, so that a resumed run has its ticks where an uninterrupted one has.
         """
         trainer = self.trainer
         resolution = trainer.current_resolution(trainer.images_seen)
@@ -224,7 +225,7 @@ class _Loop:
         return self.record(line, last or self.due(options.state_every))
 
     def record(self, line: dict[str, Any], with_state: bool) -> dict[str, Any]:
-        """Write a line down, with the state that belongs to it, and begin the next one."""
+        """Append a line to stats.jsonl, save a state if asked to, and begin the next line."""
         self.run.stats.append(line)
         if with_state:
             save_state(self.trainer, self.run)
@@ -234,7 +235,7 @@ class _Loop:
         return line
 
     def pictures(self) -> None:
-        """Grids at fixed latents, of the raw and of the averaged generator."""
+        """Save grids of images of fixed latents, from the generator and from its EMA."""
         trainer = self.trainer
         size = trainer.experiment.generator.size
         columns, rows = sheet_shape(size)
@@ -249,14 +250,14 @@ class _Loop:
             self.run.save_image(f"fakes-{kind}-{name}", grid(images, columns))
 
     def measuring(self, what: str, done: int, total: int) -> None:
-        """Tell how far a metric is."""
+        """Report the progress of a metric."""
         seen = self.trainer.images_seen
         self.report({"images_seen": seen, "images_per_sec": 0.0, "measuring": (what, done, total)})
 
     def snapshot(self, line: dict[str, Any]) -> None:
-        """Save the averaged generator with what `line` says of it; with `swd_images`, measure that as well.
+        """Save the EMA of the generator with the metrics in `line`, and measure SWD if `run.swd_images` > 0.
 
-        The best one, among those of full size, is kept besides.
+        The best snapshot is kept as well; it is one of full resolution.
         """
         trainer, options = self.trainer, self.trainer.experiment.run
         info: dict[str, Any] = {"images_seen": trainer.images_seen, "data": trainer.inputs.record()}
@@ -278,7 +279,7 @@ class _Loop:
 
 
 def run_swd(trainer: Trainer, count: int) -> SWD:
-    """Sliced Wasserstein distance of the averaged generator to the run's evaluation images.
+    """Sliced Wasserstein distance of the generator's EMA to the run's evaluation images.
 
     In a growing run both have the size that `run.measure_at` says.
     """

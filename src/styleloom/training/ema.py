@@ -13,7 +13,7 @@ def ema_beta(batch: int, half_life_kimg: float) -> float:
 
 @torch.no_grad()
 def update_ema(average: nn.Module, source: nn.Module, beta: float) -> None:
-    """Move `average` towards `source`; buffers (w_avg, noise maps) are copied, not averaged."""
+    """average <- beta average + (1 - beta) source, for parameters; buffers (w_avg, noise maps) are copied."""
     targets, sources = ([p.data for p in module.parameters()] for module in (average, source))
     torch._foreach_lerp_(targets, sources, 1 - beta)  # pyright: ignore[reportPrivateImportUsage]
     torch._foreach_copy_(  # pyright: ignore[reportPrivateImportUsage]

@@ -1,8 +1,8 @@
-"""Whether a training could go on from its weights: what a state records, and what is never pruned away.
+"""Whether a training can continue from its weights. Each state records it, and the last healthy one is kept.
 
-A healthy state was written when no update was being left out, all its numbers are finite, and neither weights
-nor gradients have exploded. The bounds lie far from what training does: equalized weights begin with a
-standard deviation of 1 (ProGAN section 4.1), and move by a few units in the longest of the papers' runs.
+A state is healthy if the last updates were not skipped, all its numbers are finite, and neither weights nor
+gradients have exploded. The bounds are far from what trainings show: equalized weights begin with a standard
+deviation of 1 (ProGAN section 4.1) and change by a few units in the longest of the papers' runs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class DivergedError(UserError):
-    """Too many updates in a row could not be made: the training does not come back by itself."""
+    """`run.max_skipped` updates in a row were skipped; further steps would be skipped, too."""
 
 
 WEIGHT_LIMIT = 8.0
@@ -44,7 +44,7 @@ def refuse_divergence(trainer: Trainer) -> None:
 
 
 def complaint(trainer: Trainer) -> str | None:
-    """What is wrong with the state that a training is in; None when it is healthy."""
+    """What is wrong with a training's present state, in words; None when it is healthy."""
     for kind, count in trainer.skipped_in_a_row.items():
         if count:
             return f"the last {count} updates ({kind}) were skipped"
@@ -66,7 +66,7 @@ def complaint(trainer: Trainer) -> str | None:
 
 
 def recorded_complaint(document: Mapping[str, Any]) -> str | None:
-    """What a state's document says is wrong; of an older one, what its counters say."""
+    """What is wrong according to a state's document; older documents have no complaint, but counters."""
     if document.get("complaint") is not None:
         return shown(document["complaint"], QUOTE_CHARACTERS)
     counters = document.get("counters")

@@ -28,7 +28,8 @@ class Latents:
 
     Args:
         z, z2: [N, Z], the two latents of style mixing.
-        cutoffs: [N], layer from which `z2` is used; always on the CPU, so that asking them waits for nothing.
+        cutoffs: [N], layer from which `z2` is used. They stay on the CPU: the host reads them without waiting
+            for a device.
         label: [N, K].
     """
 
@@ -125,7 +126,8 @@ class Inputs:
         """Latents of `count` fakes; labels [N, K] of random training images unless given.
 
         Args:
-            shrink: how many times fewer they are than the batch: so many fewer share one draw of mixing.
+            shrink: batch of the step over `count`. The number of samples that share one draw of style mixing
+                is divided by it, too.
         """
         experiment, cfg = self.experiment, self.experiment.generator
         z, z2 = to_device(torch.randn(2, count, cfg.z_dim, generator=self.draws), self.device)

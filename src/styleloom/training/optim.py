@@ -31,8 +31,9 @@ def build_optimizer(
     constants: Adam,
     lazy_every: int = 1,
 ) -> torch.optim.Optimizer:
-    """An optimizer with learning rate c lr and betas beta^c; main and regularization steps share its moments.
+    """An optimizer with learning rate c lr and betas beta^c, c = `lazy_factor`.
 
+    Main and regularization phases share its moments.
     RMSprop takes beta2 as its alpha (MSG-GAN section 3.1 names RMSprop, its code runs Adam with beta1 = 0,
     which differs by the correction of the first steps alone).
     """
@@ -51,9 +52,10 @@ def set_rates(
     constants: Adam,
     lazy_every: int = 1,
 ) -> None:
-    """What may change during training: learning rate and beta2, corrected as in `build_optimizer`.
+    """Set the present learning rate and beta2, corrected as in `build_optimizer`.
 
-    Adam corrects its second moment by the current beta2 to the power of its steps, as torch does.
+    torch's Adam corrects the bias of its second moment with the beta2 of the present step, also where beta2
+    was another one before.
     """
     (group,) = optimizer.param_groups
     group.update(_options(kind, learning_rate, constants, lazy_every))
@@ -67,10 +69,10 @@ def _options(kind: Optimizer, learning_rate: float, constants: Adam, lazy_every:
 
 
 def step_if_finite(optimizer: torch.optim.Optimizer, gradient_norm: Tensor) -> None:
-    """One update, or none, moments and step counts included, where the gradient's norm is not finite.
+    """Make one update, unless the gradient's norm is not finite: then nothing changes, step counts included.
 
-    Fused Adam is told on the device (`found_inf`, the flag of PyTorch's gradient scaler), so that the host
-    does not wait for the norm. Other optimizers have no such flag: there the host asks.
+    Fused Adam reads the decision on the device, from `found_inf`, the flag that PyTorch's gradient scaler
+    sets. The host does not wait for the norm. Other optimizers have no such flag: the host reads the norm.
     """
     finite = torch.isfinite(gradient_norm)
     if optimizer.defaults.get("fused"):
@@ -81,18 +83,19 @@ def step_if_finite(optimizer: torch.optim.Optimizer, gradient_norm: Tensor) -> N
 
 
 def with_gradient(network: nn.Module) -> list[nn.Parameter]:
-    """The parameters that a phase has reached."""
+    """The parameters that got a gradient in a phase."""
     return [parameter for parameter in network.parameters() if parameter.grad is not None]
 
 
 def fill_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Zeros where a phase did not reach one of `parameters`.
+    """Set the gradient of each of `parameters` that has none to zero.
 
-    A lazy step is a step of the whole optimizer in the authors' code. What the regularizer does not depend
-    on, as biases of toRGB in path length and the discriminator's last bias in R1, has a gradient of zero
-    there: its second moment decays, it moves by its first, and its step counts. torch would leave such a
-    parameter out. Levels of growing networks that are not active may be left out all the same: their moments
-    are zero, so that zeros would not move them, and step counts begin anew for all when a level begins.
+    In the authors' code a lazy step updates all parameters. Those that the regularizer does not depend on
+    (biases of toRGB in path length, the discriminator's last bias in R1) have a gradient of zero: their
+    second moments decay, they move by their first moments, and their steps count. torch skips a parameter
+    without gradient, hence the zeros. Parameters of inactive levels of growing networks can be left out:
+    their moments are zero, so a gradient of zero would not move them, and all step counts start anew when a
+    level begins.
     """
     for parameter in parameters:
         if parameter.grad is None:

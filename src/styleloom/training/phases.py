@@ -1,8 +1,9 @@
-"""The four phases of a training step, each on one micro-batch: they add to `.grad` and return statistics.
+"""The four phases of a training step. Each adds the gradients of one micro-batch to `.grad` and returns
+statistics.
 
-G main: the adversarial loss of fakes. G path length and D penalty: the regularizers, lazily. D main: the
-adversarial loss of reals and fakes. Losses are sums over samples divided by the whole batch, so that
-gradients of micro-batches add up to the gradient of the batch mean.
+G main and D main compute the objectives of the two networks; G path length and D penalty compute the
+regularizers of every k-th step. A loss is summed over the samples of a micro-batch and divided by the size of
+the whole batch, so that gradients of micro-batches add up to the gradient of the mean over the batch.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class StepContext:
         batch: images of the step, in `parts` micro-batches.
         reals: that the discriminator sees.
         shared_latents: of the fakes of both networks' updates, where they share them.
-        d_latents: of the fakes of D's main phase, which its penalty looks at again.
-        reached: parameters that have a gradient of the last main phase.
+        d_latents: of the fakes of D's main phase; a penalty on fakes uses them again.
+        reached: parameters that got a gradient in the last main phase.
         stats: of the phases that ran.
     """
 

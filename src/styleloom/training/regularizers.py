@@ -107,9 +107,9 @@ def path_lengths(images: Images, ws: Tensor, y: Images) -> Tensor:
 
 
 def path_length_penalty(lengths: Tensor, mean: Tensor, decay: float, weight: float) -> tuple[Tensor, Tensor]:
-    """weight (l - a)^2 per sample with the running mean a, which this batch has already entered.
+    """weight (l - a)^2 per sample. a is the running mean after it was updated with this batch.
 
-    Gradients also flow through the batch's share of a, as in the authors' code.
+    The update is a <- a + decay (mean of l - a). Gradients also flow through it, as in the authors' code.
 
     Returns:
         The penalty [N] and the new, detached mean (scalar).

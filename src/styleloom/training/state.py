@@ -1,7 +1,7 @@
 """The state of a training: everything that the next step depends on, as tensors and a JSON document.
 
-A state is checked as a whole before anything of the trainer changes: names, types and shapes against what the
-trainer has itself, numbers, counters, generators.
+A state is checked as a whole before the trainer changes: names, types and shapes of tensors must be those of
+the trainer's own, numbers must be finite, and counters and states of random generators valid.
 """
 
 from __future__ import annotations
@@ -134,8 +134,8 @@ def _checked_moments(
 ) -> list[tuple[torch.optim.Optimizer, nn.Parameter, dict[str, Tensor]]]:
     """What each optimizer remembers of each parameter that it has moved.
 
-    A parameter that was never reached has none; but the parameters of one layer are reached together, unless
-    an update was skipped.
+    A parameter that never had a gradient has no moments. The parameters of one layer have moments together or
+    not at all, unless an update was skipped.
     """
     fields = STATE_FIELDS[trainer.experiment.optimizer]
     complete = []

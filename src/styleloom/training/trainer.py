@@ -49,10 +49,14 @@ TURNS: dict[StepOrder, tuple[Literal["g", "ema", "d"], ...]] = {
     "d-first": ("ema", "d", "g"),
     "average-last": ("d", "g", "ema"),
 }
-"""Whose turn it is: generator, its EMA, discriminator."""
+"""Order of the updates in a step: the generator's, its EMA's, the discriminator's.
+
+g-first: update G, then its EMA, then D (StyleGAN2). d-first: update the EMA of G, then D, then G (ProGAN,
+StyleGAN); the EMA therefore lags G by one update. average-last: update D, then G, then the EMA (BMSG-GAN).
+"""
 
 MAX_CACHE_GIB = 2**20
-"""More memory than any machine has."""
+"""Upper bound of `cache_gib`: 1 PiB, more than any machine has."""
 
 
 class Trainer:
@@ -239,7 +243,7 @@ class Trainer:
             parts,
             lambda k: phases.generator_path_length(now.nets, experiment, latents.part(k, parts), size, mean),
         )
-        updated = stats["path_mean"]  # a mean that is NaN would stay so for good
+        updated = stats["path_mean"]  # not finite: keep the old mean, as no update would mend a NaN
         self.path_mean = torch.where(torch.isfinite(updated), updated, mean)
         now.stats |= stats
 
@@ -263,7 +267,7 @@ class Trainer:
         return stats
 
     def _train_only(self, network: nn.Module) -> None:
-        """Let gradients reach this network alone."""
+        """Compute gradients of this network's parameters only."""
         self.g.requires_grad_(network is self.g)
         self.d.requires_grad_(network is self.d)
 
@@ -284,7 +288,7 @@ class Trainer:
         return unfinished_growth(self.experiment, self.images_seen)
 
     def phase_now(self) -> tuple[int, int]:
-        """Which levels of a growing run are stable or fade in: it changes where a fade begins or ends."""
+        """(floor, ceiling) of the level of detail at the present images seen, see `growth.phase_at`."""
         return phase_at(self.images_seen, self.experiment.growth, self.experiment.resolution)
 
     def current_resolution(self, images_seen: int) -> int:
@@ -298,7 +302,7 @@ class Trainer:
         )
 
     def _follow_growth(self) -> None:
-        """Where a fade begins or ends: forget the optimizers' moments, read images of the new level."""
+        """Where a fade begins or ends: clear the optimizers' moments; at a new level, load its images."""
         phase = self.phase_now()
         if phase == self.growth_phase:
             return
