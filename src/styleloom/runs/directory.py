@@ -7,6 +7,7 @@ events/                        the same for TensorBoard, where it is installed
 reals.png  fakes-raw-*.png  fakes-ema-*.png
 snapshot-NNNNNN.safetensors    averaged generator, NNNNNN thousands of images seen; snapshot-best
 snapshot-NNNNNN-III.safetensors  an earlier one of the same thousand, after III images of it
+profile-NNNNNNNNN.json         with --profile: a Chrome trace of the steps after step NNNNNNNNN
 state-NNNNNNNNN.safetensors    everything exact resume needs, after NNNNNNNNN steps
 set-aside-N/                   what came after the state that a run was taken back to
 run.lock                       while a process trains the run
