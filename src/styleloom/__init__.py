@@ -4,11 +4,46 @@
 >>> g = styleloom.load("snapshot.safetensors")
 >>> images = g.generate(seeds=range(16), truncation=0.7)
 
-What a caller may not expect is logged under the logger "styleloom". Where nobody has set up logging, Python
-prints the warnings among it on stderr. `logging.basicConfig(level=logging.INFO)` shows information as well;
-`logging.getLogger("styleloom").setLevel(logging.ERROR)` shows nothing.
+The library logs under the name "styleloom": warnings, and what it does on the way. Without any set-up Python
+prints the warnings on stderr. `logging.basicConfig(level=logging.INFO)` shows the rest as well;
+`logging.getLogger("styleloom").setLevel(logging.ERROR)` silences the warnings.
 
 The public names are imported on first use, so that the command line starts quickly.
+
+The packages, in the order in which to read:
+
+- config: experiments as data
+- presets: named experiments
+- data: images on disk to batches of reals
+- ops: tensor operations: a fast path and a slow reference of each
+- layers: layers that more than one paper uses
+- networks: generators and discriminators, a file for each paper
+- training: one step of the algorithm
+- runs: a run on disk, and its training to the end
+- features: feature networks of metrics
+- metrics: measures of generators and images
+- weights: names and layouts of other people's weights
+- pretrained: models inside the package
+- cli: the command line
+
+The modules:
+
+- types: what generators, discriminators and feature networks have to provide
+- sampling: images of a trained generator, by seed
+- images: PNG files and grids of images
+- snapshot: the file of a trained generator
+- snapshot_names: which snapshot a path or name means
+- tensor_file: files of tensors with a JSON document and a checksum
+- file_kinds: what a file is, by its first bytes
+- precision: devices, bfloat16 and TF32
+- allocator: thresholds of glibc's memory allocator
+- distributed: an evaluation shared among processes
+- environment: the machine and software behind a measured number
+- errors: `UserError`, and how names and values are shown in messages
+- arguments: checks of callers' arguments
+- names: names of what comes with the package, such as `emoji`
+- atomic: files that appear whole or not at all
+- __main__: `python -m styleloom`
 """
 
 from __future__ import annotations

@@ -1,6 +1,28 @@
-"""The command line: `styleloom VERB ...`, one module for each verb.
+"""The command line: `styleloom VERB ...`.
 
 Only the module of the verb in use is imported, so that `styleloom --help` does not wait for torch.
+
+The verbs:
+
+- train: `train`
+- generate: `generate`
+- evaluate: `evaluate` and `metrics`
+- dataset: `dataset build` and `dataset check`
+- presets: `presets`
+- features: `features list`, `features fetch` and `features check`
+- classifiers: `train-classifiers`
+- demo: `demo`
+
+What they share:
+
+- report: results as JSON or tables on stdout
+- progress: bars, or lines now and then, on stderr
+- notes: what the library logs, on stderr
+- evaluation_images: the images that `evaluate` compares
+- evaluation_tables: an evaluation as tables
+- hints: what to type instead of the verbs and flags of other codes
+- signals: Ctrl-C and other signals end a command in order
+- streams: stdout and stderr take any text
 """
 
 from __future__ import annotations

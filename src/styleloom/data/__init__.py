@@ -1,4 +1,33 @@
-"""Images on disk to batches of reals: sources, archives, data sets, loader."""
+"""Images on disk to batches of reals: sources, archives, data sets, loader.
+
+In the order in which to read, first from a folder of images to an archive:
+
+- sources: a folder, a zip or an embedded set, as named files
+- image_names: which of these files are images, and which one is an index
+- paths: whether a path is a file, a folder or something that cannot be read
+- decoding: an image file to pixels, or the reason why not
+- png: damage in PNG files that Pillow does not notice
+- jpeg: the same for JPEG
+- tiff: which TIFF files Pillow reads correctly
+- conversion: pixels to one size and number of channels
+- labels: classes or vectors by image name
+- label_files: CSV and JSON files of labels
+- source_labels: the labels of a source: from its folders, its index or a file
+- build: `build_dataset`, a source to an archive
+- archive: the archive: PNG files and an index in a zip
+- index: the index of an archive
+- check: `check_dataset`, an archive against its index
+
+Then from an archive to batches:
+
+- reader: `ImageReader`, what any place of images has to provide; subsets and lower levels
+- archive_reader: images of an archive
+- dataset: `ImageDataset`, a reader with memory, held-out part and levels; `open_dataset`
+- memory: decoded images that stay in memory
+- pixels: arrays of pixels, and means of blocks
+- loader: `Loader`, batches in an order that depends on the seed alone
+- reals: range, pyramid and fade of real images on their way to D
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,14 @@
-"""Every named experiment: one file for each paper, merged here."""
+"""Every named experiment: one file for each paper, merged here.
+
+In the order in which to read, which is the order in which the rows build on each other:
+
+- schedules: batch and learning rate by resolution, for 1, 2, 4 and 8 devices
+- progan: ProGAN
+- stylegan: StyleGAN, from ProGAN on 8 GPUs
+- msg: MSG-GAN
+- stylegan2: StyleGAN2, from StyleGAN F
+- demo: the demo and the model in the package, which are no rows of a paper
+"""
 
 from __future__ import annotations
 
