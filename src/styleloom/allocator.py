@@ -16,7 +16,7 @@ import sys
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4
 
 KEEP = 2**31 - 1
-"""mallopt takes an int: the largest."""
+"""The largest int, which is what mallopt takes."""
 
 
 @functools.cache

@@ -1,7 +1,7 @@
-"""Checks of what callers pass to the public functions and the command line: once, at the door.
+"""Checks of what callers pass to the public functions and the command line, before any work begins.
 
-Every check raises UserError that names the argument, its value and what would be valid, and returns the value
-in the one form that the code behind the door works with.
+Every check raises UserError that names the argument, its value and what would be valid, and all but `shape`
+return the value in the one form that the rest of the code takes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def whole(name: str, value: Any, low: int, high: int | None = None) -> int:
 
 
 def wholes(name: str, values: Any, low: int, high: int | None = None) -> Sequence[int]:
-    """A sequence of whole numbers within bounds. A range stays one."""
+    """A sequence of whole numbers within bounds. A range stays a range."""
     if isinstance(values, range):
         for end in values[:1], values[-1:]:
             for value in end:
@@ -53,7 +53,7 @@ def finite(name: str, value: Any) -> float:
         number = math.nan if isinstance(value, (bool, str, bytes)) else float(value)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         number = math.nan
-    if not -math.inf < number < math.inf:  # as a graph can record it
+    if not -math.inf < number < math.inf:  # comparisons, which torch.compile and torch.export can trace
         raise UserError(f"{name}: {quoted(value)} is not valid; a finite number")
     return number
 
@@ -71,7 +71,7 @@ def truncation(value: Any, num_ws: int) -> list[float]:
 
 
 def noise_mode(value: Any) -> NoiseMode:
-    """One of the words for noise."""
+    """`value`, one of the words of `NoiseMode`."""
     one_of("noise", value, get_args(NoiseMode))
     return value
 

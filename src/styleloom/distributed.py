@@ -56,7 +56,7 @@ class Processes:
             if not os.environ.get(name):
                 raise _not_by_torchrun(name)
         if not dist.is_initialized():
-            # gloo: results are tensors on the CPU. Days: the others wait while the first computes numbers.
+            # gloo, for results are on the CPU. A timeout of days: all wait while the first computes a metric.
             dist.init_process_group("gloo", timeout=datetime.timedelta(days=7))
         return cls(rank, size, local_rank)
 
@@ -123,5 +123,5 @@ def _not_by_torchrun(name: str) -> UserError:
 
 
 def blocks(count: int, size: int) -> list[range]:
-    """0..count-1 in runs of `size`; the last may be shorter."""
+    """0..count-1 in ranges of `size`; the last may be shorter."""
     return [range(start, min(start + size, count)) for start in range(0, count, size)]

@@ -18,7 +18,7 @@ from styleloom.errors import UserError, shown
 
 
 def to_pil(image_u8: Tensor | np.ndarray) -> Image.Image:
-    """uint8 [C, H, W] with 1, 3 or 4 channels to a Pillow image."""
+    """uint8 [C, H, W] with 1, 3 or 4 channels to a Pillow image. Raises UserError for anything else."""
     array = np.asarray(image_u8.detach().cpu() if isinstance(image_u8, Tensor) else image_u8)
     if array.dtype != np.uint8 or array.ndim != 3:
         raise UserError(f"image: {array.dtype} of shape {list(array.shape)}; valid: uint8 [C, H, W]")
@@ -28,9 +28,9 @@ def to_pil(image_u8: Tensor | np.ndarray) -> Image.Image:
 
 
 def save_png(path: Path | str, image_u8: Tensor | np.ndarray, text: Mapping[str, str] | None = None) -> None:
-    """Write uint8 [C, H, W] as PNG, atomically, with `text` by keyword in chunks of their own.
+    """Write uint8 [C, H, W] as PNG, atomically, with a text chunk for each keyword of `text`.
 
-    Raises UserError for another ending than .png, and for what is no image of bytes.
+    Raises UserError for another ending than .png, and for what `to_pil` does not take.
     """
     path = Path(path)
     if path.suffix.lower() != ".png":
@@ -55,10 +55,10 @@ def grid(images: Tensor, columns: int, rows: int | None = None) -> Tensor:
 
 
 class Sheet:
-    """Images side by side, as they come; gaps are white.
+    """A grid of images that is filled row by row; free places are white.
 
     Args:
-        columns, rows: of images.
+        columns, rows: number of images across and down.
     """
 
     def __init__(self, columns: int, rows: int) -> None:
@@ -67,7 +67,7 @@ class Sheet:
         self._tiles: Tensor | None = None
 
     def add(self, images: Tensor) -> None:
-        """[N, C, H, W], in [-1, 1] or uint8, to the next free places."""
+        """Put images [N, C, H, W], in [-1, 1] or uint8, into the next free places."""
         tiles = images if images.dtype == torch.uint8 else to_uint8(images)
         if self._tiles is None:
             size = (self.rows * self.columns, *tiles.shape[1:])

@@ -1,4 +1,4 @@
-"""Data sets and models that come with the package, by name, apart from paths of the user's own."""
+"""Names of the data sets and models inside the package, and how they are told from a user's paths."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 from styleloom.errors import UserError, quoted
 
 PREFIX = "embedded:"
-"""Before a name: what the package holds under it, whatever the working directory holds."""
+"""A name that begins so means what the package holds, whatever the working directory holds."""
 
 
 def embedded_name(name: str | Path, embedded: Mapping[str, Path]) -> str | None:
     """The key of `embedded` that `name` means, or None where `name` is a path.
 
-    A `Path`, and a text with a separator in it (``./emoji``), is a path. A bare name is that of the package's
-    own thing, unless the working directory holds something of that name too: then it is refused, and
-    ``./emoji`` or ``embedded:emoji`` says which is meant.
+    A `Path`, and a text with a separator in it (``./emoji``), is a path. A bare name means what the package
+    holds, unless the working directory holds something of that name too: then it is refused, and ``./emoji``
+    or ``embedded:emoji`` says which is meant.
 
     Args:
         name: what a user or caller gave.
-        embedded: the package's own things by name.
+        embedded: what the package holds, by name.
 
     Raises UserError when a bare name means two things or is empty, or ``embedded:`` stands before an unknown
     one.

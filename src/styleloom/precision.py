@@ -1,4 +1,4 @@
-"""What arithmetic the convolution trunk uses, and on which device."""
+"""Devices, and the arithmetic of the convolutions of generators and discriminators."""
 
 from __future__ import annotations
 
@@ -50,9 +50,10 @@ def cpu_has_bf16() -> bool:
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Precision:
-    """ "auto" to what suits the device, by measurement: see results/precision.md.
+    """The precision that "auto" means on `device`; any other precision stays.
 
-    CPU: bf16 where the processor has it natively, else fp32. CUDA: tf32. Others: fp32.
+    CPU: bf16 where the processor has it natively, else fp32. CUDA: tf32. Others: fp32. The choice rests on
+    measurements (results/precision.md). Raises UserError for tf32 without CUDA.
     """
     one_of("precision", precision, get_args(Precision))
     if precision == "tf32" and device.type != "cuda":
@@ -67,7 +68,10 @@ def resolve_precision(precision: Precision, device: torch.device) -> Precision:
 
 
 def set_precision(precision: Precision, device: torch.device, *networks: nn.Module) -> None:
-    """Apply a resolved precision to networks and to the process's TF32 switches."""
+    """Apply a resolved precision to networks and, on CUDA, to the process's TF32 switches.
+
+    The switches are on for tf32, and for bf16, whose remaining float32 products use TF32.
+    """
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     for network in networks:
         for module in network.modules():

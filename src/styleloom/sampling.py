@@ -20,7 +20,7 @@ from styleloom.snapshot import Snapshot, read_snapshot
 from styleloom.types import GrowthState, NoiseMode
 
 PIXELS_PER_BATCH = 8 * 256 * 256
-"""`Sampler.batches` yields as many images at a time as have this many pixels, unless told otherwise."""
+"""Pixels of all images that `Sampler.batches` yields at a time, unless the caller chooses their number."""
 
 PASS_PIXELS, PASS_IMAGES = 4 * 256 * 256, 16
 """Size of one pass through the generator: PASS_PIXELS in all, and at most PASS_IMAGES images."""
@@ -43,7 +43,7 @@ class Sampler:
     Args:
         generator: in evaluation mode, on its device.
         experiment: what made it.
-        growth: where a growing run stood; None for the full resolution.
+        growth: level and alpha of a run that was still growing; None at full resolution.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Sampler:
     def images_per_pass(self) -> int:
         """Images that go through the generator together.
 
-        The number never depends on how many images are asked for: the library may round a convolution or a
+        The number never depends on how many images are asked for: PyTorch may round a convolution or a
         matrix product differently for another batch size, and an image would then depend on its batch.
         """
         height, width = self.size
@@ -120,7 +120,7 @@ class Sampler:
 
         Args:
             count: N.
-            classes: one-hot, of a class for all images, or one for each.
+            classes: one class for all images, or one for each; the labels are one-hot.
             label: the vectors themselves, [K] for all images or [N, K].
         """
         dim, device = self.generator.label_dim, self.generator.w_avg.device

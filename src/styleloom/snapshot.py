@@ -47,7 +47,7 @@ class Snapshot:
 
     @property
     def growth(self) -> GrowthState | None:
-        """Where a growing run stood; None at full resolution, and where `images_seen` is not recorded."""
+        """Level and alpha of a run that was still growing; None at full size or without `images_seen`."""
         seen = self.info.get("images_seen")
         return None if seen is None else unfinished_growth(self.experiment, seen)
 
@@ -129,7 +129,7 @@ def _recorded(path: Path, document: Mapping[str, Any]) -> tuple[Experiment, dict
 
 
 def check_network(build: Callable[[C], nn.Module], config: C, contents: Contents, path: Path) -> None:
-    """Raise UserError unless `contents` is that of the network that `build` makes of `config`.
+    """Raise UserError unless the network `build(config)` has tensors of these names, types and shapes.
 
     No weights are allocated.
     """

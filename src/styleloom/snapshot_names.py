@@ -23,7 +23,8 @@ def snapshot_name(images_seen: int, earlier: bool = False) -> str:
 
     Args:
         images_seen: of the training.
-        earlier: whether these thousands have a later snapshot; then the remainder is added: NNNNNN-500.
+        earlier: whether a later snapshot has the same thousands: then the remaining images are added,
+            NNNNNN-500.
     """
     remainder = f"-{images_seen % 1000:03d}" if earlier else ""
     return f"snapshot-{images_seen // 1000:06d}{remainder}.safetensors"
@@ -43,8 +44,8 @@ def is_run(path: Path) -> bool:
 def find_snapshot(given: Path | str) -> Path:
     """The snapshot file that a user means by `given`.
 
-    A name of an embedded model is that model (`embedded_name` says when). Of a run directory it is the best
-    snapshot where the run keeps one, else the newest; a note says which.
+    The name of an embedded model means that model (`embedded_name` says when). A run directory means its best
+    snapshot where it keeps one, else the newest; which one is logged.
 
     Raises UserError where there is none. That a file is a snapshot is found out by reading it.
     """

@@ -1,4 +1,4 @@
-"""The contracts that every family of networks meets; training, sampling and metrics depend on these alone."""
+"""What generators, discriminators and feature networks have to provide, and what passes between them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Noise: TypeAlias = NoiseMode | Sequence[Tensor]
 
 
 LogitFunction: TypeAlias = Callable[[Images, Tensor | None], Tensor]
-"""What losses see of a discriminator: images and label to logits [N], growth already bound."""
+"""What losses see of a discriminator: images and label to logits [N]. It knows the state of growth."""
 
 
 @runtime_checkable
@@ -60,7 +60,7 @@ class Discriminator(Protocol):
 
 @runtime_checkable
 class FeatureNetwork(Protocol):
-    """Images to vectors in which sets of images are compared. Its resize rule is part of what it is."""
+    """Images to vectors in which sets of images are compared. How it resizes images is part of it."""
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -88,7 +88,7 @@ MAX_SIDE = 2**14
 
 
 def power_of_two(field: str, value: int, low: int) -> None:
-    """Raise UserError unless `value` is a power of two from `low` to `MAX_SIDE`; it names the nearest."""
+    """Raise UserError unless `value` is a power of two in [`low`, `MAX_SIDE`]; it names the nearest."""
     if value > MAX_SIDE:
         raise UserError(f"{field}: {quoted(value)} is not valid, it must be at most {MAX_SIDE}")
     if value < low or value & (value - 1):

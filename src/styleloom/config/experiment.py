@@ -37,8 +37,8 @@ class DataOptions:
 
     Args:
         mirror: "horizontal" flips each with probability 1/2.
-        held_out: number of images, the last ones in stored order, that training never sees; the run's own
-            SWD compares with them. With 0 it compares with the training images.
+        held_out: number of images, the last ones in stored order, that training never sees. The run's own
+            SWD (`run.swd_images`) compares with them; with 0 it compares with the training images.
     """
 
     mirror: Literal["none", "horizontal"] = "none"
@@ -59,14 +59,14 @@ class Experiment:
         name: preset name.
         source: paper and table row.
         generator, discriminator: networks.
-        loss: named adversarial loss.
+        loss: adversarial loss, by name.
         d_regularizer, g_regularizer: gradient penalty and path length.
         drift: weight of D(x)^2 on reals (ProGAN appendix A.1).
         label_weight: weight of the class logits' cross-entropy, for discriminators that classify (AC-GAN).
         style_mixing: probability of mixing two latents (StyleGAN section 3.1).
-        style_mixing_unit: number of samples, by resolution, that are mixed together or not at all, and at the
-            same layer. The authors' code draws once for the minibatch of a GPU; 1 draws for each image, as
-            the papers word it.
+        style_mixing_unit: number of images, by resolution, that share one draw of style mixing: whether to
+            mix, and from which layer on. The authors' code draws once for the minibatch of a GPU; 1 draws for
+            each image, as the papers word it.
         optimizer: "adam", or "rmsprop" with alpha = beta2 and the same epsilon.
         adam: optimizer constants of both networks.
         learning_rate: of both networks, by resolution.
@@ -84,7 +84,7 @@ class Experiment:
         ema_beta: decay of the EMA per step, whatever the batch (ProGAN: 0.999), in place of the half-life;
             None takes the half-life.
         growth: progressive growing.
-        data: of reals.
+        data: treatment of real images.
         precision: arithmetic of the convolution trunk; "auto" chooses by device (`resolve_precision`).
         compile: "first-order" runs torch.compile on the phases that need no second derivatives.
         seed: of every random generator, 0 to `MAX_TRAINING_SEED`.
@@ -154,7 +154,7 @@ class Experiment:
             self._check_batch("batch" if resolution is None else f"batch at {resolution}", batch)
 
     def _check_networks(self) -> None:
-        """Generator and discriminator make and read the same images, in the way that the run asks for."""
+        """Raise UserError where the networks contradict each other, or the settings of the training."""
         g, d = self.generator, self.discriminator
         for name in ("resolution", "channels", "label_dim", "grid", "pyramid_sides"):
             ours, theirs = getattr(g, name), getattr(d, name)

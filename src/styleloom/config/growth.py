@@ -73,7 +73,7 @@ def lod_at(images_seen: float, growth: Growth, resolution: int) -> float:
 
 
 def resolution_at(lod: float, resolution: int) -> int:
-    """Resolution, px, at which tables by resolution are read: the new level's as soon as its fade begins."""
+    """Resolution, px, whose batch and learning rate hold: the new level's as soon as its fade begins."""
     return resolution >> math.floor(lod)
 
 

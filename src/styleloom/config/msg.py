@@ -84,14 +84,14 @@ class _MSGDiscriminator(ImageShape):
 
     Args:
         resolution, channels, label_dim, grid: as in the generator; with labels there is one output for each
-            class, and the label picks its own.
+            class, and the logit is the output of the image's class.
         features: channels by resolution.
         connections: as in the generator.
         combine: how RGB joins the features of a level (section 2, equations 10 to 12): "simple" concatenates,
             "lin_cat" maps RGB to half as many channels first, "cat_lin" maps the concatenation to the
             features' channels.
         activation: of the hidden layers.
-        minibatch_std: its layer.
+        minibatch_std: minibatch standard deviation.
         minibatch_std_at: "every" block, or the "lowest" alone (the authors' earlier PyTorch code).
     """
 
@@ -139,7 +139,7 @@ class MSGProGANDiscriminator(_MSGDiscriminator):
 
 @dataclass(frozen=True)
 class MSGStyleGANDiscriminator(_MSGDiscriminator):
-    """MSG-StyleGAN's discriminator: StyleGAN's blocks, joined by RGB at every connected level.
+    """MSG-StyleGAN's discriminator: StyleGAN's blocks, which read RGB at every connected level.
 
     Args:
         combine: "cat_lin" is the best and that of all headline results (Table 5).

@@ -71,9 +71,10 @@ class PathLength:
     """Path length regularization (StyleGAN2 section 3.2, equation 4).
 
     Args:
-        weight: of the penalty. 0 leaves it out; the optimizer is corrected for lazy regularization all the
-            same, as in configuration C of the authors' code.
-        decay: share by which the running mean a moves to the mean path length of each evaluation, in [0, 1].
+        weight: of the penalty. 0 leaves it out, but G's optimizer is still corrected for lazy regularization
+            with `every`, as in configuration C of the authors' code.
+        decay: share, in [0, 1], by which each evaluation moves the running mean of path lengths, a, towards
+            its own mean.
         batch_shrink: the penalty is evaluated on 1/batch_shrink of the batch.
         every: steps between evaluations: 4 in the authors' code, 8 in the paper; 1 is not lazy.
     """

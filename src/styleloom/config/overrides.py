@@ -54,16 +54,16 @@ _OTHER_NAMES = {
 }
 
 OTHER_NAMES = {name: field for field, names in _OTHER_NAMES.items() for name in names.split()}
-"""The field that a name of other codes means."""
+"""What other codes call some of the fields, and the field: for the hints of error messages."""
 
 
 def apply_overrides(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
     """`experiment` with each `field=value` of `overrides` set, the later ones winning.
 
     Fields are dotted (`generator.features.base=8192`), values are read as the field's type: numbers, one of
-    a field's choices, `none`, or items separated by commas (`generator.resample_filter=1,2,1`). A number by
-    resolution takes one number for all resolutions (`batch=64`) or one row (`batch.at.64=16`), one by images
-    seen a constant or its knots (`learning_rate_factor=0:0,40:1`).
+    a field's choices, `none`, or items separated by commas (`generator.resample_filter=1,2,1`). A field of
+    type `ByResolution` takes one number for all resolutions (`batch=64`), or that of one resolution
+    (`batch.at.64=16`); one of type `Number` takes a constant or knots (`learning_rate_factor=0:0,40:1`).
     `resolution`, `channels`, `label_dim` and `grid` at the top set both networks. The experiment is checked
     once, when all are set.
 
@@ -178,7 +178,7 @@ def _number(annotation: Any, text: str, path: str) -> int | float:
 
 
 def _unknown(experiment: Experiment, path: str, level: Any, parents: Sequence[str]) -> UserError:
-    """The error for a name that is no field: the nearest one that is, and the fields of its level."""
+    """The error for a name that is no field: it suggests the nearest one and lists the fields beside it."""
     names = field_names(experiment)
     last = path.rpartition(".")[2]
     same_last = [name for name in names if name.rpartition(".")[2] == last]

@@ -63,9 +63,9 @@ class Mapping:
         lr_multiplier: equalized learning-rate multiplier; weights are stored 1/lr_multiplier larger.
         activation: of every layer.
         normalize_z: project the input to the hypersphere first.
-        labels: "concat" multiplies the label by a matrix and normalises it together with z (StyleGAN,
-            StyleGAN2); "embed" embeds and normalises it apart from z (the authors' PyTorch port); "join" puts
-            the label itself beside z and normalises both together (ProGAN).
+        labels: what is concatenated with z. "concat": the label times a learned matrix, normalised together
+            with z (StyleGAN, StyleGAN2). "embed": a dense layer of the label, normalised apart from z (the
+            authors' PyTorch port). "join": the label itself, normalised together with z (ProGAN).
     """
 
     layers: int = 8
@@ -85,7 +85,13 @@ class Mapping:
 
 @dataclass(frozen=True)
 class MinibatchStd:
-    """Minibatch standard deviation (ProGAN section 3). `group_size` 0 leaves the layer out."""
+    """Minibatch standard deviation (ProGAN section 3).
+
+    Args:
+        group_size: images over which the deviation is taken; from the batch size on it is the whole batch. 0
+            leaves the layer out.
+        features: feature maps that the layer appends.
+    """
 
     group_size: int = 4
     features: int = 1
@@ -96,9 +102,10 @@ class MinibatchStd:
 
 
 def image_size(resolution: int, grid: Sequence[int]) -> tuple[int, int]:
-    """Height and width, px, of images at `resolution`, their nominal side, px: `grid` * resolution / 4.
+    """Height and width, px, of images whose nominal side is `resolution` px: `grid` * resolution / 4.
 
-    `grid` is the height and width of the images at resolution 4.
+    `grid` is the height and width of the lowest level, px. The nominal side of an image is the side that it
+    would have on the papers' grid, 4 x 4 px.
     """
     return grid[0] * resolution // 4, grid[1] * resolution // 4
 
@@ -108,8 +115,8 @@ class ImageShape:
     """Images of a network, and the levels on which it makes or reads them.
 
     Args:
-        resolution: side of the images, px; a power of two >= 8. On another grid than 4 x 4 it counts levels:
-            images are `resolution / 4` times as large as the grid.
+        resolution: side of the images, px; a power of two >= 8. On another grid than 4 x 4 it is the
+            nominal side: images are `resolution / 4` times as large as the grid.
         channels: of the images.
         label_dim: number of classes; 0 without labels.
         grid: height and width of the lowest level, px: 4 x 4 in every paper. 3,4 gives 4:3 images, 384 x 512
@@ -169,11 +176,11 @@ class ImageShape:
 
     @property
     def sums_levels(self) -> bool:
-        """Whether a generator's image is the sum of what each of its levels puts out."""
+        """Whether a generator's image is the sum of the RGB outputs of its levels."""
         return False
 
     @property
     def pyramid_sides(self) -> tuple[int, ...] | None:
-        """Nominal sides of the images that go from generator to discriminator together, low to high; None
-        where that is one tensor."""
+        """Nominal sides, px, low to high, of the pyramid of images from generator to discriminator (MSG-GAN);
+        None where the generator makes one image."""
         return None

@@ -33,8 +33,8 @@ class ProGANGenerator(ImageShape):
         activation: of the hidden layers.
         gain: of the weights: "layer" is sqrt(2) for hidden layers, 1 for toRGB, sqrt(2)/4 for the input
             layer; "sqrt2" is sqrt(2) in every layer, as in MSG-GAN's PyTorch code.
-        weights: "equalized" are N(0, 1) and scaled at run time (section 4.1); "he" have He's scale from the
-            beginning and no factor at run time, as before row f of Table 1.
+        weights: "equalized" are N(0, 1) and scaled at run time (section 4.1); "he" have He's scale at
+            initialisation and no factor at run time, as in rows a to e of Table 1.
     """
 
     family: ClassVar[str] = "progan"
@@ -59,7 +59,7 @@ class ProGANGenerator(ImageShape):
 
     @property
     def has_w(self) -> bool:
-        """Latents lie on a hypersphere and enter the network themselves."""
+        """There is no mapping network: the normalised latents enter the synthesis network themselves."""
         return False
 
     @property
@@ -78,8 +78,8 @@ class ProGANDiscriminator(ImageShape):
     """The discriminator of ProGAN (appendix A, Table 2).
 
     Args:
-        resolution, channels, label_dim, grid: as in the generator. With labels the output has a class logit
-            for each (AC-GAN) besides the score; labels are no input.
+        resolution, channels, label_dim, grid: as in the generator. With labels the output has a logit for
+            each class (AC-GAN) besides the score; labels are no input.
         features: channels by resolution.
         activation: of the hidden layers.
         minibatch_std: of the lowest block.

@@ -27,7 +27,8 @@ class RunOptions:
             complete training states.
         keep_snapshots, keep_states: how many of the latest ones stay; 0 keeps all. The best snapshot always
             stays: the best by the first of `metrics`, or by the run's own SWD when `swd_images` > 0.
-        swd_images: images on each side of the sliced Wasserstein distance at each snapshot; 0 for none.
+        swd_images: number of generated and of real images whose sliced Wasserstein distance (SWD, ProGAN
+            section 5) is measured at each snapshot; 0 measures none.
         metrics: names of metrics that the run measures, as `styleloom metrics` lists them.
         metrics_kimg: thousands of images between measurements; the end of the run is measured as well.
         measure_at: size at which the metrics and the SWD of a growing run are measured; see `MeasureAt`.

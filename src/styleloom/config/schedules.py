@@ -1,4 +1,8 @@
-"""Numbers that change during a training: with the resolution, or with the images seen."""
+"""Numbers that change during a training.
+
+A number by resolution, `ByResolution`, is a table: a base, and what holds at some resolutions instead. A
+number by images seen, `ByImages`, is a curve through knots.
+"""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def _scalar(annotation: Any, inner: Any, data: Json, path: str) -> Json:
     if inner is float and not -sys.float_info.max <= data <= sys.float_info.max:
         raise invalid(path, data, annotation)
     exact = inner is not float or abs(data) <= 2**53
-    return data if exact else float(data)  # a longer whole number fits in nothing that reckons
+    return data if exact else float(data)  # torch and numpy cannot compute with longer whole numbers
 
 
 def _dataclass(cls: type, data: Mapping[str, Any], path: str, default: Any) -> Any:
@@ -167,7 +167,7 @@ def _entry(path: str, side: str, number: Json) -> tuple[int, float]:
 
 
 def resolution_key(path: str, text: str) -> int:
-    """The resolution, px, that a table at `path` is keyed by: a power of two of at least 4."""
+    """`text`, a key of the table at `path`, as a resolution, px. Raises UserError unless that is valid."""
     if not str(text).isdecimal():
         raise UserError(
             f"{shown(path)}.{text}: {quoted(text)} is not a resolution; valid: powers of two of at least 4"

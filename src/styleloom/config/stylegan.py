@@ -30,7 +30,7 @@ class StyleGANGenerator(ImageShape):
         input: of the lowest level: the learned "constant", a dense layer of "w" (the authors' code of
             configurations B and C) or of "z" (configuration C as the paper words it).
         noise: with a learned weight "per-channel", or "none".
-        normalization: layers after each activation, in this order.
+        normalization: normalizations after each activation, in this order.
         blur: taps of the separable low-pass filter; 1 for none.
         blur_order: "code" filters after the up-convolution and before the down-convolution, "paper" after
             upsampling and before downsampling. They differ at the border.
@@ -90,12 +90,12 @@ class StyleGANGenerator(ImageShape):
 
     @property
     def mixes_styles(self) -> bool:
-        """Unless the generator is a traditional one, or its last ws is a latent and no style."""
+        """True unless there are no styles, or `input` is "z": then the last w is z itself and no style."""
         return self.styles != "none" and self.input != "z"
 
     @property
     def truncates(self) -> bool:
-        """Unless the generator is a traditional one: its authors' code disables truncation for these."""
+        """True unless there are no styles: the authors' code does not truncate traditional generators."""
         return self.styles != "none"
 
     @property
@@ -110,7 +110,7 @@ class StyleGANDiscriminator(ImageShape):
 
     Args:
         resolution, channels, label_dim, grid: as in the generator; with labels there is one output for each
-            class, and the label picks its own.
+            class, and the logit is the output of the image's class.
         features: channels by resolution.
         activation: of the hidden layers.
         minibatch_std: of the lowest block.

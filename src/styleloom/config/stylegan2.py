@@ -24,7 +24,7 @@ class StyleGAN2Generator(ImageShape):
         features: channels by resolution.
         mapping: the mapping network.
         architecture: how features meet RGB (Fig. 7); "growing" is that of configurations B to D.
-        normalization: what follows the modulated convolution and takes its style's scale out again:
+        normalization: how the scale of the style is removed again after the modulated convolution:
             "demodulation" of the weights (Fig. 2d, equation 3), the "explicit" division of each feature map
             by its standard deviation (Fig. 2c; the mean stays), or "none" (section 2.2). toRGB has none.
         resample_filter: taps of the separable resampling filter, normalised on use.
@@ -88,7 +88,8 @@ class StyleGAN2Discriminator(ImageShape):
         minibatch_std: of the 4x4 block.
         labels: "select" has one output per class and picks the label's (StyleGAN, StyleGAN2); "project"
             takes the inner product with a mapped label (the authors' PyTorch port).
-        projection: with labels = "project", the label's mapping network; its width is that of the product.
+        projection: with labels = "project", the label's mapping network; its width is the length of the
+            vectors in the inner product.
         clamp: as in the generator.
     """
 

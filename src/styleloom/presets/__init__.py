@@ -48,7 +48,7 @@ FAMILY_DEFAULTS: dict[str, Experiment] = {
         stylegan2.F_FFHQ,
     )
 }
-"""The default experiment of each family of networks: the final one of its paper, at 1024 x 1024 px."""
+"""The default experiment of each family of networks: the main one of its paper, at 1024 x 1024 px."""
 
 __all__ = [
     "DEFAULT",

@@ -1,6 +1,6 @@
 """Settings of our own, not the papers': small enough for a laptop's CPU.
 
-R1's weight falls with the resolution: 10 suits 1024 x 1024 px and would drown the loss at 32 x 32.
+R1's weight falls with the resolution: 10 suits 1024 x 1024 px and would outweigh the loss at 32 x 32.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """MSG-GAN (Karnewar and Wang 2020): Tables 1 to 5, MSG-ProGAN and MSG-StyleGAN.
 
-FFHQ and CelebA-HQ have 1024 x 1024 px, the data of Table 1 256 x 256. A run is as long as its row took to the
-best FID; the authors' code goes on to 25,000 kimg. The batch is that of the MSG-StyleGAN code for the row's
-number of GPUs; nobody has published MSG-ProGAN's, so it has the same.
+FFHQ and CelebA-HQ have 1024 x 1024 px, the data of Table 1 256 x 256. A run is as long as its row took to
+reach its best FID; the authors' code trains on to 25,000 kimg. The batch is that of the MSG-StyleGAN code for
+the row's number of GPUs; nobody has published MSG-ProGAN's, so it has the same.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def _on(
     )
 
 
-# Flowers and Churches are not in the authors' list of what to mirror: Flowers like faces, Churches like LSUN.
+# The authors' list of data sets to mirror has neither Flowers nor Churches. Here Flowers are mirrored, as
+# faces are, and Churches are not, as LSUN is not.
 PROGAN_FLOWERS = _on(
     PROGAN_FFHQ, "progan-flowers", "Table 1, MSG-ProGAN, Oxford Flowers", 256, 1, 1_700, MIRRORED
 )
@@ -192,10 +193,11 @@ STYLEGAN_PAPER = _row(
 
 # The authors' PyTorch code, older than the paper: relativistic hinge loss without penalty, RGB joined by
 # lin_cat, one minibatch standard deviation over the whole batch, gain sqrt(2) in every layer, one draw of z
-# for both networks' updates, and the average after the generator's. There the
-# features that RGB joins have half as many channels as here (`weights/bmsg.py` imports that exactly).
+# for both networks' updates, and the update of the EMA after the generator's. In that code the
+# features that RGB is concatenated with have half as many channels as here; `weights/bmsg.py` reproduces that
+# exactly.
 WHOLE_BATCH = 4096
-"""A group larger than any batch: the whole batch is one."""
+"""Larger than the batch, so that the whole batch is one group."""
 
 PROGAN_BMSG = _row(
     PROGAN_FFHQ,

@@ -28,11 +28,11 @@ WGAN_GP = GradientPenalty(kind="two-sided", gamma=10, every=1, target=1)
 DRIFT = 0.001
 
 RAMP = ByImages.parse("0:0,40:1")
-"""Of the learning rate in the original runs, whatever the data."""
+"""How the learning rate rises over the first 40,000 images of the original runs, on all data sets."""
 
 # The authors' preset v1 for 1 GPU, with which the paper's results were made: phases of 800 kimg, minibatch
-# standard deviation over up to 16 images, the generator averaged by 0.999 per step, and a learning rate that
-# rises over the first 40 kimg. What was published later has no such ramp.
+# standard deviation over up to 16 images, an EMA of the generator with decay 0.999 per step, and a learning
+# rate that rises over the first 40 kimg. What was published later has no such ramp.
 PROGAN = Experiment(
     name="progan",
     source=f"{PAPER}, section 6.3, CelebA-HQ, 1 GPU",
@@ -71,7 +71,8 @@ def _networks(config: Experiment, **changes: Any) -> dict[str, Any]:
 
 # ---- Section 6.4: LSUN, a network for each category
 
-# One batch for all levels. Mirrored, 100,000 images of each category; bedroom and dog have more and are not.
+# One batch for all levels. Categories have 100,000 images, which are mirrored; bedroom and dog have more
+# images, which are not.
 LSUN = _row(
     PROGAN.with_data(resolution=256),
     "lsun",
@@ -85,8 +86,8 @@ LSUN_DOG = _row(LSUN, "lsun-dog", "section 6.4, LSUN Dog", data=AS_IS)
 
 # ---- Section 6.5: CIFAR-10
 
-# Narrower networks, shorter phases, and 750 as the norm that gradients are held to. Neither the length nor
-# mirroring is known to us: here as long as CelebA-HQ, and not mirrored.
+# Narrower networks, shorter phases, and 750 as the target of gradient norms. We do not know the length, nor
+# whether images were mirrored: here the training is as long as that of CelebA-HQ, without mirroring.
 _CIFAR10 = PROGAN.with_data(resolution=32)
 CIFAR10 = _row(
     _CIFAR10,

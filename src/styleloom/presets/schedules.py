@@ -42,7 +42,7 @@ STYLEGAN2_BATCH = ByResolution(32, ((8, 256), (16, 128), (32, 64)))
 """Images per step of StyleGAN2 A to D on any number of devices; few devices make several passes a step."""
 
 STYLEGAN2_UNIT = ByResolution(4, ((8, 32), (16, 16), (32, 8)))
-"""Images per pass of a device in StyleGAN2 A to D, which share one draw of style mixing."""
+"""Images that a device passes at once in StyleGAN2 A to D; they share one draw of style mixing."""
 
 MSG_BATCH = {1: 4, 2: 32, 4: 16, 8: 32}
 """Images per step of MSG-StyleGAN, at every resolution, by number of devices."""
@@ -61,10 +61,10 @@ def capped(rates: ByResolution, bound: float) -> ByResolution:
 def for_devices(experiment: Experiment, devices: int) -> Experiment:
     """`experiment` with the batch and the learning rate that its authors use on so many devices.
 
-    Growing experiments take the batch of ProGAN and StyleGAN, and MSG-GAN's experiments that of MSG-GAN. A
-    unit of style mixing that is a device's share of the batch changes with it. The learning rate depends on
-    the devices for ProGAN's networks alone. A learning rate or unit of style mixing that is in no table stays
-    as it is.
+    Growing experiments take the batch of ProGAN and StyleGAN, and MSG-GAN's experiments that of MSG-GAN.
+    `style_mixing_unit` changes with the batch where it is one device's share of it. The learning rate depends
+    on the devices for ProGAN's networks alone. A learning rate or `style_mixing_unit` that is in no table
+    stays as it is.
 
     Raises:
         UserError: there is no table for `devices`, or the batch of `experiment` is in no table.

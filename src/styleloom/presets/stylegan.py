@@ -29,10 +29,10 @@ def _generator(config: Experiment, name: str, place: str, **changes: Any) -> Exp
 
 # ---- Table 1, FFHQ
 
-# A: ProGAN as its authors train it on 8 GPUs, but the average's half-life is 10,000 images.
+# A: ProGAN as its authors train it on 8 GPUs, but with an EMA whose half-life is 10,000 images.
 A_FFHQ = _row(PROGAN_8GPU, "a", "Table 1, row A, FFHQ", ema_beta=None, ema_half_life_kimg=10)
 
-# B: binomial filters, from 8 x 8 px on, twice as long, non-saturating loss with R1. No styles yet.
+# B: binomial filters, growth from 8 x 8 px, a longer training, non-saturating loss with R1. No styles yet.
 B_FFHQ = _row(
     A_FFHQ,
     "b",
@@ -136,10 +136,10 @@ STYLES = tuple(
 
 # ---- As the text has it, where the authors' code differs
 
-# Configuration C without the constant: the latent itself is the input.
+# In configuration C the input layer reads z, not w.
 C_PAPER = _generator(C_FFHQ, "c-paper", "Table 1, row C, FFHQ, text's input", input="z")
 
-# Filters directly after upsampling and before downsampling. They differ at the border alone.
+# Filters directly after upsampling and before downsampling. Results differ at the border alone.
 F_PAPER_BLUR = _row(
     F_FFHQ,
     "f-paper-blur",

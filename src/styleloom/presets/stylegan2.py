@@ -89,7 +89,7 @@ C_FFHQ = _row(
 D_FFHQ = _row(C_FFHQ, "d", "Table 1, row D, FFHQ", g_regularizer=replace(C_FFHQ.g_regularizer, weight=2))
 
 # E: no growing, skip generator, residual discriminator, so that one batch and one learning rate serve. gamma
-# is 100 in this configuration alone.
+# is 100 in this row of the table alone.
 E_FFHQ = _row(
     D_FFHQ,
     "e",
@@ -179,7 +179,7 @@ F_HORSE = _gamma(_lsun(F_FFHQ, "horse", 256, 100_000, "Table 3, row F"), 100)
 F_CHURCH_88M = _row(F_CHURCH, "f-church-88m", "Table 3, row F, LSUN Church, 88M images", total_kimg=88_000)
 
 
-# ---- What demodulation replaces (Fig. 2 and section 2.2), in configuration B, to which it is the last step
+# ---- What demodulation replaces (Fig. 2 and section 2.2), in configuration B, of which it is the last step
 
 # Fig. 2c: each feature map is divided by its standard deviation.
 B_EXPLICIT = _row(
@@ -216,7 +216,7 @@ F_PAPER_MIXING = _row(
     style_mixing_unit=ByResolution(1),
 )
 
-# Without a penalty of its own the generator of C needs no correction.
+# The generator of C has no penalty; here its learning rate is not corrected for lazy regularization.
 C_FULL_RATE = _row(
     C_FFHQ,
     "c-full-rate",

@@ -5,8 +5,9 @@ experiment.json                what is trained, on which data
 stats.jsonl                    one line per tick
 events/                        the same for TensorBoard, where it is installed
 reals.png  fakes-raw-*.png  fakes-ema-*.png
-snapshot-NNNNNN.safetensors    averaged generator, NNNNNN thousands of images seen; snapshot-best
+snapshot-NNNNNN.safetensors    EMA of the generator after NNNNNN thousands of images
 snapshot-NNNNNN-III.safetensors  an earlier one of the same thousand, after III images of it
+snapshot-best.safetensors      the best snapshot so far
 profile-NNNNNNNNN.json         with --profile: a Chrome trace of the steps after step NNNNNNNNN
 state-NNNNNNNNN.safetensors    everything exact resume needs, after NNNNNNNNN steps
 set-aside-N/                   what came after the state that a run was taken back to

@@ -78,9 +78,9 @@ def _document(file: Path) -> dict[str, Any]:
 
 
 def _document_of_states(states: Sequence[Path]) -> dict[str, Any] | None:
-    """That of the latest state that can be read; None where it is no better than experiment.json.
+    """What the latest state that can be read says; None where no state says what the run trains.
 
-    The state of step 0 does not count: it is there before the run is.
+    The state of step 0 does not count: it is written before experiment.json makes the folder a run.
     """
     later = [state for state in states if step_of(state) > 0]
     found = next(filter(None, map(state_document, reversed(later))), None)

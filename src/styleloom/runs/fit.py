@@ -1,4 +1,4 @@
-"""The loop around `Trainer.step`: ticks, pictures, snapshots, states, interruption and resume."""
+"""The loop around `Trainer.step`: ticks, pictures, snapshots, states, interruption."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def fit(
     says how to continue from an earlier state.
 
     Args:
-        report: called after every step with {"images_seen", "images_per_sec"}, after every tick with the
-            line of stats.jsonl besides.
+        report: called after every step with {"images_seen", "images_per_sec", "level"}, after every tick with
+            the line of stats.jsonl, and during a measurement with {"measuring": (what, done, total), ...}.
         stop: set by SIGINT, SIGTERM and SIGHUP; a caller can set it to end the training, and read it
             afterwards.
         profile_steps: how many steps the profiler records, see `runs/profile.py`.

@@ -30,12 +30,12 @@ def evaluate_run(
     Args:
         evaluation: the metrics; stability (MSG-GAN Fig. 6) compares each snapshot with the one before.
         run: the run.
-        open_snapshot: a snapshot as a subject.
-        repeats: of each.
+        open_snapshot: opens a snapshot as a subject of metrics, with the real images to compare with.
+        repeats: how many times each snapshot is measured.
 
-    Returns the JSON document, on processes that do not collect an empty one: "snapshots" holds an evaluation
-    of each, "best" the one with the best value of the first metric that has a better direction, "stability"
-    the changes by nominal side in px.
+    Returns the JSON document, or an empty one on processes that do not collect: "snapshots" holds an
+    evaluation of each, "best" the one with the best value of the first metric that says whether higher or
+    lower is better, "stability" the changes by nominal side in px.
     """
     paths = run.snapshots()
     if (best_so_far := run.path / BEST).exists():
@@ -118,7 +118,7 @@ def _measurable(
             logger.warning(f"{shown(path)} is left out: {error}")
             continue
         found.append(path)
-    if len(unread) == len(paths):  # the data, most likely
+    if len(unread) == len(paths):  # most likely the real images cannot be opened
         raise list(unread.values())[-1]
     for path, error in unread.items() if evaluation.processes.collects else ():
         logger.warning(f"{shown(path)} is left out: {error}")

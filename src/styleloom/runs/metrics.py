@@ -27,16 +27,16 @@ from styleloom.types import GrowthState
 logger = logging.getLogger(__name__)
 
 PREFIX = "metrics/"
-"""Of the fields of stats.jsonl that hold metrics."""
+"""Prefix of the fields of stats.jsonl that hold metrics."""
 
 SWD_PX = 8
-"""Smallest height or width at which a run measures its distance: descriptors are 7 x 7 px."""
+"""Smallest height or width, px, at which a run measures its own SWD: descriptors are 7 x 7 px."""
 
 T = TypeVar("T")
 
 
 class StopMeasuringError(Exception):
-    """The run is to end: what is being measured is dropped."""
+    """The run was asked to end during a measurement, which is dropped."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class RunMetrics:
         }
 
     def _subject(self, growth: GrowthState | None) -> Subject:
-        """The averaged generator as it is now, and the training images at the size of its images."""
+        """The EMA of the generator as it is now, and the training images at the size of its images."""
         trainer, experiment = self.trainer, self.trainer.experiment
         sampler = measured_at(Sampler(trainer.ema, experiment, growth), experiment.run.measure_at)
         reals = trainer.inputs.train_set.at(sampler.resolution, trainer.inputs.cache_bytes)
@@ -146,7 +146,7 @@ class RunMetrics:
 
 
 def attempt(what_is_missing: str, measure: Callable[[], T]) -> T | None:
-    """measure(), or None where it fails for whatever reason: the failure is reported, and the training goes
+    """measure(), or None where it fails for whatever reason: the failure is logged, and the training goes
     on."""
     try:
         return measure()

@@ -227,7 +227,8 @@ def phase_flops(experiment: Experiment) -> dict[str, float]:
 def _phase_flops(experiment: Experiment, forward_g: float, forward_d: float) -> dict[str, float]:
     penalty = experiment.d_regularizer
     passes = (max(values(penalty.gamma)) > 0) + penalty.punishes_fakes
-    again = forward_g if penalty.every > 1 and needs_fakes(penalty) else 0  # a lazy one makes fakes anew
+    # A lazy penalty generates fakes of its own.
+    again = forward_g if penalty.every > 1 and needs_fakes(penalty) else 0
     return {
         "g_main": 3 * forward_g + (2 + compares_with_reals(experiment.loss)) * forward_d,
         "g_path_length": 6 * forward_g / experiment.g_regularizer.batch_shrink,

@@ -31,7 +31,7 @@ def check_steps(steps: int) -> None:
 
 @contextlib.contextmanager
 def recorded(trainer: Trainer, folder: Path, steps: int | None) -> Iterator[Callable[[], None]]:
-    """Yield what to call after each step; write `profile-STEP.json`, STEP being the step before the first.
+    """Yield what to call after each step; write `profile-STEP.json`, STEP steps having been taken before.
 
     The trace has the operations of each step, within ranges that have the names of its phases
     (`training/clock.py`). When the training ends earlier, it has fewer steps.

@@ -49,7 +49,7 @@ def is_healthy_snapshot(snapshot: Path) -> bool:
 
 
 def images_seen_of(snapshot: Path) -> int | None:
-    """Images that a snapshot was taken after; None where there is none that can be read."""
+    """Images seen when a snapshot was taken; None where the file is absent or cannot be read."""
     seen = _info(snapshot).get("images_seen")
     return seen if isinstance(seen, int) else None
 

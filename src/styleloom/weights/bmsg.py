@@ -4,10 +4,10 @@ Its generator is that of Table 6 with a gain of sqrt(2) in every layer, and take
 
 Its discriminator is not that of Table 7. Half of the C channels with which a level begins come from the level
 above, and half from RGB by a 1x1 convolution r' with bias, [r'(x1); x2]; the minibatch standard deviation is
-that of the whole batch, at the lowest level alone. Our phi_cat_lin (equation 12) takes C channels and RGB to
-C channels and includes this: half of the C features are x2, one of the others is 1 everywhere and gets the
-bias of r' as its weight. The imported network computes the same; if trained further, it is free to become
-more than the original.
+that of the whole batch, at the lowest level alone. Our phi_cat_lin (equation 12) maps C channels and RGB to
+C channels, without bias, and can represent this: half of the C channels are x2, and one of the others is 1
+everywhere and has the bias of r' as its weight. The imported network computes the same. Trained further, it
+may use weights that are 0 at first, which the original does not have.
 """
 
 from __future__ import annotations
@@ -40,12 +40,15 @@ def _whole_grid(x: Tensor) -> Tensor:
 
 
 def _half(x: Tensor) -> Tensor:
-    """Weights [C/2, in, 3, 3] of the features that a level passes on, among C that ours have."""
+    """Weights [C/2, in, 3, 3] of a level's last convolution, with zeros for our other C/2 channels."""
     return torch.cat([x, torch.zeros_like(x)])
 
 
 def _half_and_one(x: Tensor) -> Tensor:
-    """Their bias. Without weights, a bias of 1 makes a channel of ones: all hidden activations keep 1."""
+    """Its bias [C/2], with 1 for the first of our other C/2 channels and 0 for the rest.
+
+    Weights of 0 and a bias of 1 make a channel of ones, since the activations of hidden layers map 1 to 1.
+    """
     rest = torch.zeros_like(x)
     rest[0] = 1
     return torch.cat([x, rest])
@@ -80,7 +83,7 @@ def _stored_input(x: Tensor) -> Tensor:
 def _layer(
     theirs: str, ours: str, use_eql: bool, weight: Layout = same, bias: Layout = same
 ) -> tuple[Rule, ...]:
-    """Weight and bias of a convolution; without equalized learning rate its weights are not scaled later."""
+    """Weight and bias of a convolution. Without equalized learning rate its weights are ready to use."""
     layout = weight if use_eql else lambda x: weight(stored(x))
     return Rule(f"{theirs}.weight", f"{ours}.weight", layout), Rule(f"{theirs}.bias", f"{ours}.bias", bias)
 
@@ -105,7 +108,7 @@ def generator_table(cfg: MSGProGANGenerator, use_eql: bool = True) -> Table:
 
 
 def discriminator_table(cfg: MSGProGANDiscriminator, use_eql: bool = True) -> Table:
-    """The name table of the discriminator of `cfg`, for variables that `joined` has gone through."""
+    """The name table of the discriminator of `cfg`, for the variables that `joined` returns."""
     rules = (
         *_layer(f"rgb_to_features.{_top(cfg)}", "from_rgb", use_eql),
         Rule("final_converter", "tail.start.combine.of_both.weight", _combining),
@@ -120,7 +123,7 @@ def discriminator_table(cfg: MSGProGANDiscriminator, use_eql: bool = True) -> Ta
 
 
 def _top(cfg: MSGProGANDiscriminator) -> int:
-    """Index of the full resolution's r', an ordinary fromRGB; the one of 4x4 has a name of its own."""
+    """Index of r' at full resolution, where it is an ordinary fromRGB. That of 4x4 is `final_converter`."""
     return len(cfg.sides) - 2
 
 
@@ -156,7 +159,8 @@ GENERATOR_DEFAULTS: dict[str, Any] = {"depth": 7, "latent_size": 512, "use_eql":
 DISCRIMINATOR_DEFAULTS: dict[str, Any] = {"depth": 7, "feature_size": 512, "use_eql": True}
 
 CONSTANT_UP_TO = 32
-"""Side, px, up to which there are `latent_size` or `feature_size` channels; then half as many, ..."""
+"""Side, px, up to which levels have `latent_size` or `feature_size` channels; each higher one has half as
+many as the one below."""
 
 
 def _shape(where: str, values: Mapping[str, Any], size: str) -> tuple[int, FeatureMaps]:

@@ -24,7 +24,7 @@ def transposed_conv_hwoi(x: Tensor) -> Tensor:
 
 
 GENERATOR_RULES = (
-    Rule("lod", None),  # how far the training had come; ours take it at each call
+    Rule("lod", None),  # level of detail of the training; ours is an argument
     Rule("4x4/Dense/weight", "synthesis_network.blocks.0.input.dense.weight", dense_io),
     Rule("4x4/Dense/bias", "synthesis_network.blocks.0.input.bias"),
     Rule("4x4/Conv/weight", "synthesis_network.blocks.0.conv.weight", conv_hwio),
@@ -108,7 +108,7 @@ GENERATOR_DEFAULTS: dict[str, Any] = {
 DISCRIMINATOR_DEFAULTS: dict[str, Any] = {**IMAGE_DEFAULTS, "mbstd_group_size": 4}
 
 RUN_ARGUMENTS = ("structure", "is_template_graph")
-"""How the levels are evaluated, "linear" or "recursive", is another way to the same numbers."""
+"""Arguments that do not change the result: `structure` is how the levels are evaluated."""
 
 
 def _image_fields(where: str, values: Mapping[str, Any]) -> dict[str, Any]:

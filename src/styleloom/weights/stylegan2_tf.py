@@ -35,7 +35,7 @@ def _styled(theirs: str, ours: str) -> tuple[Rule, ...]:
 
 
 GENERATOR_RULES = (
-    Rule("lod", None),  # where training stood: ours are told in each call
+    Rule("lod", None),  # level of detail of the training; ours is an argument
     Rule("dlatent_avg", "w_avg"),
     Rule("G_mapping/LabelConcat/weight", "mapping_network.label_weight"),
     Rule("G_mapping/Dense{layer}/weight", "mapping_network.layers.{layer}.weight", dense_io),

@@ -2,7 +2,7 @@
 
 Names are relative to the scope of the network: `G_mapping/Dense0/weight`, `16x16/Conv0/bias`. With fused
 scaling, by default from 128 px on, the convolution that follows upsampling is a transposed one: its kernel is
-stored turned by 180 degrees. In all else fused scaling is another way to the same numbers.
+stored turned by 180 degrees. Apart from that, fused scaling does not change the result.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def turned_conv_hwio(x: Tensor) -> Tensor:
 
 
 def scalar_if_one(x: Tensor) -> Tensor:
-    """Noise strengths [C]; that of a single channel is a scalar of ours."""
+    """Noise strengths [C]; ours is a scalar where C is 1."""
     return x.reshape(()) if x.shape == (1,) else x
 
 
@@ -50,7 +50,7 @@ def _linear(theirs: str, ours: str, layout: Any) -> tuple[Rule, ...]:
 
 
 GENERATOR_RULES = (
-    Rule("lod", None),  # where training stood: ours are told in each call
+    Rule("lod", None),  # level of detail of the training; ours is an argument
     Rule("G_synthesis/lod", None),
     Rule("dlatent_avg", "w_avg"),
     Rule("G_mapping/LabelConcat/weight", "mapping_network.label_weight"),

@@ -42,7 +42,7 @@ def flipped(x: Tensor) -> Tensor:
 
 
 def without_one(x: Tensor) -> Tensor:
-    """Style biases that include the mean of 1, which ours add at run time."""
+    """Style biases without the 1 that they include; our networks add it at run time."""
     return x - 1
 
 
