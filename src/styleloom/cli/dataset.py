@@ -31,7 +31,7 @@ class DatasetBuild:
     dest: tyro.conf.Positional[Path]
     """The archive to write; ends in .zip."""
     resolution: int
-    """Side of the stored images in px: a power of two >= 4. With --grid: their number of levels."""
+    """Side of the stored images in px: a power of two >= 4. With --grid: 4 is the grid, 8 twice that, ..."""
     grid: str = "4,4"
     """HEIGHT,WIDTH of the lowest level in px; 3,4 stores 512x384 px (width x height) at --resolution 512."""
     crop: Crop = "center"

@@ -107,8 +107,10 @@ class Demo:
     def _kernel_distances(
         self, sampler: Sampler, train_set: ImageDataset, reals: ImageDataset
     ) -> dict[str, float]:
-        """Of generated and of training images to the held-out ones, times 1000; nothing, with a note, where
-        the feature network is not installed."""
+        """KID, times 1000, of generated images and of training images to the held-out ones.
+
+        It is empty, with a warning, where KID cannot be measured, such as without the feature network.
+        """
         from styleloom.metrics.evaluation.collect import FeatureNetworks
         from styleloom.metrics.evaluation.definitions import parse
         from styleloom.metrics.evaluation.image_sets import DatasetImages

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from styleloom.metrics.evaluation.suite import Evaluation
 
 DEFAULT_METRICS = "fd10k_lite0,kid10k_lite0,pr10k3_lite0"
-"""Those that need no download."""
+"""Metrics whose weights need no download."""
 
 
 # What needs torch is imported where it is used: help and wrong flags do not wait for it.
@@ -81,8 +81,8 @@ class Evaluate:
     def run(self) -> int:
         """Measure; 0, or 1 where a metric has no value, because of NaN, say.
 
-        Under torchrun the processes share the work, and the first one reports. What is wrong is said by one
-        process of each machine, since files may differ from machine to machine.
+        Under torchrun the processes share the work, and the first one reports. One process of each
+        machine reports errors, since files may differ from machine to machine.
         """
         alone = os.environ.get("WORLD_SIZE", "1") == "1"
         try:
@@ -97,8 +97,8 @@ class Evaluate:
         return FAILURE if any(errors(part) for part in evaluations(document)) else 0
 
     def _measured(self) -> dict[str, Any]:
-        """The JSON document; an empty one where results are not collected. Raises UserError, before any work,
-        for flags that cannot be met."""
+        """The JSON document; an empty one on processes that do not collect. Raises UserError, before any
+        work, for flags that are not valid."""
         for name in ("batch", "repeats"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -119,7 +119,7 @@ class Evaluate:
             processes.leave()
 
     def _finish(self, document: dict[str, Any]) -> None:
-        """Write and report; what was measured is reported also where it cannot be written."""
+        """Write the document and report it; it is reported even if it cannot be written."""
         written: Path | None = None
         try:
             if self.out is not None:

@@ -22,9 +22,10 @@ Images: TypeAlias = ImageDataset | FileImages
 def open_pair(
     subject: str, data: str | None, resize: Resize | None
 ) -> tuple[Images, Images | None, Resize | None]:
-    """The images that are measured, those that they are compared with, and what brings data sets to one size.
+    """The images that are measured, the images of --data, and the resizing that brings both to one size.
 
-    Without `resize` an embedded set of --data comes at the size of the images that are measured.
+    With `resize` that is the size of --data. Without it sizes stay, except that an embedded set of --data has
+    the size of the images that are measured.
     """
     if resize is None or data is None:
         source = open_images(subject, None, _channels(data), resize)

@@ -1,4 +1,4 @@
-"""Evaluations as tables, with what their readers should know besides."""
+"""Evaluations as tables, and the notes below them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def changes_table(name: str, history: dict[str, Any]) -> Table:
 
 
 def evaluations(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """That of one subject, or those of all snapshots of a run."""
+    """The evaluations in a document: of one subject, or of every snapshot of a run."""
     return document.get("snapshots", [document])
 
 
@@ -55,7 +55,7 @@ def _changed(images: dict[str, Any]) -> str:
 
 
 def notes(document: dict[str, Any], out: Path | None) -> list[str]:
-    """What a reader of the table should know besides."""
+    """The notes below the table: missing values, real images used, resizing, the best snapshot."""
     first = evaluations(document)[0]
     lines = [
         f"{shown(part['subject']['path'])}: {name} has no value: {reason}"

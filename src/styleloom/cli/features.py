@@ -62,7 +62,7 @@ class FeaturesFetch:
     names: tyro.conf.Positional[tuple[str, ...]] = ()
     """Networks; see styleloom features list."""
     all: bool = False
-    """Those of every network."""
+    """Fetch the weights of every network."""
     json: bool = False
     """Print one JSON document instead of a report."""
 

@@ -38,7 +38,7 @@ MAX_LABEL_BYTES = 2**26
 """Longest file of labels."""
 
 OTHER_IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-"""Endings that nobody means a folder by."""
+"""Endings that --out refuses, since it would make folders of these names."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Generate:
     noise: NoiseMode = "random"
     """random: drawn from each seed. fixed: the maps stored with the network. none."""
     noise_seed: str | None = None
-    """Draw noise from these seeds instead: one, or one per image. A single seed takes several."""
+    """Noise from these seeds instead: one, or one per image. With one seed in --seeds, an image each."""
     device: str = "auto"
     """auto, cpu, cuda, mps."""
     precision: Precision = "auto"
@@ -195,7 +195,7 @@ class Generate:
         return files
 
     def _names(self, wanted: Wanted) -> list[str]:
-        """A name for each image, of all that makes it differ; a number more where nothing does."""
+        """File names, which say how each image differs from the others; equal names get a number."""
         common = "" if self.noise == "random" else f"-noise-{self.noise}"
         if self.truncation != "1":
             several = "," in self.truncation
@@ -248,7 +248,7 @@ class Generate:
 
 
 def _chunks(record: dict[str, Any]) -> dict[str, str]:
-    """Text of a PNG file: how to make it again."""
+    """Text chunks of a PNG file: all that is needed to make it again."""
     return {"Software": f"styleloom {styleloom.__version__}", "styleloom": json.dumps(record)}
 
 

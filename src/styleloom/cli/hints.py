@@ -8,10 +8,10 @@ from typing import Any
 
 
 def _by_name(table: Mapping[str, str]) -> dict[str, str]:
-    """What to write here by the name that other codes have for it.
+    """`table` turned round: from each name of another code to what to write here.
 
     Args:
-        table: what to write here to the names of other codes, with spaces between them.
+        table: from what to write here to the names that other codes have for it, separated by spaces.
     """
     return {name: meant for meant, names in table.items() for name in names.split()}
 
@@ -150,8 +150,8 @@ def for_flags(verb: str, command: type[Any], argv: Sequence[str]) -> Iterator[st
 
 
 def _fields() -> dict[str, list[str]]:
-    """The end of every field's dotted name, and other codes' names, to the whole names."""
-    from styleloom import presets  # late: who makes no mistake need not wait for them
+    """Dotted names of fields, by each of their endings (`base`, `features-base`) or other codes' names."""
+    from styleloom import presets  # late: a command without mistakes does not wait for them
     from styleloom.config.overrides import OTHER_NAMES, field_names
 
     found: dict[str, list[str]] = {}

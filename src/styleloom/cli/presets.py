@@ -150,7 +150,7 @@ def _comparison(a: Experiment, b: Experiment) -> Table:
 
 
 def _field(name: str, by_resolution: Collection[str]) -> str:
-    """The field that a dotted name belongs to: all rows of a table by resolution are one."""
+    """The field that a dotted name belongs to: `batch` for `batch.base` and `batch.at.64`."""
     table = name.removesuffix(".base").split(".at.")[0]
     return table if table in by_resolution else name
 

@@ -1,4 +1,4 @@
-"""Training progress on stderr: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of trainings, evaluations and downloads on stderr: a bar on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 

@@ -52,9 +52,9 @@ class Interruption:
         raise KeyboardInterrupt
 
     def settle(self) -> None:
-        """The stack is unwound: nothing more is to be interrupted."""
+        """Stop reminding: the stack is unwound, and nothing is left to interrupt."""
         _remind(0)
-        exec("")  # CPython: an interruption that passed an exec() before would end the process by SIGINT
+        exec("")  # else CPython ends by SIGINT a process in which KeyboardInterrupt has left an exec()
 
 
 def _remind(seconds: float) -> None:

@@ -40,7 +40,7 @@ def safe_streams() -> Iterator[None]:
 
 
 def discard(stream: object) -> None:
-    """Let what `stream` still holds go nowhere: its reader is gone, or its disk is full."""
+    """Send what `stream` still holds to the null device: its reader is gone, or its disk is full."""
     with contextlib.suppress(OSError, ValueError, AttributeError), open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), stream.fileno())  # type: ignore[attr-defined]
 

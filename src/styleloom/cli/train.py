@@ -130,7 +130,7 @@ class Train:
         return self._fit(trainer, run)
 
     def _preset(self) -> Experiment:
-        """The preset, by its authors' table where one is asked for."""
+        """The preset, with batch and learning rate of --device-table where that is given."""
         experiment = presets.get(self.preset or presets.DEFAULT)
         return experiment if self.device_table is None else presets.for_devices(experiment, self.device_table)
 
@@ -154,7 +154,7 @@ class Train:
         return dataset
 
     def _asked(self, name: str) -> bool:
-        """Whether the command line fixes a field, rather than the preset or the data."""
+        """Whether the command line sets the field, which otherwise comes from the preset or the data."""
         written = [item.split("=")[0].strip() for item in self.overrides]
         return getattr(self, name, None) is not None or any(
             item in (name, f"generator.{name}", f"discriminator.{name}") for item in written
@@ -180,7 +180,7 @@ class Train:
             )
 
     def _note_growth(self, experiment: Experiment) -> None:
-        """Say so when the run ends before the networks have grown up."""
+        """Log a warning when the run ends before the networks reach full resolution."""
         from styleloom.config.growth import unfinished_growth
 
         last = unfinished_growth(experiment, experiment.total_kimg * 1000)
@@ -297,7 +297,7 @@ class Train:
 
 
 def _schedule_table(rows: list[dict[str, float]]) -> Table:
-    """The schedule from each point on; a level that fades in does so until the next row."""
+    """The rows of `timeline` as a table. A level that fades in does so until the next row."""
     others = list(rows[0])[6:]  # numbers by images seen
     table = Table("kimg", "level", "resolution", "alpha", "batch", "learning rate", *others)
     for row, after in zip(rows, [*rows[1:], rows[-1]], strict=True):

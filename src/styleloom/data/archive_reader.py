@@ -31,7 +31,7 @@ from styleloom.names import embedded_name
 _LOCAL_HEADER = struct.Struct("<26x2H")
 _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _PNG_COLOURS = {1: 0, 3: 2, 4: 6}
-_LARGEST_REST = 2**20  # bytes of a PNG file besides twice its pixels
+_LARGEST_REST = 2**20  # bytes; a PNG file may have so many more than twice its pixels
 
 
 def open_archive(path_or_name: str | Path) -> ArchiveReader:
@@ -116,7 +116,7 @@ class ArchiveReader(ImageReader):
             raise UserError(f"{shown(self.path)}: not a readable zip ({words(error)})") from error
 
     def _check_entry(self, entry: zipfile.ZipInfo, limit: int) -> None:
-        """It is stored plainly, and where the file has bytes: then no size is a lie."""
+        """Raise UserError unless an entry is not compressed, within the file and of at most `limit` bytes."""
         if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 0x1:
             self._refuse(entry.filename, "is compressed or encrypted; archives store it plainly")
         end = entry.header_offset + entry.file_size

@@ -35,7 +35,7 @@ Filter: TypeAlias = Literal["lanczos", "box", "bilinear", "bicubic"]
 
 MIN_RESOLUTION = 4
 SQUARE = (4, 4)
-"""The papers' grid: that of images whose side is the resolution."""
+"""The papers' grid, 4 x 4 px, of which images are squares."""
 
 LIMIT_PIXELS = 2**31 - 1
 """Largest `max_pixels`."""
@@ -85,8 +85,8 @@ class ConversionOptions:
     """How every image of a data set is made.
 
     Args:
-        resolution: side of the result, px: a power of two >= 4. On another grid than 4,4 it counts levels:
-            the result is `resolution / 4` times as large as the grid.
+        resolution: side of the result, px: a power of two >= 4. On another grid than 4,4 it is the
+            nominal side: the result is `resolution / 4` times as large as the grid.
         crop: `center`, the largest central part of the result's proportions (the other side is rounded to a
             whole pixel); `none`, only images of exactly these proportions are accepted; `pad`, the whole
             image with black bars; `stretch`, the whole image squeezed to the result's proportions, as
@@ -264,7 +264,11 @@ def _needed(options: ConversionOptions) -> str:
 
 
 def _lsun_car(image: Image.Image, options: ConversionOptions) -> Image.Image:
-    """StyleGAN's LSUN Car recipe, literally: rows count in the original, so wide images are squeezed."""
+    """StyleGAN's LSUN Car recipe, literally.
+
+    It computes the number of rows for a width of 512 px, but crops the original to that number: originals
+    wider than 512 px are squeezed horizontally.
+    """
     width, height = image.size
     rows = round(_CAR_WIDTH * height / width)
     if width < _CAR_WIDTH or rows < _CAR_HEIGHT:

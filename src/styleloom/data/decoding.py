@@ -24,7 +24,7 @@ MAX_PIXELS = 2**26
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 
-_MOST_ZEROS = 1024  # at the end of a WebP file; decoders take more of them for pixels
+_MOST_ZEROS = 1024  # at the end of a WebP file; decoders would make pixels of more
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -70,14 +70,15 @@ class Budget:
                 self._changed.notify_all()
 
 
-_PIXELS = Budget(MAX_PIXELS)  # in flight: decoding and converting take up to 20 bytes for each
+_PIXELS = Budget(MAX_PIXELS)  # being decoded or converted, which takes up to 20 bytes for each
 
 
 @contextlib.contextmanager
 def decoded(data: bytes, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     """The first frame of an encoded image, fully read and turned upright, with its memory accounted for.
 
-    While the block runs, no more than `MAX_PIXELS` pixels (or one image) are in flight in the process.
+    No more than `MAX_PIXELS` pixels, or one image, are in such blocks at a time in the whole process; a block
+    waits until there is room.
     Raises BadImageError; so does the block for errors of its own.
     """
     image = _opened(data, max_pixels)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import PurePosixPath
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-"""File name endings, in lower case, that promise an image; other files are looked into."""
+"""File name endings, in lower case, of images; of other files the first bytes decide."""
 
 INDEX_NAME = "dataset.json"
 """The index inside an archive: never taken for an image nor counted as a foreign file."""

@@ -94,7 +94,7 @@ class Index:
     def to_json(self) -> bytes:
         """Canonical UTF-8 JSON: equal indexes give equal bytes.
 
-        Bytes of a file name that are no UTF-8 are lone surrogates in Python, and JSON's escapes of them here.
+        File names that are no UTF-8 hold lone surrogates in Python; these are written as JSON escapes.
         """
         content = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
         if self.recipe.grid == SQUARE:

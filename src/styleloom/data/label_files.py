@@ -64,7 +64,7 @@ def read_pairs(path: Path, is_image: Callable[[str], bool]) -> tuple[Pairs, list
 
 
 def _text(content: bytes) -> str:
-    """UTF-8, or UTF-16 with its mark. Bytes that are neither stay as file names have them."""
+    """UTF-8, or UTF-16 with its mark. Bytes that are neither become surrogates, as in Python's file names."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16")
     return content.decode("utf-8-sig", "surrogateescape")

@@ -77,7 +77,7 @@ def labels_from_file(path: Path, names: Sequence[str]) -> Labels:
     known = {same_name(name) for name in names}
     pairs, heading = read_pairs(path, lambda name: same_name(name) in known)
     labels = match_labels(shown(path), pairs, names)
-    # Heads of columns of numbers are names of attributes, as `styleloom train-classifiers` shows them.
+    # The heading of a column of numbers names an attribute, which `styleloom train-classifiers` shows.
     columns = tuple(heading[1:])
     vectors = isinstance(next(iter(labels.by_name.values())), tuple)
     if vectors and len(columns) == len(set(columns) - {""}) == labels.label_dim:
@@ -95,7 +95,7 @@ def labels_from_index(origin: str, content: bytes, names: Sequence[str]) -> Labe
 
 
 def same_name(name: str) -> str:
-    """Equal for names that mean one file on different systems: composed letters, and / between folders."""
+    """`name` with composed letters (Unicode NFC) and / between folders: the same on every system."""
     name = name.replace("\\", "/")
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
@@ -129,7 +129,7 @@ def _by_image(
     twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
     if twice:
         raise UserError(f"labels {origin}: {listed(twice)} labelled more than once")
-    # A name as it stands counts first: a source may hold two names that are the same to another system.
+    # Exact names first: a source may hold two names that `same_name` cannot tell apart.
     exact, images = dict(pairs), set(names)
     given = {name: exact[name] for name in names if name in exact}
     rest = [(name, label) for name, label in pairs if name not in images]
@@ -226,7 +226,7 @@ def _kind(origin: str, name: str, label: Any) -> str:
 
 
 def are_finite(values: Iterable[Any]) -> bool:
-    """Whether all are numbers (no truth values) that float32 can hold."""
+    """Whether all are numbers, no booleans, that float32 can hold."""
     return all(
         isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _MAX_FLOAT32
         for value in values

@@ -77,14 +77,14 @@ class Loader:
     """Endless batches of a data set.
 
     Args:
-        dataset: the images; preload it where it fits, then batches are one gather in memory. Loaders of the
+        dataset: the images. Preload it where it fits: then a batch is copied from memory. Loaders of the
             levels of one data set (`ImageDataset.at`) deliver the same samples at the same positions.
         seed: >= 0; fixes order and coins.
         mirror: flip each sample left and right with probability 1/2.
         workers: threads that decode ahead (PNG decoding releases the interpreter lock, so threads help for
             large images; small ones are better preloaded). 0 decodes in `next`. Unused when preloaded, and
             stopped when a level has all its images in memory.
-        position: where to begin: samples delivered before, by all ranks together.
+        position: where to begin, as the number of samples that all ranks together have delivered before.
         shard: (rank, world): this loader delivers the positions p with p % world == rank, so that `world`
             loaders in step see together what one would see alone.
 

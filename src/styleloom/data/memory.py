@@ -19,7 +19,7 @@ class ImageMemory:
     """
 
     def __init__(self, number: int, shape: tuple[int, int, int]) -> None:
-        self._pixels: PixelArray = np.empty((number, *shape), np.uint8)  # the system gives it page by page
+        self._pixels: PixelArray = np.empty((number, *shape), np.uint8)  # takes memory as it is written
         self._filled = np.zeros(number, np.bool_)
         self._lock = threading.Lock()
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from styleloom.errors import UserError, quoted, shown
 
-# What reading would wait for, or never end with.
+# Reading these may block or never end.
 _SPECIAL = (
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISSOCK, "a socket"),

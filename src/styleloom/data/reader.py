@@ -133,7 +133,7 @@ class ImageReader(ABC):
 
 
 class _View(ImageReader):
-    """What shows the images of another reader in another way, with their labels and names."""
+    """Base of readers that pass on the images, labels and names of another reader, changed or chosen."""
 
     def __init__(self, reader: ImageReader, info: ImageInfo) -> None:
         self.info = info

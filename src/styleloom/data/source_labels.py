@@ -44,7 +44,7 @@ def _kept(source: Source, names: list[str]) -> Labels:
         raise UserError(
             f"labels keep: takes the labels of the source's {INDEX_NAME}, and there is no {origin}"
         )
-    # Its names are relative to its own folder: a data set may have been packed together with its folder.
+    # dataset.json may lie in a folder of the source; its names are relative to that folder.
     folder = source.index_name.removesuffix(INDEX_NAME)
     below = [name.removeprefix(folder) for name in names]
     of = _of_archive if is_index(content) else labels_from_index

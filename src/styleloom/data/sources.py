@@ -26,8 +26,8 @@ MAX_FILE_BYTES = 2**30
 MAX_INDEX_BYTES = 2**30
 """Largest `dataset.json` that is read."""
 
-_LARGE_BYTES = 2**26  # larger files must begin as an image does, and not be packed more than images can be
-_FILES = Budget(2**29)  # bytes of encoded files in flight
+_LARGE_BYTES = 2**26  # larger files must begin as images do, and in a zip keep to `_MOST_PACKED`
+_FILES = Budget(2**29)  # bytes of encoded files in memory at a time
 _MOST_PACKED = 200  # largest ratio of compression in a zip: images are compressed already
 
 
@@ -170,7 +170,7 @@ class FolderSource:
         """Nothing to release."""
 
     def _head(self, name: str) -> bytes:
-        if not self.size(name):  # reading a file of the kernel's, which claims no bytes, may wait for ever
+        if not self.size(name):  # a file of the kernel's has size 0, and reading it may block
             return b""
         with open(self.path / name, "rb") as file:
             return file.read(HEAD_BYTES)
