@@ -27,7 +27,7 @@ from plain import make_plain, plain_operations
 from styleloom import presets
 from styleloom.allocator import keep_large_blocks
 from styleloom.config.experiment import Precision
-from styleloom.environment import describe
+from styleloom.environment import describe_machine
 from styleloom.networks.build import build_generator
 from styleloom.precision import resolve_device, set_precision
 
@@ -61,7 +61,7 @@ class GenerateTime:
         return {
             "benchmark": "generate",
             "preset": self.preset,
-            "machine": describe(device),
+            "machine": describe_machine(device),
             "rounds": self.rounds,
             "cases": cases,
         }

@@ -38,7 +38,7 @@ from styleloom.config import ByResolution, Experiment, apply_overrides
 from styleloom.config.experiment import Precision
 from styleloom.data import BuildOptions, ConversionOptions, ImageDataset, build_dataset, open_dataset
 from styleloom.data.sources import open_source
-from styleloom.environment import describe
+from styleloom.environment import describe_machine
 from styleloom.errors import UserError
 from styleloom.training.trainer import Trainer
 
@@ -120,7 +120,7 @@ class GrowingTime:
             "preset": name,
             "precision": precision,
             "steps": steps,
-            "machine": describe(device),
+            "machine": describe_machine(device),
         }
         for clock in clocks:
             seconds = {kind: [getattr(t, clock) / steps for t in found] for kind, found in times.items()}

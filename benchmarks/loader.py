@@ -17,7 +17,7 @@ import tyro
 
 from styleloom.cli.report import print_json
 from styleloom.data import ImageDataset, Loader, open_dataset
-from styleloom.environment import describe
+from styleloom.environment import describe_machine
 
 
 @dataclass
@@ -50,7 +50,7 @@ class LoaderTime:
         return {
             "benchmark": "loader",
             "resolution": dataset.resolution,
-            "machine": describe(torch.device("cpu")),
+            "machine": describe_machine(torch.device("cpu")),
             "images_per_sec": rates,
             "level": self.level,
             "level_images_per_sec": {workers: self.level_rates(dataset, workers) for workers in self.workers},

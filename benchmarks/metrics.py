@@ -23,7 +23,7 @@ from torch import Tensor
 
 from machine import publish
 from styleloom.allocator import keep_large_blocks
-from styleloom.environment import describe
+from styleloom.environment import describe_machine
 from styleloom.metrics.fid import frechet_distance
 from styleloom.metrics.kid import kernel_distance
 from styleloom.metrics.moments import Moments
@@ -60,7 +60,7 @@ class MetricTime:
         keep_large_blocks()
         document: dict[str, Any] = {
             "benchmark": "metrics",
-            "machine": describe(torch.device("cpu")),
+            "machine": describe_machine(torch.device("cpu")),
             "images": self.images,
         }
         if self.large:

@@ -21,7 +21,7 @@ import tyro
 from torch import Tensor
 
 from machine import publish
-from styleloom.environment import describe
+from styleloom.environment import describe_machine
 from styleloom.metrics.probes.separability import (
     PRIMAL,
     PUBLISHED,
@@ -56,7 +56,10 @@ class SolverSpread:
     def run(self) -> dict[str, Any]:
         """Measure; the document that is printed."""
         latents, logits = self.attribute()
-        document: dict[str, Any] = {"benchmark": "separability", "machine": describe(torch.device("cpu"))}
+        document: dict[str, Any] = {
+            "benchmark": "separability",
+            "machine": describe_machine(torch.device("cpu")),
+        }
         document |= {"samples": self.samples, "dim": self.dim, "noise": self.noise, "scale": self.scale}
         document["primal_bits"], document["primal_cpu_sec"] = self.entropy(latents, logits, PRIMAL, 0)
         found = [self.entropy(latents, logits, PUBLISHED, order) for order in range(self.orders)]

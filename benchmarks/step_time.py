@@ -37,7 +37,7 @@ from styleloom.config import Experiment, apply_overrides
 from styleloom.config.experiment import Precision
 from styleloom.config.growth import active_ws
 from styleloom.data import reals
-from styleloom.environment import describe
+from styleloom.environment import describe_machine
 from styleloom.errors import UserError
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.precision import resolve_device, set_precision
@@ -105,7 +105,7 @@ class StepTime:
             "resolution": experiment.resolution,
             "level": level,
             "batch": batch,
-            "machine": describe(device),
+            "machine": describe_machine(device),
             "rounds": self.rounds,
             "variants": {},
             "ratio_amortised": {},

@@ -40,7 +40,7 @@ from styleloom.atomic import write_text
 from styleloom.config import Experiment, from_json, to_json
 from styleloom.config.checks import one_of
 from styleloom.data.dataset import ImageDataset, open_dataset
-from styleloom.environment import describe
+from styleloom.environment import describe_machine
 from styleloom.errors import UserError
 from styleloom.images import save_png
 from styleloom.runs.pictures import samples
@@ -90,7 +90,7 @@ def learn(
             "experiment": to_json(settings),
             "data": dataset.fingerprint,
             "date": datetime.date.today().isoformat(),
-            "machine": describe(trainer.device),
+            "machine": describe_machine(trainer.device),
             "precision": trainer.experiment.precision,
             "images_seen": trainer.images_seen,
             "seconds": seconds,

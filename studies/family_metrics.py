@@ -29,10 +29,10 @@ from styleloom import sampling
 from styleloom.atomic import write_text
 from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.distributed import blocks
-from styleloom.environment import describe
+from styleloom.environment import describe_machine
 from styleloom.errors import UserError
 from styleloom.features.registry import load_network
-from styleloom.metrics.evaluation.collect import MAX_BATCH
+from styleloom.metrics.evaluation.collect import DEFAULT_BATCH
 from styleloom.metrics.evaluation.image_sets import GeneratedImages, first_seed
 from styleloom.metrics.fid import frechet_distance
 from styleloom.metrics.intervals import Summary, summarize
@@ -76,14 +76,14 @@ def features(network: FeatureNetwork, batches: Any) -> Tensor:
 
 def of_reals(network: FeatureNetwork, dataset: ImageDataset) -> Tensor:
     """Features of every image of a data set."""
-    parts = blocks(len(dataset), MAX_BATCH)
+    parts = blocks(len(dataset), DEFAULT_BATCH)
     return features(network, (torch.from_numpy(dataset.images(np.array(part))) for part in parts))
 
 
 def of_fakes(network: FeatureNetwork, path: Path, count: int, split: int) -> Tensor:
     """Features of `count` images of a snapshot."""
     images = GeneratedImages(sampling.load(path, "cpu", "fp32"), first_seed(0, split))
-    return features(network, (images.images(part) for part in blocks(count, MAX_BATCH)))
+    return features(network, (images.images(part) for part in blocks(count, DEFAULT_BATCH)))
 
 
 def compare(reals: Tensor, fakes: Tensor, seed: int) -> dict[str, float]:
@@ -189,7 +189,7 @@ def main(study: FamilyMetrics) -> int:
         values = measure(study, names, dataset)
     document = {
         "date": datetime.date.today().isoformat(),
-        "machine": describe(torch.device("cpu")),
+        "machine": describe_machine(torch.device("cpu")),
         "network": load_network(NETWORK).identity,
         "data": dataset.fingerprint,
         "training_images": len(dataset),

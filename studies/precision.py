@@ -27,7 +27,7 @@ from styleloom import presets
 from styleloom.atomic import write_text
 from styleloom.config.experiment import Precision
 from styleloom.data.dataset import open_dataset
-from styleloom.environment import describe
+from styleloom.environment import describe_machine
 from styleloom.runs.fit import run_swd
 from styleloom.training.trainer import Trainer
 
@@ -87,9 +87,9 @@ def report(options: PrecisionStudy, outcomes: list[Outcome]) -> str:
     lines = [
         "# Does bfloat16 learn as well as float32?",
         "",
-        f"{datetime.date.today().isoformat()}; {describe(torch.device('cpu'))}; preset `{options.preset}` "
-        f"({experiment.resolution} px, batch {int(experiment.batch.base)}), embedded emoji, "
-        f"{experiment.data.held_out} images held out; {options.threads} thread(s) per training, "
+        f"{datetime.date.today().isoformat()}; {describe_machine(torch.device('cpu'))}; "
+        f"preset `{options.preset}` ({experiment.resolution} px, batch {int(experiment.batch.base)}), "
+        f"embedded emoji, {experiment.data.held_out} images held out; {options.threads} thread(s) per training, "
         f"{options.at_once} trainings at once.",
         "",
         "Sliced Wasserstein distance of the averaged generator to the held-out images; lower is better.",

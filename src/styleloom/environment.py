@@ -12,7 +12,7 @@ SETS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 """Instruction sets that decide about speed; the names of virtual machines' processors say little."""
 
 
-def describe(device: torch.device) -> str:
+def describe_machine(device: torch.device) -> str:
     """Processor or accelerator, threads, versions of torch and Python, in one line."""
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"
     return f"{hardware(device)}, {torch.get_num_threads()} threads, {versions}"

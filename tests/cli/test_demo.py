@@ -78,7 +78,7 @@ def test_a_signal_in_the_training_keeps_everything(
 def test_without_the_feature_network_it_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("styleloom.features.weights.locate", lambda file: None)
+    monkeypatch.setattr("styleloom.features.weights.locate_weights", lambda file: None)
     words = ["--out", str(tmp_path / "demo"), "--minutes", "1e-9", "--device", "cpu", "--json"]
     assert main(["demo", *words]) == 0
     printed = capsys.readouterr()

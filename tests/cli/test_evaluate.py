@@ -20,7 +20,7 @@ from styleloom.cli import main
 from styleloom.data import open_dataset
 from styleloom.distributed import Processes
 from styleloom.errors import UserError
-from styleloom.features.weights import EFFICIENTNET_LITE0, locate
+from styleloom.features.weights import EFFICIENTNET_LITE0, locate_weights
 from styleloom.metrics.evaluation.cache import _note_no_folder
 from styleloom.networks.build import build_generator
 from styleloom.presets import get
@@ -174,11 +174,11 @@ def test_weights_are_told_by_their_hash(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """EfficientNet-Lite0's file under another name, where its package is not found; and one with a change."""
-    own = locate(EFFICIENTNET_LITE0)
+    own = locate_weights(EFFICIENTNET_LITE0)
     assert own is not None
     file = tmp_path / "renamed.bin"
     file.write_bytes(own.read_bytes())
-    monkeypatch.setattr("styleloom.features.weights.locate", lambda file: None)
+    monkeypatch.setattr("styleloom.features.weights.locate_weights", lambda file: None)
     words = (made, "--metrics", "is16_lite0")
     assert run(*words) == 2
     assert run(*words, "--weights", file) == 0

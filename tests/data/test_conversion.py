@@ -15,7 +15,7 @@ from PIL import Image
 
 from every import every
 from styleloom.data import conversion
-from styleloom.data.conversion import BadImageError, ConversionOptions, convert, validate_resolution
+from styleloom.data.conversion import BadImageError, ConversionOptions, convert_image, validate_resolution
 from styleloom.errors import UserError
 
 from .images import encoded, noise
@@ -25,7 +25,7 @@ def same_size(pixels: np.ndarray | Image.Image, format: str = "PNG", channels: i
     """Convert without resizing; [H, W, C]."""
     data = encoded(pixels, format, **save)
     side = Image.open(io.BytesIO(data)).width
-    return convert(data, ConversionOptions(side, channels=channels)).transpose(1, 2, 0)
+    return convert_image(data, ConversionOptions(side, channels=channels)).transpose(1, 2, 0)
 
 
 def over(rgba: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
@@ -57,7 +57,7 @@ def test_grey_is_repeated_over_rgb() -> None:
 def test_rgba_is_composited_on_white_or_the_background() -> None:
     rgba = noise(16, 16, 4)
     assert np.abs(same_size(rgba) - over(rgba, (255, 255, 255))).max() <= 1
-    blue = convert(encoded(rgba), ConversionOptions(16, background="#0000ff")).transpose(1, 2, 0)
+    blue = convert_image(encoded(rgba), ConversionOptions(16, background="#0000ff")).transpose(1, 2, 0)
     assert np.abs(blue - over(rgba, (0, 0, 255))).max() <= 1
 
 
@@ -116,7 +116,7 @@ def test_sixteen_bit_grey_with_a_transparent_value() -> None:
     chunk = b"tRNS" + struct.pack(">H", 5000)
     place = data.index(b"IDAT") - 4
     data[place:place] = struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    pixels = convert(bytes(data), ConversionOptions(4))
+    pixels = convert_image(bytes(data), ConversionOptions(4))
     assert pixels[0, 0, 0] == 255
     assert pixels[0, 1, 1] == 4
 
@@ -132,7 +132,7 @@ def test_sixteen_bit_colour_keeps_the_high_byte() -> None:
 
     head = chunk(b"IHDR", struct.pack(">2I5B", 4, 4, 16, 2, 0, 0, 0))
     png = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    np.testing.assert_array_equal(convert(png, ConversionOptions(4)).transpose(1, 2, 0), values >> 8)
+    np.testing.assert_array_equal(convert_image(png, ConversionOptions(4)).transpose(1, 2, 0), values >> 8)
 
 
 def test_floating_point_pixels_are_refused() -> None:
@@ -173,8 +173,8 @@ def test_transparent_colour_leaves_no_halo() -> None:
     # Black under full transparency, beside opaque white: any mixing before compositing would darken the edge.
     rgba = np.zeros((64, 64, 4), np.uint8)
     rgba[16:48, 16:48] = 255
-    assert (convert(encoded(rgba), ConversionOptions(16)) == 255).all()
-    transparent = convert(encoded(rgba), ConversionOptions(16, channels=4))
+    assert (convert_image(encoded(rgba), ConversionOptions(16)) == 255).all()
+    transparent = convert_image(encoded(rgba), ConversionOptions(16, channels=4))
     assert (transparent[:3, 4:12, 4:12] == 255).all()
 
 
@@ -187,15 +187,17 @@ def test_center_takes_the_largest_central_square(width: int, height: int, filter
     square = pixels[top : top + side, left : left + side]
     if side % 16 == 0 and filter == "box":
         expected = square.reshape(16, side // 16, 16, side // 16, 3).mean((1, 3))
-        found = convert(encoded(pixels), ConversionOptions(16, filter="box")).transpose(1, 2, 0)
+        found = convert_image(encoded(pixels), ConversionOptions(16, filter="box")).transpose(1, 2, 0)
         assert np.abs(found - expected).max() <= 1
     options = ConversionOptions(16, filter=filter)  # pyright: ignore[reportArgumentType]
-    np.testing.assert_array_equal(convert(encoded(pixels), options), convert(encoded(square), options))
+    np.testing.assert_array_equal(
+        convert_image(encoded(pixels), options), convert_image(encoded(square), options)
+    )
 
 
 def test_box_is_the_mean_of_blocks() -> None:
     pixels = noise(64, 64)
-    found = convert(encoded(pixels), ConversionOptions(16, filter="box")).transpose(1, 2, 0)
+    found = convert_image(encoded(pixels), ConversionOptions(16, filter="box")).transpose(1, 2, 0)
     assert (
         np.abs(found - pixels.reshape(16, 4, 16, 4, 3).mean((1, 3))).max() < 1
     )  # rounded once per direction
@@ -214,15 +216,15 @@ def test_lanczos_is_the_three_lobed_window() -> None:
     pixels = noise(40, 40)
     matrix = lanczos_matrix(40, 16)
     expected = np.einsum("ah,hwc,bw->abc", matrix, pixels.astype(float), matrix).clip(0, 255)
-    found = convert(encoded(pixels), ConversionOptions(16)).transpose(1, 2, 0)
+    found = convert_image(encoded(pixels), ConversionOptions(16)).transpose(1, 2, 0)
     assert np.abs(found - expected).max() <= 2  # Pillow rounds to eight bits after each direction
 
 
 def test_none_accepts_squares_only() -> None:
     options = ConversionOptions(16, crop="none")
-    assert convert(encoded(noise(20, 20)), options).shape == (3, 16, 16)
+    assert convert_image(encoded(noise(20, 20)), options).shape == (3, 16, 16)
     with pytest.raises(BadImageError, match="not square: 20x21 px"):
-        convert(encoded(noise(20, 21)), options)
+        convert_image(encoded(noise(20, 21)), options)
 
 
 @given(st.integers(1, 80), st.integers(1, 80), st.sampled_from([1, 3, 4]))
@@ -232,9 +234,9 @@ def test_pad_keeps_the_whole_image_between_black_bars(width: int, height: int, c
     data = encoded(np.full((height, width, 3), 255, np.uint8))
     if max(width, height) < 32:
         with pytest.raises(BadImageError, match="32 px on the longer side"):
-            convert(data, options)
+            convert_image(data, options)
         return
-    pixels = convert(data, options)
+    pixels = convert_image(data, options)
     scaled_w = max(1, round(width * 32 / max(width, height)))
     scaled_h = max(1, round(height * 32 / max(width, height)))
     expected = np.zeros((32, 32), np.uint8)
@@ -259,7 +261,7 @@ def test_center_takes_the_largest_central_part_of_the_grid(
     pixels = noise(width, height)
     if width < columns or height < rows:
         with pytest.raises(BadImageError, match=f"too small: {width}x{height} px, need .* {columns}x{rows}"):
-            convert(encoded(pixels), options)
+            convert_image(encoded(pixels), options)
         options = ConversionOptions(resolution, grid=grid, upscale=True)
     # One side whole, the other within half a pixel of the proportions.
     if width * rows >= height * columns:
@@ -269,7 +271,7 @@ def test_center_takes_the_largest_central_part_of_the_grid(
     left, top = (width - kept[0]) // 2, (height - kept[1]) // 2
     part = Image.fromarray(pixels[top : top + kept[1], left : left + kept[0]])
     expected = np.asarray(part.resize((columns, rows), Image.Resampling.LANCZOS)).transpose(2, 0, 1)
-    np.testing.assert_array_equal(convert(encoded(pixels), options), expected)
+    np.testing.assert_array_equal(convert_image(encoded(pixels), options), expected)
 
 
 @every("crop", ["center", "none", "pad"])
@@ -277,15 +279,15 @@ def test_center_takes_the_largest_central_part_of_the_grid(
 def test_images_of_the_right_size_stay_as_they_are(grid: tuple[int, int], crop: str) -> None:
     pixels = noise(grid[1] * 4, grid[0] * 4)
     options = ConversionOptions(16, crop, grid=grid)  # pyright: ignore[reportArgumentType]
-    np.testing.assert_array_equal(convert(encoded(pixels), options).transpose(1, 2, 0), pixels)
+    np.testing.assert_array_equal(convert_image(encoded(pixels), options).transpose(1, 2, 0), pixels)
 
 
 def test_none_accepts_exact_proportions_only() -> None:
     options = ConversionOptions(16, "none", grid=(3, 4))
-    assert convert(encoded(noise(40, 30)), options).shape == (3, 12, 16)
+    assert convert_image(encoded(noise(40, 30)), options).shape == (3, 12, 16)
     for width, height in [(40, 31), (41, 30), (30, 40), (40, 40)]:
         with pytest.raises(BadImageError, match=rf"not 4:3 \(width:height\): {width}x{height} px"):
-            convert(encoded(noise(width, height)), options)
+            convert_image(encoded(noise(width, height)), options)
 
 
 @given(GRIDS, st.integers(1, 80), st.integers(1, 80), st.sampled_from([1, 3, 4]), st.booleans())
@@ -298,9 +300,9 @@ def test_pad_fits_the_whole_image_into_the_grid(
     data = encoded(np.full((height, width, 3), 255, np.uint8))
     if width < columns and height < rows and not upscale:
         with pytest.raises(BadImageError, match=r"too small: .* need at least"):
-            convert(data, options)
+            convert_image(data, options)
         return
-    pixels = convert(data, options)
+    pixels = convert_image(data, options)
     scale = min(Fraction(columns, width), Fraction(rows, height))
     scaled_w, scaled_h = max(1, round(width * scale)), max(1, round(height * scale))
     expected = np.zeros((rows, columns), np.uint8)
@@ -314,7 +316,7 @@ def test_pad_fits_the_whole_image_into_the_grid(
 def test_too_small_to_pad_names_both_sides() -> None:
     options = ConversionOptions(16, "pad", grid=(3, 4))
     with pytest.raises(BadImageError, match="15x11 px, need at least a width of 16 or a height of 12 px"):
-        convert(encoded(noise(15, 11)), options)
+        convert_image(encoded(noise(15, 11)), options)
 
 
 @given(st.integers(500, 700), st.integers(300, 900), st.sampled_from([None, 512, 683, 1024]))
@@ -327,25 +329,25 @@ def test_lsun_car_is_the_papers_arithmetic(width: int, height: int, instead: int
     rows = int(np.round(512 * height / width))
     if width < 512 or rows < 384:
         with pytest.raises(BadImageError, match="too small"):
-            convert(encoded(pixels), options)
+            convert_image(encoded(pixels), options)
         return
     central = pixels[(height - rows) // 2 : (height + rows) // 2]  # rows of the original, at its full width
     squeezed = Image.fromarray(central).resize((512, 384), Image.Resampling.LANCZOS)
     canvas = np.zeros((512, 512, 3), np.uint8)
     canvas[64:448] = np.asarray(squeezed)
-    np.testing.assert_array_equal(convert(encoded(pixels), options).transpose(1, 2, 0), canvas)
+    np.testing.assert_array_equal(convert_image(encoded(pixels), options).transpose(1, 2, 0), canvas)
 
 
 def test_lsun_car_recipe() -> None:
     # 1024x900: round(512 * 900 / 1024) = 450 rows of the original, from row 225; so 2x across, 450/384 down.
     pixels = np.zeros((900, 1024, 3), np.uint8)
     pixels[225:675] = 200
-    car = convert(encoded(pixels), ConversionOptions(512, crop="lsun-car"))
+    car = convert_image(encoded(pixels), ConversionOptions(512, crop="lsun-car"))
     assert (car[:, :64] == 0).all()
     assert (car[:, 448:] == 0).all()
     assert (car[:, 64:448] == 200).all()  # one row more on either side would mix in black
     ramp = np.repeat(np.linspace(0, 255, 1024)[None], 900, 0).astype(np.uint8)
-    across = convert(encoded(ramp), ConversionOptions(512, crop="lsun-car", filter="box"))[0, 256]
+    across = convert_image(encoded(ramp), ConversionOptions(512, crop="lsun-car", filter="box"))[0, 256]
     assert np.abs(across - ramp[0].reshape(512, 2).mean(1)).max() <= 1
 
 
@@ -354,7 +356,7 @@ def test_lsun_car_refuses_small_images(size: tuple[int, int]) -> None:
     width, height = size
     assert width < 512 or round(512 * height / width) < 384
     with pytest.raises(BadImageError, match="too small"):
-        convert(encoded(noise(width, height)), ConversionOptions(512, crop="lsun-car"))
+        convert_image(encoded(noise(width, height)), ConversionOptions(512, crop="lsun-car"))
 
 
 @every(("grid", "size"), [((4, 4), (16, 16)), ((3, 4), (16, 12))])
@@ -364,26 +366,28 @@ def test_stretch_takes_the_whole_image(grid: tuple[int, int], size: tuple[int, i
     options = ConversionOptions(16, crop="stretch", filter="box", grid=grid)
     # 4 columns and 3 rows of the source to each pixel of the result, of which the mean is known
     pixels = np.kron(noise(columns, rows), np.ones((3, 4, 1), np.uint8))
-    np.testing.assert_array_equal(convert(encoded(pixels), options), pixels[::3, ::4].transpose(2, 0, 1))
+    np.testing.assert_array_equal(
+        convert_image(encoded(pixels), options), pixels[::3, ::4].transpose(2, 0, 1)
+    )
     with pytest.raises(BadImageError, match="too small: 15x40 px"):
-        convert(encoded(noise(15, 40)), options)
+        convert_image(encoded(noise(15, 40)), options)
 
 
 def test_celeba_is_the_part_around_89_121() -> None:
     """128x128 px of 178x218, not resized: columns 25 to 152, rows 57 to 184."""
     pixels = noise(178, 218)
-    found = convert(encoded(pixels), ConversionOptions(128, crop="celeba"))
+    found = convert_image(encoded(pixels), ConversionOptions(128, crop="celeba"))
     np.testing.assert_array_equal(found.transpose(1, 2, 0), pixels[121 - 64 : 121 + 64, 89 - 64 : 89 + 64])
     for width, height in ((218, 178), (128, 128), (178, 219)):
         with pytest.raises(BadImageError, match=f"{width}x{height} px; crop celeba takes .* of 178x218 px"):
-            convert(encoded(noise(width, height)), ConversionOptions(128, crop="celeba"))
+            convert_image(encoded(noise(width, height)), ConversionOptions(128, crop="celeba"))
 
 
 def test_too_small_names_both_sizes_and_upscale_accepts() -> None:
     data = encoded(noise(40, 30))
     with pytest.raises(BadImageError, match="too small: 40x30 px, need at least 64x64"):
-        convert(data, ConversionOptions(64))
-    assert convert(data, ConversionOptions(64, upscale=True)).shape == (3, 64, 64)
+        convert_image(data, ConversionOptions(64))
+    assert convert_image(data, ConversionOptions(64, upscale=True)).shape == (3, 64, 64)
 
 
 def test_bad_bytes_have_reasons() -> None:
@@ -396,7 +400,7 @@ def test_bad_bytes_have_reasons() -> None:
         (encoded(noise(32, 32), "GIF"), "not an image"),
     ]:
         with pytest.raises(BadImageError, match=reason):
-            convert(data, ConversionOptions(16))
+            convert_image(data, ConversionOptions(16))
 
 
 @pytest.mark.parametrize("side", [8193, 20000])
@@ -404,7 +408,7 @@ def test_decompression_bomb(side: int) -> None:
     assert side**2 > conversion.MAX_PIXELS
     data = encoded(Image.new("1", (side, side)))
     with pytest.raises(BadImageError, match="67108864 px are accepted"):
-        convert(data, ConversionOptions(16))
+        convert_image(data, ConversionOptions(16))
 
 
 @given(
@@ -416,7 +420,7 @@ def test_damage_never_escapes_as_another_error(junk: bytes, format: str, place: 
     place %= len(data)
     damaged = data[:place] + junk + data[place + len(junk) :]
     try:
-        shape = convert(damaged, ConversionOptions(16)).shape
+        shape = convert_image(damaged, ConversionOptions(16)).shape
     except BadImageError:
         return  # any other exception fails the test
     assert shape == (3, 16, 16)
@@ -425,14 +429,14 @@ def test_damage_never_escapes_as_another_error(junk: bytes, format: str, place: 
 def test_phone_jpegs_with_a_second_picture_are_read() -> None:
     first, second = (Image.fromarray(np.full((16, 16, 3), value, np.uint8)) for value in (50, 200))
     data = encoded(first, "MPO", save_all=True, append_images=[second])
-    assert np.abs(convert(data, ConversionOptions(16)).astype(int) - 50).max() <= 2
+    assert np.abs(convert_image(data, ConversionOptions(16)).astype(int) - 50).max() <= 2
 
 
 def test_the_first_frame_counts() -> None:
     first, second = (Image.fromarray(np.full((16, 16, 3), value, np.uint8)) for value in (50, 200))
     for format in ("TIFF", "WEBP", "PNG"):
         data = encoded(first, format, save_all=True, append_images=[second])
-        assert np.abs(convert(data, ConversionOptions(16)).astype(int) - 50).max() <= 2
+        assert np.abs(convert_image(data, ConversionOptions(16)).astype(int) - 50).max() <= 2
 
 
 @every(

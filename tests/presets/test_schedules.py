@@ -11,7 +11,7 @@ from styleloom import presets
 from styleloom.config import ByResolution
 from styleloom.errors import UserError
 from styleloom.presets import for_devices
-from styleloom.presets.schedules import DEVICES
+from styleloom.presets.schedules import DEVICE_COUNTS
 
 from .rows import values
 
@@ -34,12 +34,12 @@ MSG = {1: 4, 2: 32, 4: 16, 8: 32}
 
 
 PROGAN_LIKE = (
-    *(f"progan-{count}gpu" for count in DEVICES),
+    *(f"progan-{count}gpu" for count in DEVICE_COUNTS),
     *("stylegan-a", "stylegan-a-celebahq"),
 )
 
 
-@every("devices", DEVICES)
+@every("devices", DEVICE_COUNTS)
 def test_every_preset_changes_in_nothing_but_the_tables(devices: int) -> None:
     """Batch for all, rates of ProGAN's networks alone, the unit of mixing where it is a device's share."""
     taken = 0
@@ -65,7 +65,7 @@ def test_every_preset_changes_in_nothing_but_the_tables(devices: int) -> None:
     assert taken > 40
 
 
-@every("devices", DEVICES)
+@every("devices", DEVICE_COUNTS)
 def test_rates_of_stylegan_on_any_number_of_devices(devices: int) -> None:
     """StyleGAN's code has one table of rates; that for CelebA-HQ keeps its bound of 0.002."""
     for name in ("stylegan-b", "stylegan-f", "stylegan-f-car", "stylegan-traditional-8"):
@@ -74,7 +74,7 @@ def test_rates_of_stylegan_on_any_number_of_devices(devices: int) -> None:
     assert values(capped.learning_rate) == [min(rate, 0.002) for rate in STYLEGAN_RATE]
 
 
-@every("devices", DEVICES)
+@every("devices", DEVICE_COUNTS)
 def test_a_choice_of_ones_own_stays(devices: int) -> None:
     own = ByResolution(0.0007, ((64, 0.0005),))
     for name in ("progan-8gpu", "stylegan-f"):
@@ -94,7 +94,7 @@ def test_eight_devices_are_the_presets_own() -> None:
         assert for_devices(presets.get(name), 8) == presets.get(name)
 
 
-@every("devices", DEVICES)
+@every("devices", DEVICE_COUNTS)
 @every("name", ["msg-progan", "msg-progan-none", "msg-stylegan"])
 def test_msg(name: str, devices: int) -> None:
     experiment = presets.get(name)

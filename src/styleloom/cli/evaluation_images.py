@@ -16,12 +16,12 @@ from styleloom.metrics.evaluation.image_size import Resize
 from styleloom.names import embedded_name
 from styleloom.pretrained import EMBEDDED as EMBEDDED_MODELS
 
-Images: TypeAlias = ImageDataset | FileImages
+ComparedImages: TypeAlias = ImageDataset | FileImages
 
 
 def open_pair(
     subject: str, data: str | None, resize: Resize | None
-) -> tuple[Images, Images | None, Resize | None]:
+) -> tuple[ComparedImages, ComparedImages | None, Resize | None]:
     """The images that are measured, the images of --data, and the resizing that brings both to one size.
 
     With `resize` that is the size of --data. Without it sizes stay, except that an embedded set of --data has
@@ -37,7 +37,9 @@ def open_pair(
     return open_images(subject, None, channels, resize), theirs, resize
 
 
-def open_images(name: str, resolution: int | None, channels: int, resize: Resize | None = None) -> Images:
+def open_images(
+    name: str, resolution: int | None, channels: int, resize: Resize | None = None
+) -> ComparedImages:
     """An archive or embedded set, or files; an embedded set at `resolution` px."""
     if embedded_name(name, EMBEDDED) is not None:
         return open_dataset(name, resolution)
@@ -48,7 +50,7 @@ def open_images(name: str, resolution: int | None, channels: int, resize: Resize
     return open_dataset(name) if is_archive(name) else FileImages(open_source(name), channels, resize)
 
 
-def _shape(images: Images) -> tuple[int, int, int]:
+def _shape(images: ComparedImages) -> tuple[int, int, int]:
     return (images.channels, *images.size) if isinstance(images, ImageDataset) else images.shape
 
 

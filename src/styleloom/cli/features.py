@@ -114,7 +114,7 @@ def _files(names: Iterable[str]) -> list[WeightFile]:
 
 def _cells(name: str, file: WeightFile) -> tuple[str, ...]:
     """A row of the table."""
-    present = "no" if weights.locate(file) is None else "yes"
+    present = "no" if weights.locate_weights(file) is None else "yes"
     return name, file.file, _size(file.num_bytes), file.licence, f"{file.sha256[:HASH_SHOWN]}...", present
 
 
@@ -128,13 +128,13 @@ def _network_document(name: str, entry: NetworkEntry) -> dict[str, Any]:
         "distance": entry.distance is not None,
         "default_layer": entry.default_layer,
         "logits_layer": entry.logits_layer,
-        "weights": [{**asdict(file), "path": _text(weights.locate(file))} for file in entry.weights],
+        "weights": [{**asdict(file), "path": _text(weights.locate_weights(file))} for file in entry.weights],
     }
 
 
 def _check(file: WeightFile) -> dict[str, Any]:
     """Status "ok", "wrong" or "absent" of a file, where it lies, and its hash."""
-    path = weights.locate(file)
+    path = weights.locate_weights(file)
     found = None if path is None else weights.sha256_of(path)
     status = "absent" if found is None else "ok" if found == file.sha256 else "wrong"
     return {

@@ -34,7 +34,7 @@ MAX_IMAGES = 1_000_000
 MAX_SHEET_PIXELS = 2**28
 """Most pixels of a grid: 16 x 16 images of 1024 x 1024 px."""
 
-MAX_LABEL_BYTES = 2**26
+MAX_LABEL_TEXT_BYTES = 2**26
 """Longest file of labels."""
 
 OTHER_IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -42,7 +42,7 @@ OTHER_IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedImages:
     """What each image is made from: lists with a value for each image, or None for what is not given."""
 
     seeds: list[int]
@@ -142,7 +142,7 @@ class Generate:
             say(f"{count} images in {shown(files[0] if len(files) == 1 else self.out)}")
         return 0
 
-    def _wanted(self) -> Wanted:
+    def _wanted(self) -> WantedImages:
         """Seeds, classes, labels and seeds of noise, as many of each. Raises UserError."""
         if self.classes is not None and self.label is not None:
             raise UserError(f"--classes: {quoted(self.classes)} is not valid with --label; give one of them")
@@ -160,9 +160,9 @@ class Generate:
             if len(values) not in (1, count):
                 raise UserError(f"--{name}: {len(values)} values; one, or one for each of {count} images")
         each = {name: values * count if len(values) == 1 else values for name, values in given.items()}
-        return Wanted(each["seeds"], each.get("classes"), each.get("label"), each.get("noise-seed"))
+        return WantedImages(each["seeds"], each.get("classes"), each.get("label"), each.get("noise-seed"))
 
-    def _files(self, wanted: Wanted, shape: tuple[int, int] | None) -> list[Path]:
+    def _files(self, wanted: WantedImages, shape: tuple[int, int] | None) -> list[Path]:
         """Where the images go. Raises UserError where something is in the way."""
         suffix, is_folder = self.out.suffix.lower(), self.out.is_dir()
         if not is_folder and (suffix in OTHER_IMAGES or (shape is None and suffix == ".png")):
@@ -194,7 +194,7 @@ class Generate:
             )
         return files
 
-    def _names(self, wanted: Wanted) -> list[str]:
+    def _names(self, wanted: WantedImages) -> list[str]:
         """File names, which say how each image differs from the others; equal names get a number."""
         common = "" if self.noise == "random" else f"-noise-{self.noise}"
         if self.truncation != "1":
@@ -219,7 +219,7 @@ class Generate:
     def _write(
         self,
         batches: Iterable[Tensor],
-        wanted: Wanted,
+        wanted: WantedImages,
         files: Sequence[Path],
         shape: tuple[int, int] | None,
         settings: dict[str, Any],
@@ -268,8 +268,8 @@ def parse_labels(text: str) -> list[list[float]]:
     lines = [text]
     try:
         if path.is_file():
-            if path.stat().st_size > MAX_LABEL_BYTES:
-                raise UserError(f"--label: {shown(path)} has more than {MAX_LABEL_BYTES:,} bytes")
+            if path.stat().st_size > MAX_LABEL_TEXT_BYTES:
+                raise UserError(f"--label: {shown(path)} has more than {MAX_LABEL_TEXT_BYTES:,} bytes")
             lines = path.read_text(encoding="utf-8").splitlines()
         labels = [[float(number) for number in line.split(",")] for line in lines if line.strip()]
     except (OSError, ValueError) as error:  # ValueError: also what is no UTF-8

@@ -12,7 +12,7 @@ from styleloom.config.stylegan import BlurOrder, StyleGANGenerator
 from styleloom.errors import UserError
 
 Connections = Literal["none", "coarse", "middle", "fine", "all"]
-Combine = Literal["simple", "lin_cat", "cat_lin"]
+Combination = Literal["simple", "lin_cat", "cat_lin"]
 
 CONNECTED: dict[Connections, tuple[int, float]] = {
     "none": (0, 0),
@@ -99,7 +99,7 @@ class _MSGDiscriminator(ImageShape):
 
     features: FeatureMaps = field(default_factory=features_8192)
     connections: Connections = "all"
-    combine: Combine = "simple"
+    combine: Combination = "simple"
     activation: Activation = "lrelu"
     minibatch_std: MinibatchStd = field(default_factory=MinibatchStd)
     minibatch_std_at: Literal["every", "lowest"] = "every"
@@ -148,7 +148,7 @@ class MSGStyleGANDiscriminator(_MSGDiscriminator):
 
     family: ClassVar[str] = "msg-stylegan"
 
-    combine: Combine = "cat_lin"
+    combine: Combination = "cat_lin"
     blur: tuple[float, ...] = (1, 2, 1)
     blur_order: BlurOrder = "code"
 

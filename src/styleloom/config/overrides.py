@@ -120,7 +120,7 @@ def _set(tree: dict[str, Any], experiment: Experiment, path: str, text: str, giv
     if is_group(value):
         fields = ", ".join(field_types(type(value)))
         raise UserError(f"{shown(path)}: a group of fields, set them one by one: {fields}")
-    tree[last] = parse(annotations[last], text, given)
+    tree[last] = parse_field(annotations[last], text, given)
 
 
 def _set_row(tree: dict[str, Any], table: Sequence[str], name: str, side: str, text: str) -> None:
@@ -128,11 +128,11 @@ def _set_row(tree: dict[str, Any], table: Sequence[str], name: str, side: str, t
     path = ".".join((*table, name))
     if name != "at":
         raise UserError(f"{shown(path)}.{side}: {shown(path)} is a number and has no fields")
-    rows = {**tree["at"], str(resolution_key(path, side)): parse(float, text, f"{path}.{side}")}
+    rows = {**tree["at"], str(resolution_key(path, side)): parse_field(float, text, f"{path}.{side}")}
     tree["at"] = dict(sorted(rows.items(), key=lambda row: int(row[0])))
 
 
-def parse(annotation: Any, text: str, path: str) -> Json:
+def parse_field(annotation: Any, text: str, path: str) -> Json:
     """`text` as JSON for a field of type `annotation`.
 
     Raises:
@@ -148,7 +148,7 @@ def parse(annotation: Any, text: str, path: str) -> Json:
     origin = typing.get_origin(inner)
     if origin is tuple:
         items = [item.strip() for item in text.strip("()[]").split(",") if item.strip()]
-        return [parse(typing.get_args(inner)[0], item, path) for item in items]
+        return [parse_field(typing.get_args(inner)[0], item, path) for item in items]
     if origin is Literal:
         return text
     if inner is str:

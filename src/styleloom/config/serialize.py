@@ -128,7 +128,7 @@ def _dataclass(cls: type, data: Mapping[str, Any], path: str, default: Any) -> A
             values[field.name] = _decode(annotations[field.name], data[field.name], at, fallback)
         elif fallback is dataclasses.MISSING:
             raise UserError(
-                f"{shown(path)}.{field.name}: missing, it must be {describe(annotations[field.name])}"
+                f"{shown(path)}.{field.name}: missing, it must be {describe_type(annotations[field.name])}"
             )
         else:
             values[field.name] = fallback
@@ -224,14 +224,14 @@ def role_of(annotation: Any) -> Role | None:
     return None
 
 
-def describe(annotation: Any) -> str:
+def describe_type(annotation: Any) -> str:
     """What a value of type `annotation` must be, in words."""
     inner, may_be_none = optional(annotation)
     suffix = " or none" if may_be_none else ""
     if typing.get_origin(inner) is Literal:
         return f"one of {', '.join(map(str, typing.get_args(inner)))}{suffix}"
     if typing.get_origin(inner) is tuple:
-        return f"a list, each item {describe(typing.get_args(inner)[0])}{suffix}"
+        return f"a list, each item {describe_type(typing.get_args(inner)[0])}{suffix}"
     if inner is ByResolution:
         return "a number"
     if may_change(inner):
@@ -244,7 +244,7 @@ def describe(annotation: Any) -> str:
 
 def invalid(path: str, value: Any, annotation: Any) -> UserError:
     """The error for a value of the wrong type."""
-    return UserError(f"{shown(path)}: {quoted(value)} is not valid, it must be {describe(annotation)}")
+    return UserError(f"{shown(path)}: {quoted(value)} is not valid, it must be {describe_type(annotation)}")
 
 
 def unknown(path: str, fields: Sequence[str]) -> UserError:

@@ -20,7 +20,7 @@ from styleloom.data.archive import decode_png
 from styleloom.data.decoding import words
 from styleloom.data.image_names import INDEX_NAME
 from styleloom.data.index import parse_index
-from styleloom.data.paths import kind_of
+from styleloom.data.paths import path_kind
 from styleloom.data.pixels import PixelArray
 from styleloom.data.reader import ImageInfo, ImageReader
 from styleloom.data.sources import EMBEDDED, MAX_INDEX_BYTES
@@ -93,7 +93,7 @@ class ArchiveReader(ImageReader):
     def _read_directory(self) -> bytes:
         """Open the zip once: the bytes of the index, and where every entry is."""
         command = f"styleloom dataset build {shell_word(self.path)} DEST.zip --resolution RESOLUTION"
-        if kind_of(self.path, "no such data set", "an archive made by styleloom dataset build") == "folder":
+        if path_kind(self.path, "no such data set", "an archive made by styleloom dataset build") == "folder":
             raise UserError(f"{shown(self.path)} is a folder; make an archive first: {command}")
         try:
             self._num_bytes = self.path.stat().st_size

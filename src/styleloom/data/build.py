@@ -17,7 +17,7 @@ import numpy as np
 from styleloom.atomic import atomic_path
 from styleloom.config.checks import check_choices
 from styleloom.data.archive import ArchiveWriter, encode_png
-from styleloom.data.conversion import ConversionOptions, convert
+from styleloom.data.conversion import ConversionOptions, convert_image
 from styleloom.data.decoding import BadImageError, quiet
 from styleloom.data.index import Index, Recipe, source_hash, tool_version
 from styleloom.data.label_files import MAX_LISTED
@@ -204,7 +204,7 @@ def _convert_one(
     try:
         with opened(source, name) as data:
             digest = hashlib.sha256(data).digest()
-            pixels = convert(data, options)
+            pixels = convert_image(data, options)
     except OSError as error:
         return _Converted(name, digest, BadFile(name, f"cannot be read: {error.strerror or error}"))
     except BadImageError as error:

@@ -155,7 +155,7 @@ class ConversionOptions:
         return image_size(self.resolution, self.grid)
 
 
-def convert(data: bytes, options: ConversionOptions) -> NDArray[np.uint8]:
+def convert_image(data: bytes, options: ConversionOptions) -> NDArray[np.uint8]:
     """One encoded image to uint8 [C, H, W] with (H, W) = `options.size`.
 
     Raises BadImageError with the reason when the file cannot be used.

@@ -15,7 +15,7 @@ INDEX_NAME = "dataset.json"
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 """Sizes of the headers that BMP files may have, bytes."""
 
-HEAD_BYTES = 32
+SIGNATURE_BYTES = 32
 """First bytes that tell what a file is."""
 
 

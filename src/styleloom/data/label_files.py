@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from styleloom.data.paths import kind_of
+from styleloom.data.paths import path_kind
 from styleloom.errors import UserError, quoted, shown
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def read_pairs(path: Path, is_image: Callable[[str], bool]) -> tuple[Pairs, list
             f"labels {shown(path)}: unknown ending {quoted(path.suffix)}; "
             "valid: .csv, .json, 'folders', 'keep'"
         )
-    if kind_of(path, f"labels {shown(path)}: cannot be read, no such file", valid) == "folder":
+    if path_kind(path, f"labels {shown(path)}: cannot be read, no such file", valid) == "folder":
         raise UserError(f"labels {shown(path)}: cannot be read, it is a folder; valid: {valid}")
     try:
         size = path.stat().st_size

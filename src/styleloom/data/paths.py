@@ -18,7 +18,7 @@ _SPECIAL = (
 )
 
 
-def kind_of(path: Path, missing: str, valid: str) -> Literal["file", "folder"]:
+def path_kind(path: Path, missing: str, valid: str) -> Literal["file", "folder"]:
     """Whether `path` is a regular file or a folder, links followed.
 
     Args:

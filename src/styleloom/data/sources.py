@@ -12,8 +12,14 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from styleloom.data.decoding import Budget
-from styleloom.data.image_names import HEAD_BYTES, INDEX_NAME, images_among, index_among, looks_like_image
-from styleloom.data.paths import kind_of
+from styleloom.data.image_names import (
+    INDEX_NAME,
+    SIGNATURE_BYTES,
+    images_among,
+    index_among,
+    looks_like_image,
+)
+from styleloom.data.paths import path_kind
 from styleloom.errors import UserError, quoted, shown
 from styleloom.names import embedded_name
 
@@ -98,7 +104,9 @@ def open_source(path_or_name: str | Path) -> Source:
         path = Path(path_or_name)
         sets = ", ".join(sorted(EMBEDDED))
         valid = f"a folder of images, a zip of images, or one of the embedded sets ({sets})"
-        source = FolderSource(path) if kind_of(path, "no such source", valid) == "folder" else ZipSource(path)
+        source = (
+            FolderSource(path) if path_kind(path, "no such source", valid) == "folder" else ZipSource(path)
+        )
     if not source.names:
         source.close()
         others = f" ({sum(source.ignored.values())} other files)" if source.ignored else ""
@@ -173,7 +181,7 @@ class FolderSource:
         if not self.size(name):  # a file of the kernel's has size 0, and reading it may block
             return b""
         with open(self.path / name, "rb") as file:
-            return file.read(HEAD_BYTES)
+            return file.read(SIGNATURE_BYTES)
 
     def _walk(self) -> list[str]:
         """Names of all files, relative to the folder, each folder visited once."""
@@ -256,7 +264,7 @@ class ZipSource:
         self._zip.close()
 
     def _head(self, name: str) -> bytes:
-        return self._open(self._entries[name], lambda file: file.read(HEAD_BYTES))
+        return self._open(self._entries[name], lambda file: file.read(SIGNATURE_BYTES))
 
     def _open(self, entry: zipfile.ZipInfo, read: Callable[[IO[bytes]], bytes]) -> bytes:
         if entry.flag_bits & 0x1:

@@ -29,7 +29,7 @@ from styleloom.features.weights import (
     LPIPS_VGG,
     VGG16,
     WeightFile,
-    find,
+    find_weights,
     load_state,
     sha256_of,
 )
@@ -237,4 +237,4 @@ def _paths(name: str, found: NetworkEntry, given: Mapping[str, Path]) -> list[Pa
             raise UserError(
                 f"weights: no network reads {quoted(file)}, {hint}valid: {', '.join(sorted(known))}"
             )
-    return [find(file, given.get(file.file), network=name) for file in found.weights]
+    return [find_weights(file, given.get(file.file), network=name) for file in found.weights]

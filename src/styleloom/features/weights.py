@@ -33,7 +33,7 @@ CHUNK_BYTES = 1 << 20
 NO_FOLDER = "that the variable STYLELOOM_WEIGHTS names (HOME is not set, the user's cache is unknown)"
 """Which folder of weights there is where no cache folder is known, for messages."""
 
-Progress = Callable[[int, int], None]
+DownloadProgress = Callable[[int, int], None]
 """Called with the bytes done and the bytes in all."""
 
 
@@ -131,7 +131,7 @@ def user_cache() -> Path | None:
         return None
 
 
-def locate(file: WeightFile) -> Path | None:
+def locate_weights(file: WeightFile) -> Path | None:
     """Where `file` lies, unverified: in the folder of weights or in its package; None when absent."""
     known = folder()
     if known is not None and (found := known / file.file).is_file():
@@ -145,7 +145,7 @@ def locate(file: WeightFile) -> Path | None:
     return None
 
 
-def find(file: WeightFile, given_path: Path | str | None = None, network: str = "--all") -> Path:
+def find_weights(file: WeightFile, given_path: Path | str | None = None, network: str = "--all") -> Path:
     """Path of `file`, its content verified.
 
     Args:
@@ -155,7 +155,7 @@ def find(file: WeightFile, given_path: Path | str | None = None, network: str = 
 
     Raises UserError when it is absent, and says how to get it; and when its content is not the known one.
     """
-    path = locate(file) if given_path is None else Path(given_path)
+    path = locate_weights(file) if given_path is None else Path(given_path)
     if path is None:
         raise UserError(_absent(file, network))
     found = sha256_of(path)
@@ -203,14 +203,14 @@ def sha256_of(path: Path) -> str:
     return _hashes[key]
 
 
-def fetch(file: WeightFile, progress: Progress | None = None) -> Path:
+def fetch(file: WeightFile, progress: DownloadProgress | None = None) -> Path:
     """Download `file` to the folder of weights, unless it is there or in its package; its path.
 
     The file gets its name after its content is verified, so that a file of that name is whole. A file of that
     name with other content is replaced. Raises UserError when offline, when the server refuses, when the
     content is not the known one, and for weights that only a package carries.
     """
-    present = locate(file)
+    present = locate_weights(file)
     if present is not None and sha256_of(present) == file.sha256:
         return present
     if not file.url:

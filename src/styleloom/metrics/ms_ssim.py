@@ -37,21 +37,21 @@ def ms_ssim(a_u8: Tensor, b_u8: Tensor) -> Tensor:
     Raises:
         UserError: another type, different shapes, or images too small for five scales.
     """
-    return joined(scale_terms(a_u8, b_u8))
+    return mean_then_product(scale_terms(a_u8, b_u8))
 
 
 def ms_ssim_per_channel(a_u8: Tensor, b_u8: Tensor) -> Tensor:
     """As `ms_ssim`, but the product over the scales is taken for each channel by itself, then the mean over
     channels. Equal to it for a single channel; where no mean is negative, no higher (Hölder's inequality)."""
-    return per_channel(scale_terms(a_u8, b_u8))
+    return product_then_mean(scale_terms(a_u8, b_u8))
 
 
-def joined(terms: Tensor) -> Tensor:
+def mean_then_product(terms: Tensor) -> Tensor:
     """ProGAN's similarity [N] from `scale_terms`."""
     return _product(terms.mean(2, keepdim=True))[:, 0]
 
 
-def per_channel(terms: Tensor) -> Tensor:
+def product_then_mean(terms: Tensor) -> Tensor:
     """The similarity of channels by themselves, [N], from `scale_terms`."""
     return _product(terms).mean(1)
 

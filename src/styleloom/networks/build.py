@@ -21,8 +21,8 @@ GENERATORS: dict[type, Callable[[Any], StyleGenerator]] = {
 
 DISCRIMINATORS: dict[type, Callable[[Any], Trunk]] = {
     config.ProGANDiscriminator: progan.Discriminator,
-    config.MSGProGANDiscriminator: msg.ProGANDiscriminator,
-    config.MSGStyleGANDiscriminator: msg.StyleGANDiscriminator,
+    config.MSGProGANDiscriminator: msg.ProGANPyramidDiscriminator,
+    config.MSGStyleGANDiscriminator: msg.StyleGANPyramidDiscriminator,
     config.StyleGANDiscriminator: stylegan.Discriminator,
     config.StyleGAN2Discriminator: stylegan2.Discriminator,
 }

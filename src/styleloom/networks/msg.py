@@ -3,7 +3,7 @@
 The reader will find the pyramid of images (section 2, equations 5 to 7) in `ProGANSynthesis` and
 `StyleGANSynthesis`, the ways in which an image joins the discriminator's features (equations 10 to 12) in
 `COMBINE`, the pass over all levels (equations 8, 9, 13 and 14) in `Discriminator.forward`. Tables 6 and 7
-are `ProGANSynthesis` and `ProGANDiscriminator`.
+are `ProGANSynthesis` and `ProGANPyramidDiscriminator`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from styleloom.networks.progan import ROOT2, hidden_conv, hidden_dense
 from styleloom.ops.conv_layer import ConvSettings
 from styleloom.types import GrowthState, Images, Noise, Pyramid
 
-DiscriminatorConfig: TypeAlias = config.MSGProGANDiscriminator | config.MSGStyleGANDiscriminator
+MSGDiscriminatorConfig: TypeAlias = config.MSGProGANDiscriminator | config.MSGStyleGANDiscriminator
 
 
 def refuse_growth(growth: GrowthState | None) -> None:
@@ -135,7 +135,7 @@ class LevelStart(nn.Module):
     The full resolution begins with fromRGB instead of phi.
     """
 
-    def __init__(self, cfg: DiscriminatorConfig, side: int) -> None:
+    def __init__(self, cfg: MSGDiscriminatorConfig, side: int) -> None:
         super().__init__()
         self.num_out = cfg.features.at_side(side)
         self.combine = None
@@ -166,7 +166,7 @@ class DiscriminatorBlock(nn.Module):
         pool: whether 2 x 2 pixels are averaged after it; otherwise it does that itself.
     """
 
-    def __init__(self, cfg: DiscriminatorConfig, side: int, conv_down: nn.Module, pool: bool) -> None:
+    def __init__(self, cfg: MSGDiscriminatorConfig, side: int, conv_down: nn.Module, pool: bool) -> None:
         super().__init__()
         self.start = LevelStart(cfg, side)
         self.conv = hidden_conv(self.start.num_out, cfg.features.at_side(side), cfg.activation)
@@ -185,7 +185,7 @@ class DiscriminatorTail(nn.Module):
     Table 7's convolution of 4x4 to 1x1 px is the first dense layer: both weigh every value of the grid.
     """
 
-    def __init__(self, cfg: DiscriminatorConfig, out_gain: float) -> None:
+    def __init__(self, cfg: MSGDiscriminatorConfig, out_gain: float) -> None:
         super().__init__()
         maps, hidden = cfg.features.at_side(4), cfg.features.at_side(2)
         self.start = LevelStart(cfg, 4)
@@ -212,7 +212,7 @@ class Discriminator(Trunk):
 
     def __init__(
         self,
-        cfg: DiscriminatorConfig,
+        cfg: MSGDiscriminatorConfig,
         from_rgb: nn.Module,
         conv_down: Callable[[int, int], nn.Module],
         pool: bool,
@@ -260,7 +260,7 @@ class Discriminator(Trunk):
         return images
 
 
-class ProGANDiscriminator(Discriminator):
+class ProGANPyramidDiscriminator(Discriminator):
     """MSG-ProGAN's discriminator (Table 7)."""
 
     def __init__(self, cfg: config.MSGProGANDiscriminator) -> None:
@@ -280,7 +280,7 @@ class ProGANDiscriminator(Discriminator):
         super().__init__(cfg, from_rgb, conv_down, pool, linear_gain)
 
 
-class StyleGANDiscriminator(Discriminator):
+class StyleGANPyramidDiscriminator(Discriminator):
     """MSG-StyleGAN's discriminator: Table 7 with StyleGAN's layers (appendix 6.1, the authors' code)."""
 
     def __init__(self, cfg: config.MSGStyleGANDiscriminator) -> None:

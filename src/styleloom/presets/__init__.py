@@ -17,7 +17,7 @@ import difflib
 from styleloom.config.experiment import Experiment
 from styleloom.errors import UserError, cut, nearest, quoted
 from styleloom.presets import demo, msg, progan, stylegan, stylegan2
-from styleloom.presets.schedules import DEVICES, Devices, for_devices
+from styleloom.presets.schedules import DEVICE_COUNTS, Devices, for_devices
 
 OWN = "styleloom"
 
@@ -52,7 +52,7 @@ FAMILY_DEFAULTS: dict[str, Experiment] = {
 
 __all__ = [
     "DEFAULT",
-    "DEVICES",
+    "DEVICE_COUNTS",
     "FAMILY_DEFAULTS",
     "OWN",
     "PAPERS",

@@ -17,7 +17,7 @@ from styleloom.errors import UserError
 Devices: TypeAlias = Literal[1, 2, 4, 8]
 """Numbers of devices for which the authors' codes have tables."""
 
-DEVICES: tuple[Devices, ...] = get_args(Devices)
+DEVICE_COUNTS: tuple[Devices, ...] = get_args(Devices)
 
 GROWING_BATCH: dict[int, ByResolution] = {
     1: ByResolution(4, ((4, 128), (8, 128), (16, 128), (32, 64), (64, 32), (128, 16), (256, 8))),
@@ -69,7 +69,7 @@ def for_devices(experiment: Experiment, devices: int) -> Experiment:
     Raises:
         UserError: there is no table for `devices`, or the batch of `experiment` is in no table.
     """
-    one_of("device table", devices, DEVICES)
+    one_of("device table", devices, DEVICE_COUNTS)
     for count, batch in GROWING_BATCH.items():
         if experiment.batch == batch:
             return _growing(experiment, count, devices)

@@ -25,7 +25,7 @@ from styleloom.runs import lock
 from styleloom.runs.begin import resume, save_state, start
 from styleloom.runs.directory import RunDirectory
 from styleloom.runs.events import EventWriter
-from styleloom.runs.metrics import PREFIX, SWD_PX, RunMetrics, attempt, has_metrics
+from styleloom.runs.metrics import PREFIX, SWD_PX, RunMetrics, has_metrics, measured_or_reported
 from styleloom.runs.pictures import sample_labels, samples, sheet_shape
 from styleloom.runs.profile import recorded
 from styleloom.runs.records import step_of
@@ -265,7 +265,7 @@ class _Loop:
         line["swd"] = None
         if options.swd_images and min(swd_reals(trainer).size) >= SWD_PX:
             missing = f"no sliced Wasserstein distance at {trainer.images_seen / 1000:g} kimg"
-            distance = attempt(missing, lambda: run_swd(trainer, options.swd_images).average)
+            distance = measured_or_reported(missing, lambda: run_swd(trainer, options.swd_images).average)
             if distance is not None:
                 line["swd"] = info["swd"] = _finite(distance)
         wrong = complaint(trainer)

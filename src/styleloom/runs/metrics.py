@@ -112,7 +112,7 @@ class RunMetrics:
         self.evaluation.progress = report
         when = f"at {self.trainer.images_seen / 1000:g} kimg"
         try:
-            document = attempt(
+            document = measured_or_reported(
                 f"no metrics {when}", lambda: self.evaluation.run(self._subject(self.trainer.growth))
             )
         except StopMeasuringError:
@@ -145,7 +145,7 @@ class RunMetrics:
         )
 
 
-def attempt(what_is_missing: str, measure: Callable[[], T]) -> T | None:
+def measured_or_reported(what_is_missing: str, measure: Callable[[], T]) -> T | None:
     """measure(), or None where it fails for whatever reason: the failure is logged, and the training goes
     on."""
     try:

@@ -29,9 +29,9 @@ from styleloom.metrics.probes.separability import (
     Method,
     Separability,
     conditional_entropy,
+    latents_and_logits,
     predict,
     probability,
-    samples,
     separability,
     surest,
 )
@@ -300,7 +300,7 @@ def sampler(*overrides: str, growth: GrowthState | None = None) -> Sampler:
 
 def test_samples_of_a_block() -> None:
     g, seeds = sampler(), [5, 0, 2**31]
-    block = samples(g, [classifier(8, Redness()), classifier(8, Redness(-1))], seeds)
+    block = latents_and_logits(g, [classifier(8, Redness()), classifier(8, Redness(-1))], seeds)
     z, _ = g.draw(seeds)
     assert torch.equal(block["z"], z)
     assert block["z"].shape == (3, 16)
@@ -313,8 +313,8 @@ def test_samples_of_a_block() -> None:
 def test_samples_depend_on_their_seed_alone() -> None:
     g, judge = sampler(), classifier(8, Redness())
     state = torch.get_rng_state()
-    whole = samples(g, [judge], range(7))
-    parts = [samples(g, [judge], part) for part in ([0, 1, 2, 3], [4], [5, 6])]
+    whole = latents_and_logits(g, [judge], range(7))
+    parts = [latents_and_logits(g, [judge], part) for part in ([0, 1, 2, 3], [4], [5, 6])]
     assert torch.equal(torch.get_rng_state(), state)
     for name, tensor in whole.items():
         torch.testing.assert_close(torch.cat([p[name] for p in parts]), tensor, rtol=1e-5, atol=1e-6)
@@ -323,18 +323,18 @@ def test_samples_depend_on_their_seed_alone() -> None:
 def test_samples_with_labels() -> None:
     g = sampler("label_dim=3")
     labels = g.labels(4, [0, 1, 2, 2])
-    block = samples(g, [classifier(8, Redness())], [1, 1, 1, 1], labels)
+    block = latents_and_logits(g, [classifier(8, Redness())], [1, 1, 1, 1], labels)
     torch.testing.assert_close(block["w"], g.generator.mapping(block["z"], labels)[:, -1])
     assert not torch.allclose(block["w"][0], block["w"][1])
     assert torch.allclose(block["w"][2], block["w"][3])
     with pytest.raises(UserError, match="needs labels of 3 classes"):
-        samples(g, [classifier(8, Redness())], [1])
+        latents_and_logits(g, [classifier(8, Redness())], [1])
 
 
 def test_large_images_are_reduced_by_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_RESOLUTION", 16)
     g, fine, coarse = sampler("resolution=32"), Redness(), Redness()
-    samples(g, [classifier(16, fine), classifier(8, coarse)], [3])
+    latents_and_logits(g, [classifier(16, fine), classifier(8, coarse)], [3])
     image = g.generate([3])
     for side, network in ((16, fine), (8, coarse)):
         block = 32 // side
@@ -348,7 +348,7 @@ def test_growing_generators_are_seen_as_they_stand() -> None:
     network = build_generator(generator).eval().requires_grad_(False)
     seen = Redness()
     g = Sampler(network, experiment, GrowthState(1, 0.5))
-    samples(g, [classifier(8, seen)], [0, 1])
+    latents_and_logits(g, [classifier(8, seen)], [0, 1])
     torch.testing.assert_close(seen.seen[0], g.generate([0, 1]), rtol=1e-4, atol=1e-5)
 
 
@@ -356,7 +356,7 @@ def test_w_is_not_the_latent_that_configuration_c_feeds_to_the_input() -> None:
     generator = StyleGANGenerator(resolution=8, z_dim=8, w_dim=8, mapping=Mapping(2, 8), input="z")
     experiment = replace(tiny(), generator=generator, style_mixing=0.0)
     g = Sampler(build_generator(generator).eval().requires_grad_(False), experiment)
-    block = samples(g, [classifier(8, Redness())], range(3))
+    block = latents_and_logits(g, [classifier(8, Redness())], range(3))
     z = block["z"]
     torch.testing.assert_close(block["w"], g.generator.mapping_network(z, None))
     assert not torch.allclose(block["w"], g.generator.mapping(z)[:, -1])
@@ -365,7 +365,7 @@ def test_w_is_not_the_latent_that_configuration_c_feeds_to_the_input() -> None:
 def test_from_generator_to_score() -> None:
     """The redness of images follows from z alone, and a linear mapping would be separable; noise is not."""
     g = sampler()
-    blocks = [samples(g, [classifier(8, Redness())], range(k, k + 100)) for k in (0, 100, 200)]
+    blocks = [latents_and_logits(g, [classifier(8, Redness())], range(k, k + 100)) for k in (0, 100, 200)]
     joined = {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
     logits = joined["logits"] - joined["logits"].median()
     for space in ("z", "w"):

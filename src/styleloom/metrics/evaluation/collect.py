@@ -15,11 +15,11 @@ from styleloom.distributed import Processes, blocks
 from styleloom.errors import UserError
 from styleloom.features.registry import as_rgb, load_distance, load_network
 from styleloom.metrics.evaluation.image_sets import ImageSet
-from styleloom.metrics.evaluation.keep import Failed, Statistic, Wanted
+from styleloom.metrics.evaluation.keep import Failed, Statistic, WantedStatistic
 from styleloom.sampling import PIXELS_PER_BATCH
 from styleloom.types import FeatureNetwork, PerceptualDistance
 
-MAX_BATCH = 64
+DEFAULT_BATCH = 64
 """Images at once where none are asked for; fewer where they are large."""
 
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -79,11 +79,11 @@ class Collector:
     def batch_for(self, images: ImageSet) -> int:
         """Images at once."""
         _, height, width = images.shape
-        return self.batch or max(1, min(MAX_BATCH, PIXELS_PER_BATCH // (height * width)))
+        return self.batch or max(1, min(DEFAULT_BATCH, PIXELS_PER_BATCH // (height * width)))
 
     def collect(
-        self, images: ImageSet, wants: set[Wanted], what: str, open_files: contextlib.ExitStack
-    ) -> dict[Wanted, Statistic]:
+        self, images: ImageSet, wants: set[WantedStatistic], what: str, open_files: contextlib.ExitStack
+    ) -> dict[WantedStatistic, Statistic]:
         """Statistics of the first images of a set, each image made and looked at once.
 
         They are filled where `processes.collects`; elsewhere they stay empty. One that refuses what it is

@@ -66,12 +66,12 @@ class Keep:
     Args:
         name: in the keys of cached statistics, which must not change.
         new: (number of images, their set, what closes temporary files) to an empty statistic.
-        restore: the statistic again from the tensors of its `to_tensors`; None where it is not cached.
+        from_tensors: the statistic again from the tensors of its `to_tensors`; None where it is not cached.
     """
 
     name: str
     new: Callable[[int, ImageSet, contextlib.ExitStack], Statistic] = field(repr=False)
-    restore: Callable[[Mapping[str, Tensor]], Moments | Rows] | None = field(default=None, repr=False)
+    from_tensors: Callable[[Mapping[str, Tensor]], Moments | Rows] | None = field(default=None, repr=False)
 
 
 def _descriptors(count: int, images: ImageSet, open_files: contextlib.ExitStack) -> Descriptors:
@@ -92,7 +92,7 @@ SIMILARITIES = Keep("similarities", lambda count, images, open_files: Similariti
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedStatistic:
     """A statistic of the first `count` images of a set.
 
     Args:

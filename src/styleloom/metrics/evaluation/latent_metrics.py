@@ -31,7 +31,7 @@ PATH = r"_(?P<space>z|w)(?P<sampling>full|end)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PathLength(ProbeMetric):
+class PerceptualPathLength(ProbeMetric):
     """Perceptual path length.
 
     Args:
@@ -78,7 +78,7 @@ class PathLength(ProbeMetric):
         )
 
 
-class PathLengthOfImages(PathLength):
+class PerceptualPathLengthOfImages(PerceptualPathLength):
     """Perceptual path length of each image by itself."""
 
     def measure(self, probe: Probe, d: Definition) -> Measure | None:
@@ -159,7 +159,7 @@ class LinearSeparability(ProbeMetric):
 
 
 LATENT_METRICS = (
-    PathLength(
+    PerceptualPathLength(
         kind="ppl",
         pattern=rf"ppl{PATH}{NUM}{NETWORK}",
         num=100_000,
@@ -168,7 +168,7 @@ LATENT_METRICS = (
         example="ppl_zfull, ppl_wend50k",
         crop=True,
     ),
-    PathLength(
+    PerceptualPathLength(
         kind="ppl2",
         pattern=rf"ppl2{PATH}{NUM}{NETWORK}",
         num=50_000,
@@ -176,7 +176,7 @@ LATENT_METRICS = (
         network="lpips-vgg",
         example="ppl2_wend, ppl2_wend10k_lite0",
     ),
-    PathLengthOfImages(
+    PerceptualPathLengthOfImages(
         kind="ppl_images",
         pattern=rf"ppl_images{NUM}{NETWORK}",
         num=1000,

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from torch import Tensor
 
 from styleloom.errors import UserError, nearest, quoted, shown
-from styleloom.features.registry import entry, names
+from styleloom.features import registry
 from styleloom.metrics.classifiers.classifier import Classifier
 from styleloom.metrics.evaluation.collect import FeatureNetworks
 from styleloom.metrics.evaluation.image_sets import Choice
@@ -184,10 +184,10 @@ _READERS = {"num": _count, "latents": int, "neighbours": int}
 
 def _network(metric: str, suffix: str) -> str:
     """The network of that short or whole name."""
-    for name in names():
-        if suffix in (name, entry(name).suffix):
+    for name in registry.names():
+        if suffix in (name, registry.entry(name).suffix):
             return name
-    valid = [entry(name).suffix for name in names()]
+    valid = [registry.entry(name).suffix for name in registry.names()]
     raise UserError(
         f"metric: {quoted(metric)} names no feature network, {nearest(suffix, valid)}choose "
         f"from {', '.join(valid)}"

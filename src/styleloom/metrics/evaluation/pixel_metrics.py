@@ -14,7 +14,7 @@ from styleloom.metrics.evaluation.keep import DESCRIPTORS, SIMILARITIES, Similar
 from styleloom.metrics.evaluation.measure import Measure
 from styleloom.metrics.evaluation.metric import IMAGES, Definition
 from styleloom.metrics.evaluation.set_metric import SetMetric
-from styleloom.metrics.ms_ssim import MIN_SIDE, joined, per_channel
+from styleloom.metrics.ms_ssim import MIN_SIDE, mean_then_product, product_then_mean
 from styleloom.metrics.swd import distance
 
 
@@ -90,7 +90,7 @@ PIXEL_METRICS = (
         "at each scale: lower is more varied; to be compared with that of reals",
         better=None,
         example="ms_ssim",
-        combine=joined,
+        combine=mean_then_product,
     ),
     Similarity(
         kind="ms_ssim_per_channel",
@@ -99,6 +99,6 @@ PIXEL_METRICS = (
         text="the same, each channel's product over the scales first, then the mean over channels",
         better=None,
         example="ms_ssim_per_channel",
-        combine=per_channel,
+        combine=product_then_mean,
     ),
 )

@@ -21,7 +21,7 @@ from styleloom.metrics.evaluation.image_sets import GeneratedImages
 from styleloom.metrics.evaluation.measure import Measure
 from styleloom.metrics.evaluation.metric import Definition, Metric
 from styleloom.metrics.evaluation.subject import Subject
-from styleloom.metrics.probes.separability import samples
+from styleloom.metrics.probes.separability import latents_and_logits
 
 R = TypeVar("R")
 
@@ -63,7 +63,7 @@ class Probe:
         if d.num not in self._separability:
             sampler, classifiers = self.images.sampler, self.classifiers
             parts = self.results(
-                d.name, d.num, lambda seeds, labels: samples(sampler, classifiers, seeds, labels)
+                d.name, d.num, lambda seeds, labels: latents_and_logits(sampler, classifiers, seeds, labels)
             )
             self._separability[d.num] = {
                 name: torch.cat([part[name] for part in parts]) for name in (parts[0] if parts else ())

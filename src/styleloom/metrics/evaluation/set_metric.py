@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from styleloom.errors import UserError, shown
-from styleloom.features.registry import entry
+from styleloom.features import registry
 from styleloom.metrics.classifiers.classifier import Classifier
 from styleloom.metrics.evaluation.collect import FeatureNetworks
 from styleloom.metrics.evaluation.image_sets import DatasetImages, ImageSet, Shape
-from styleloom.metrics.evaluation.keep import Failed, Keep, Statistic, Wanted
+from styleloom.metrics.evaluation.keep import Failed, Keep, Statistic, WantedStatistic
 from styleloom.metrics.evaluation.measure import Measure
 from styleloom.metrics.evaluation.metric import Definition, Metric
 from styleloom.metrics.evaluation.subject import Subject
@@ -32,8 +32,8 @@ class Plan:
     """
 
     metric: SetMetric
-    fakes: Wanted
-    reals: Wanted | None
+    fakes: WantedStatistic
+    reals: WantedStatistic | None
 
 
 class SetMetric(Metric):
@@ -112,8 +112,8 @@ class SetMetric(Metric):
             )
         return Plan(
             self,
-            Wanted(self.keep, count, network, layer),
-            None if theirs is None else Wanted(self.keep, theirs, network, layer),
+            WantedStatistic(self.keep, count, network, layer),
+            None if theirs is None else WantedStatistic(self.keep, theirs, network, layer),
         )
 
     def _sets(self, d: Definition, subject: Subject) -> tuple[ImageSet, ImageSet | None]:
@@ -136,7 +136,7 @@ class SetMetric(Metric):
         if self.layer is None:
             return "", ""
         assert d.network is not None
-        network = entry(d.network)
+        network = registry.entry(d.network)
         layer = network.default_layer if self.layer == "features" else network.logits_layer
         if not layer:
             raise UserError(f"{d.name}: {d.network} has no {self.layer} that this metric could take")

@@ -89,7 +89,7 @@ class Separability:
 
 
 @torch.inference_mode()
-def samples(
+def latents_and_logits(
     sampler: Sampler, classifiers: Sequence[Classifier], seeds: Sequence[int], labels: Tensor | None = None
 ) -> dict[str, Tensor]:
     """Latents of a block of seeds, and what the classifiers see in their images.
