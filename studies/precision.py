@@ -89,8 +89,8 @@ def report(options: PrecisionStudy, outcomes: list[Outcome]) -> str:
         "",
         f"{datetime.date.today().isoformat()}; {describe_machine(torch.device('cpu'))}; "
         f"preset `{options.preset}` ({experiment.resolution} px, batch {int(experiment.batch.base)}), "
-        f"embedded emoji, {experiment.data.held_out} images held out; {options.threads} thread(s) per training, "
-        f"{options.at_once} trainings at once.",
+        f"embedded emoji, {experiment.data.held_out} images held out; "
+        f"{options.threads} thread(s) per training, {options.at_once} trainings at once.",
         "",
         "Sliced Wasserstein distance of the averaged generator to the held-out images; lower is better.",
         "",
