@@ -17,7 +17,7 @@ Another place to read training images from takes one subclass of `ImageReader`, 
 
 `ImageDataset(ArrayReader(pixels))` is then a data set like any other: it adds memory, parts and levels, of
 which no reader has to know. Readers are used from several threads at once and are pickled to other processes.
-One that meets encoded files decodes them with `styleloom.data.conversion.convert`.
+One that meets encoded files decodes them with `styleloom.data.conversion.convert_image`.
 """
 
 from __future__ import annotations

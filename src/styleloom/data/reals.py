@@ -1,7 +1,8 @@
-"""Real images on their way to the discriminator: range, mirror, pyramid, fade.
+"""Real images on their way to the discriminator: mirroring, range, fade or pyramid.
 
-ProGAN's order: stored uint8 level -> [-1, 1] -> mirror -> fade -> network. MSG-GAN's:
-mirror -> pyramid, so that all levels show the same image.
+The loader mirrors the stored uint8 images of the active level. `Inputs.reals` then brings them to [-1, 1],
+fades them where a new level fades in, or makes MSG-GAN's pyramid of them. All levels of a pyramid are
+mirrored alike, since mirroring comes first.
 """
 
 from __future__ import annotations
