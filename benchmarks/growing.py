@@ -2,9 +2,9 @@
 
     python benchmarks/growing.py --resolution 256 --level 8
 
-Whole steps of the trainer: networks, optimizers, average of the generator, loader, on noise images of the
-run's full resolution and of the level's. The images of a level stay in memory once they are made, which the
-steps before the measurement bring about. Both trainers take turns, each a whole period of the lazy
+Whole steps of the trainer: networks, optimizers, EMA of the generator, loader, on noise images of the run's
+full resolution and of the level's. The images of a level stay in memory once they are made; steps before the
+measurement make all of them. Both trainers take turns, each a whole period of the lazy
 regularizers, so that a slow minute of the machine hits them alike. On the CPU the time that the process
 itself was computing, on all its threads, is compared as well: the better measure on a machine that others
 use, too.
@@ -153,7 +153,7 @@ def steps_per_period(experiment: Experiment) -> int:
 
 
 class Times(NamedTuple):
-    """Seconds by the clock on the wall, and of computing by all threads of the process."""
+    """Seconds that passed, and seconds of processor time of all threads of the process."""
 
     wall: float
     cpu: float

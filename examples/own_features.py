@@ -48,7 +48,7 @@ def main(snapshot: tyro.conf.Positional[Path], data: tyro.conf.Positional[str], 
     Args:
         snapshot: a snapshot-*.safetensors.
         data: an archive of real images.
-        images: generated ones.
+        images: how many to generate.
     """
     colours = NetworkEntry("colours", "shares of colours", "MIT", (), lambda *_: Colours(), None, "bins")
     register("colours", colours)

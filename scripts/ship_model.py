@@ -39,11 +39,11 @@ class ShipModel:
     """Put a run's best snapshot into the package."""
 
     run: Annotated[Path, tyro.conf.Positional]
-    """Of a preset whose name the model takes."""
+    """The run directory; the model takes the name of its preset."""
     seen: Path
     """What the pictures show, in words: a Markdown file that goes into the card."""
     device: str = "cpu"
-    """On which the run was trained, for the card's measurements."""
+    """Where the card's images are generated: the device that the run was trained on."""
     trained_on: str = ""
     """The device in words, for the card."""
 

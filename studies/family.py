@@ -4,9 +4,9 @@
 
 One model of each kind at 32 x 32 px on the embedded emoji: its own paper's networks (narrow), losses and
 schedule in miniature, and the same number of images for all. The sliced Wasserstein distance (SWD) of the
-averaged generator to held-out real images is measured before, on the way and after, and how much the pictures
-differ among each other. A model's outcome is written as it finishes. The same command again trains what is
-missing and writes the page anew; with other settings everything is trained anew.
+EMA of the generator to held-out real images is measured before, on the way and after, and how much the
+pictures differ among each other. A model's outcome is written as it finishes. The same command again trains
+what is missing and writes the page anew; with other settings everything is trained anew.
 
 `family_settings` has the models, `family_measures` distance and diversity, `family_pictures` the sheets and
 `family_page` the text of the page; `family_metrics` measures the generators afterwards.
@@ -61,7 +61,7 @@ def train(study: FamilyStudy, name: str) -> None:
 def learn(
     settings: Experiment, dataset: ImageDataset, points: int, name: str, snapshots: Path
 ) -> tuple[dict[str, Any], Tensor]:
-    """Train one model; write its averaged generator to `snapshots`.
+    """Train one model; write the EMA of its generator to `snapshots`.
 
     Args:
         points: measurements at equal distances, the last at the end.

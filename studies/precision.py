@@ -2,8 +2,8 @@
 
     python studies/precision.py --kimg 40 --seeds 0 1 2
 
-The same training in both precisions, several seeds each; the sliced Wasserstein distance (SWD) of the
-averaged generator to held-out real images after the same number of images. bfloat16 passes when its mean is
+The same training in both precisions, several seeds each; the sliced Wasserstein distance (SWD) of the EMA of
+the generator to held-out real images after the same number of images. bfloat16 passes when its mean is
 not worse than float32's by more than the spread between seeds.
 """
 

@@ -31,7 +31,7 @@ TIMEOUT_SEC = 30.0
 CHUNK_BYTES = 1 << 20
 
 NO_FOLDER = "that the variable STYLELOOM_WEIGHTS names (HOME is not set, the user's cache is unknown)"
-"""Which folder of weights there is where no cache folder is known, for messages."""
+"""In messages, the folder of weights of a user who has no cache folder."""
 
 DownloadProgress = Callable[[int, int], None]
 """Called with the bytes done and the bytes in all."""

@@ -48,12 +48,12 @@ class Patches:
     Args:
         patches_per_image: descriptors cut from each image at each level.
         patch: side of a descriptor in px.
-        seed: non-negative; fixes positions, and what else a comparison draws: directions and subset.
+        seed: non-negative; fixes the positions, and in `swd` the directions and the random subset.
         lowest: least side of the last level, which holds the low-pass residual; a power of two. The shorter
             side counts: 384x512 images end at 24x32. Images smaller than that have one level, the image
             itself: for 8x8 images `lowest` becomes 8.
-        grid: height and width of the images in quarters of R, their nominal side: 4, 4 for squares,
-            `ImageDataset.grid`.
+        grid: height and width of the images are `grid` * R / 4, with R their nominal side; 4, 4 for square
+            images (`ImageDataset.grid`).
 
     Raises:
         UserError: no patches.
@@ -193,7 +193,7 @@ class Descriptors:
             )
 
 
-# --- Both ---------------------------------------------------------------------------------------------------
+# --- Shared by both -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

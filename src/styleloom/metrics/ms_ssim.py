@@ -16,9 +16,9 @@ WINDOW_SIGMA = 1.5
 K1, K2 = 0.01, 0.03
 RANGE = 255
 MIN_SIDE = 1 << (len(WEIGHTS) - 1)
-"""Least side of an image, px: that of the last scale is 1."""
+"""Least side of an image, px: halved four times, it is 1 at the last scale."""
 
-_MIDDLE = 128  # of the range; taken off before squares, which are then smaller and round less
+_MIDDLE = 128  # of the range; subtracted before squaring, so that squares are smaller and round less
 
 
 def ms_ssim(a_u8: Tensor, b_u8: Tensor) -> Tensor:
@@ -47,24 +47,29 @@ def ms_ssim_per_channel(a_u8: Tensor, b_u8: Tensor) -> Tensor:
 
 
 def mean_then_product(terms: Tensor) -> Tensor:
-    """ProGAN's similarity [N] from `scale_terms`."""
+    """ProGAN's similarity [N] from `scale_terms`: at each scale the mean over channels, then the product."""
     return _product(terms.mean(2, keepdim=True))[:, 0]
 
 
 def product_then_mean(terms: Tensor) -> Tensor:
-    """The similarity of channels by themselves, [N], from `scale_terms`."""
+    """Similarity [N] from `scale_terms`: of each channel the product over scales, then the mean."""
     return _product(terms).mean(1)
 
 
 def _product(terms: Tensor) -> Tensor:
-    """[N, C] of [N, scales, C]. A negative mean has no power with a fraction: it counts as 0."""
+    """Product over scales of the terms to the power of `WEIGHTS`: [N, scales, C] -> [N, C].
+
+    A negative term, which has no real fractional power, counts as 0.
+    """
     weights = torch.tensor(WEIGHTS, device=terms.device)[:, None]
     return terms.clamp_min(0).pow(weights).prod(1)
 
 
 @torch.no_grad()
 def scale_terms(a_u8: Tensor, b_u8: Tensor) -> Tensor:
-    """Mean over each channel's image of contrast and structure, at the last scale of luminance too.
+    """Similarity of contrast and structure at each scale, averaged over the pixels of each channel.
+
+    At the last scale it is multiplied by the similarity of luminance before it is averaged.
 
     What the papers leave open:
 
@@ -100,7 +105,7 @@ def scale_terms(a_u8: Tensor, b_u8: Tensor) -> Tensor:
 
 
 def _similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Of luminance, and of contrast and structure together, at each place of the window: [N, C, h, w].
+    """Similarity of luminance, and of contrast and structure, at each place of the window: [N, C, h, w].
 
     Wang et al. 2003, eqs. 2 to 4, with C3 = C2 / 2. Images are float, less `_MIDDLE`.
     """

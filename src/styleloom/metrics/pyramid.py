@@ -21,7 +21,7 @@ def laplacian_pyramid(images: Tensor, lowest: int = 16, grid: tuple[int, int] = 
         images: floating [N, C, H, W]; (H, W) = `grid` * R / 4 with R a power of two, the nominal side.
         lowest: least side of the last level, px, a power of two. The shorter side counts: 384x512 images end
             at 24x32. Images smaller than that have one level, the image itself.
-        grid: height and width of the images in quarters of R: 4, 4 for squares, `ImageDataset.grid`.
+        grid: height and width of the images are `grid` * R / 4; 4, 4 for square images (`ImageDataset.grid`).
 
     Returns:
         Nominal side to [N, C, h, w], in the range of `images` or, for band-pass levels, of their

@@ -88,7 +88,7 @@ class InputBlock(nn.Module):
         self.norm = cfg.pixel_norm != "none"
 
     def forward(self, w: Tensor, enter: Callable[[Tensor], Tensor]) -> Tensor:
-        """w [N, W] -> features [N, C, h, w]; the input layer computes in w's type, `enter` ends that."""
+        """w [N, W] -> features [N, C, h, w]; the input layer computes in w's type, before `enter`."""
         x = self.input(w)
         x = self.conv(enter(pixel_norm(x) if self.norm_input else x))
         return normalized(x) if self.norm else x

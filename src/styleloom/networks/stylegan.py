@@ -164,8 +164,8 @@ class SynthesisBlock(nn.Module):
 class SynthesisNetwork(SynthesisTrunk):
     """g: ws to an image of the active level (Fig. 1b).
 
-    Indices of w and of noise maps: at side 2^r the first layer has 2r-4 and the second 2r-3. A further, last
-    ws is z, for the dense input of configuration C as the paper words it.
+    Indices of w and of noise maps: at side 2^r the first layer has 2r-4 and the second 2r-3. With `input` "z"
+    (`LatentInputGenerator`) ws have a last slot more, which holds z for the dense input.
 
     Args:
         cfg: the configuration.
@@ -193,7 +193,7 @@ class SynthesisNetwork(SynthesisTrunk):
         if not isinstance(noise, str) and len(noise) != self.num_noises:
             raise UserError(f"noise: {len(noise)} maps given, this network takes {self.num_noises}")
         layers = ws.unbind(1)
-        # without noise inputs there is nothing to give, and what is given does not count
+        # without noise inputs `noise` has no maps; layers take a mode and ignore it
         noises = [noise] * len(layers) if isinstance(noise, str) else list(noise) or ["none"] * len(layers)
         x = self.enter(self.input(layers[-1 if self.cfg.input == "z" else 0]))
         found = []
@@ -229,7 +229,7 @@ class LatentInputGenerator(StyleGenerator):
         return torch.cat([styles, latent[:, None]], 1)
 
     def truncate(self, ws: Tensor, psi: Truncation, layers: int | None = None) -> Tensor:
-        """As in `StyleGenerator`, but for the last slot, whatever `psi` is there."""
+        """As in `StyleGenerator`; the last slot stays, whatever `psi` is given for it."""
         styles = super().truncate(ws, psi, layers)[:, :-1]
         return torch.cat([styles, ws[:, -1:]], 1)
 

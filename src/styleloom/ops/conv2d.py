@@ -2,8 +2,8 @@
 
 PyTorch differentiates a convolution twice by rewriting the weight gradient as a convolution with a kernel
 as large as the image, which is slow wherever R1 or path length regularization need it. Here the three
-bilinear maps (output, input gradient, weight gradient) are autograd functions that differentiate into
-each other, so that every order runs on the library's own kernels, or on `ops.winograd` where that is faster.
+bilinear maps (output, input gradient, weight gradient) are autograd functions whose derivatives are each
+other, so that every order runs on PyTorch's fast kernels, or on `ops.winograd` where that is faster.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def conv_transpose2d(x: Tensor, w: Tensor, stride: int = 1) -> Tensor:
     """Transposed convolution of x [N, I, H, W] with w [I, O, kh, kw] -> [N, O, s(H-1)+kh, s(W-1)+kw].
 
     Computed as the input gradient of a strided convolution, which on the CPU in bfloat16 is
-    faster than the library's transposed convolution.
+    faster than PyTorch's transposed convolution.
     """
     if traced():
         return F.conv_transpose2d(x, w, stride=stride)
@@ -141,7 +141,7 @@ class _WeightGrad(torch.autograd.Function):
 
 
 def _placeholder(shape: torch.Size | tuple[int, ...], like: Tensor) -> Tensor:
-    """A tensor whose shape and layout alone count, laid out like its partner."""
+    """A tensor of any values, laid out as `like`: PyTorch's backward asks for shape and layout alone."""
     channels_last = like.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     return torch.empty(tuple(shape), dtype=like.dtype, device=like.device, memory_format=layout)

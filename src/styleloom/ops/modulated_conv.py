@@ -81,7 +81,7 @@ def _pointwise(
     gain: float,
     normalization: StyleNormalization,
 ) -> Tensor:
-    """A 1x1 layer up to its noise: here per-sample weights are the small side, and x is read only once."""
+    """A 1x1 layer up to its noise. Weights are formed for each sample, so that x is read only once."""
     n, c, height, width = x.shape
     coefficient = _coefficient(w, style, scale, gain, normalization)
     weights = style[:, :, None] * w[:, :, 0, 0].t() * coefficient[:, None, :]  # [N, I, O]

@@ -3,11 +3,11 @@ Neural Networks" (CVPR 2016), after Winograd's minimal filtering.
 
 A tile of 4x4 outputs needs 36 products per pair of channels instead of 144: tiles of 6x6 inputs and the
 kernel are transformed, multiplied point by point (36 matrix products over channels), and transformed back. On
-the CPU in float32, with hundreds of channels, this is faster than the library's direct convolution. Its
+the CPU in float32, with hundreds of channels, this is faster than PyTorch's direct convolution. Its
 rounding error is larger, by a factor that a test bounds.
 
 The three functions are the bilinear maps of a convolution with stride 1 and padding 1; `ops.conv2d` chooses
-between them and the library.
+between them and PyTorch's.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ OUT, IN = 4, 6
 """Sides of an output and an input tile."""
 
 MIN_CHANNELS = 256
-"""Below, transforming tiles costs more than the products save."""
+"""With fewer channels, transforming the tiles costs more than the products save."""
 
 MIN_TILES = 128
-"""Below, transforming the kernel does."""
+"""With fewer tiles, transforming the kernel costs more than the products save."""
 
 CHUNK = 2**23
-"""Transformed values at a time, as whole images: 32 MiB, so that temporaries stay small."""
+"""Transformed values that exist at one time (32 MiB), rounded to whole images."""
 
 
 def suits(x: Tensor, num_in: int, num_out: int, kernel: int, stride: int, padding: int) -> bool:

@@ -16,10 +16,10 @@ _LABELS_PER_PIECE = 4096
 
 @dataclass(frozen=True)
 class Attribute:
-    """One place of the labels.
+    """One binary attribute: a place in the labels.
 
     Args:
-        index: in the label.
+        index: of the place, from 0.
         name: of the class; "attribute-00" where classes have no names.
         share: of the data set's images that have it.
     """
@@ -34,7 +34,8 @@ def select_attributes(
 ) -> list[Attribute]:
     """The attributes of a labelled set, in the order of the labels.
 
-    A label is a vector of binary values, 0 and 1 or -1 and 1; of a class, "is it this one?".
+    Each place of a label vector is an attribute, with values 0 and 1 or -1 and 1. In a data set with classes
+    each class is an attribute: whether the image is of that class.
 
     Args:
         training, held_out: the two parts of the set.

@@ -42,7 +42,7 @@ class ClassifierRecord:
         images_seen: in training.
         data: name of the data set.
         data_fingerprint: sha256 (hex) of the data set, labels included.
-        settings: `ClassifierSettings` as JSON, with what None and "auto" stood for.
+        settings: `ClassifierSettings` as JSON, in which None and "auto" are replaced by their values.
     """
 
     attribute: str

@@ -2,9 +2,9 @@
 
 How `fid50k_full` is measured: `definitions` reads the name, which gives a `Definition` of the metric `fid`, a
 `Frechet` of `feature_metrics`. `suite.Evaluation` asks the metric for its plan (`set_metric`): the moments of
-features of 50,000 generated images and of all reals. `statistics` takes those of the reals from the cache, or has them
-collected; `collect` passes once over each set of images and fills the statistics of all metrics. At last the
-metric computes its number from the two statistics by `metrics/fid.py`.
+features of 50,000 generated images and of all reals. `statistics` takes those of the reals from the cache, or
+has them collected. `collect` passes over each set of images once and fills the statistics of all metrics. The
+metric then computes its number from the two statistics, by the formula in `metrics/fid.py`.
 
 In the order in which to read:
 

@@ -1,6 +1,6 @@
 """Statistics of real images, kept between evaluations.
 
-A statistic is stored under everything that it depends on: the images (content, recipe, shape, rule, seed),
+A statistic is stored under everything that it depends on: the images (content, recipe, shape, choice, seed),
 the feature network (weights and resize rule), the layer, what is kept and of how many images. The same
 description is stored inside the file and compared on reading, so that statistics of other images cannot be
 taken by accident, whatever a file is called.
@@ -34,7 +34,8 @@ another way, so that statistics of before are not found any more."""
 
 def cache_folder(given: Path | str | None = None) -> Path | None:
     """The folder that is `given`, else that of the environment variable STYLELOOM_STATISTICS, else one in the
-    user's cache. "none" keeps nothing, as does a user without a cache folder, which is said once.
+    user's cache. None keeps nothing: for the name "none", and where the user has no cache folder, of which
+    one warning tells.
 
     Raises UserError when what is named is there and no folder.
     """
@@ -60,7 +61,7 @@ def _note_no_folder() -> None:
 
 @dataclass
 class StatisticsCache:
-    """Tensors under a description.
+    """Tensors in files, each found by a description of what it was computed from.
 
     Args:
         folder: where they are; None keeps nothing.
@@ -75,7 +76,7 @@ class StatisticsCache:
         return (self.folder or Path()) / f"{digest[:32]}.safetensors"
 
     def get(self, key: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The tensors of exactly this description, and on what they were made; None where there are none.
+        """The tensors of exactly this description, with the record that `put` was given; None without any.
 
         A damaged or foreign file, or one that may not be read, counts as none, and a warning says so.
         """
@@ -97,7 +98,7 @@ class StatisticsCache:
     def put(self, key: Mapping[str, Any], tensors: Mapping[str, Tensor], made: Mapping[str, Any]) -> None:
         """Keep tensors, with what they were made on (`environment.record`).
 
-        Where that fails it is said once, and the evaluation goes on: it needs no more of the cache.
+        Where writing fails, one warning tells of it, nothing more is written, and the evaluation goes on.
         """
         if self.folder is None or self._failed:
             return

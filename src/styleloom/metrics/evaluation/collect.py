@@ -1,4 +1,4 @@
-"""One pass over a set of images, in which everything that is wanted of it is collected."""
+"""One pass over a set of images, which fills the statistics of all metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from styleloom.sampling import PIXELS_PER_BATCH
 from styleloom.types import FeatureNetwork, PerceptualDistance
 
 DEFAULT_BATCH = 64
-"""Images at once where none are asked for; fewer where they are large."""
+"""Images in a batch where no number is asked for; fewer where they are large."""
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is in all."""
@@ -53,7 +53,7 @@ class FeatureNetworks:
         return self._distances[name]
 
     def identities(self) -> dict[str, Any]:
-        """What was used."""
+        """The identity of each network and distance that has been used."""
         return {
             "features": {name: network.identity for name, network in self._features.items()},
             "distances": {name: distance.identity for name, distance in self._distances.items()},
@@ -77,7 +77,7 @@ class Collector:
     progress: Progress
 
     def batch_for(self, images: ImageSet) -> int:
-        """Images at once."""
+        """How many images of this set are in a batch."""
         _, height, width = images.shape
         return self.batch or max(1, min(DEFAULT_BATCH, PIXELS_PER_BATCH // (height * width)))
 
@@ -86,12 +86,13 @@ class Collector:
     ) -> dict[WantedStatistic, Statistic]:
         """Statistics of the first images of a set, each image made and looked at once.
 
-        They are filled where `processes.collects`; elsewhere they stay empty. One that refuses what it is
-        given, features that are not finite, say, is `Failed`, and the others go on.
+        They are filled on the process that collects (`processes.collects`) and stay empty on the others. A
+        statistic that refuses a batch, such as features that are not finite, becomes `Failed`; the others go
+        on.
 
         Args:
             images: the set.
-            wants: what is wanted of it.
+            wants: the statistics that are wanted of it.
             what: for the progress.
             open_files: when it closes, the temporary files of descriptors go.
         """

@@ -336,7 +336,7 @@ class GeneratedImages:
 
 
 def first_seed(seed: int, repeat: int) -> int:
-    """Of the latents of a repeat."""
+    """The seed of the first latent of a repeat."""
     return (seed + repeat) * SEEDS_PER_REPEAT
 
 

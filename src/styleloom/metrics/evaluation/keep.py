@@ -17,7 +17,7 @@ from styleloom.metrics.ms_ssim import scale_terms
 
 
 class Statistic(Protocol):
-    """What takes features or images batch by batch."""
+    """What is computed from features or images that come batch by batch."""
 
     def add(self, batch: Tensor, /) -> None:
         """Features [N, D], or images uint8 [N, C, H, W]."""
@@ -61,11 +61,11 @@ class Failed:
 
 @dataclass(frozen=True)
 class Keep:
-    """One way to keep what comes batch by batch.
+    """One kind of statistic.
 
     Args:
         name: in the keys of cached statistics, which must not change.
-        new: (number of images, their set, what closes temporary files) to an empty statistic.
+        new: makes an empty one of (number of images, their set, stack that closes temporary files).
         from_tensors: the statistic again from the tensors of its `to_tensors`; None where it is not cached.
     """
 
@@ -108,7 +108,10 @@ class WantedStatistic:
 
 
 def grid_of(images: ImageSet) -> tuple[int, int]:
-    """Height and width of the lowest level, px, as `ImageDataset.grid`; of files, by their proportions."""
+    """The `grid` of images of this size, as of an `ImageDataset`: height and width of the lowest level, px.
+
+    4, 4 for squares; else both sides are halved until one of them is odd or below 4 px.
+    """
     _, height, width = images.shape
     if height == width:
         return 4, 4

@@ -43,7 +43,7 @@ class Measure:
 
 
 def attempt(measure: Callable[[], Measure | None]) -> Measure | None:
-    """measure(), or the reason why it has no numbers, so that the other metrics go on."""
+    """The result of `measure`; where it raises UserError, a `Measure` that has the reason as its failure."""
     try:
         found = measure()
     except UserError as error:

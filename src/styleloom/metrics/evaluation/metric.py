@@ -48,7 +48,7 @@ class Definition:
 
     Args:
         name: as given.
-        metric: what it is one of.
+        metric: which metric the name belongs to.
         num: images, pairs or samples; 0 for every image of both sets.
         network: name of the feature network; None where there is none.
         choice: which reals; see `image_sets.Selection`.
@@ -75,9 +75,9 @@ class Definition:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric(ABC):
-    """A metric with its options open.
+    """A metric such as FID, of which a name such as `fid50k_full` asks for one `Definition`.
 
-    What all metrics of a class have in common is an attribute of the class; what tells one from another is an
+    What all metrics of a class have in common is an attribute of the class; what tells them apart is an
     argument.
 
     Args:
@@ -164,11 +164,11 @@ class HistoryMetric(Metric):
 
     @abstractmethod
     def images(self, sampler: Sampler, seeds: Sequence[int], labels: Tensor | None) -> dict[int, Tensor]:
-        """What is compared of a snapshot: images [N, C, H, W] by nominal side, px."""
+        """The images of a snapshot that are compared: [N, C, H, W] by nominal side, px."""
 
     @abstractmethod
     def changes(self, before: Mapping[int, Tensor], after: Mapping[int, Tensor]) -> dict[int, float]:
-        """Number by nominal side, px."""
+        """How much the images changed from one snapshot to the next, by nominal side, px."""
 
 
 def _count(text: str) -> int:
@@ -179,7 +179,7 @@ def _count(text: str) -> int:
 
 
 _READERS = {"num": _count, "latents": int, "neighbours": int}
-"""How fields of a `Definition` that are no words are read from a name."""
+"""What reads the fields of a `Definition` that are numbers; all others are words."""
 
 
 def _network(metric: str, suffix: str) -> str:

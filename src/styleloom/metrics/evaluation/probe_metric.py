@@ -44,7 +44,10 @@ class Probe:
     def results(
         self, name: str, count: int, run: Callable[[list[int], Tensor | None], R], block: int | None = None
     ) -> list[R]:
-        """run(seeds, labels) of the first `count` seeds, block by block; empty where nothing is collected."""
+        """run(seeds, labels) of each block of the first `count` seeds, in order.
+
+        Empty on processes that do not collect. The size of a block is `block`, or suits that of the images.
+        """
         # Half of what a pass over images takes: path lengths make two images of each seed.
         size = block or max(1, self.collector.batch_for(self.images) // 2)
         found: list[R] = []
@@ -59,7 +62,10 @@ class Probe:
         return found
 
     def latents_and_logits(self, d: Definition) -> dict[str, Tensor]:
-        """Samples of separability, made once for Z, W and all methods; empty where nothing is collected."""
+        """Samples of separability, made once for Z, W and all methods.
+
+        Empty on processes that do not collect.
+        """
         if d.num not in self._separability:
             sampler, classifiers = self.images.sampler, self.classifiers
             parts = self.results(
@@ -80,7 +86,7 @@ class ProbeMetric(Metric):
 
     @abstractmethod
     def measure(self, probe: Probe, d: Definition) -> Measure | None:
-        """The metric; None where results are not collected."""
+        """The metric; None on processes that do not collect."""
 
     def check_generator(
         self,
@@ -89,8 +95,8 @@ class ProbeMetric(Metric):
         networks: FeatureNetworks,
         classifiers: Sequence[Classifier],
     ) -> None:
-        """Raise UserError for a generator that does not have what is measured, or whose images a network
-        cannot look at: it is shown an empty one."""
+        """Raise UserError for a generator that does not have what is measured, or whose images a network does
+        not take, which an empty image shows."""
 
     def check(
         self,

@@ -69,7 +69,7 @@ class Subject:
 
     @property
     def is_generator(self) -> bool:
-        """Whether it can be probed, rather than looked at."""
+        """Whether it is a generator, rather than a set of images."""
         return isinstance(self.source, Sampler)
 
     def images(self, seed: int = 0, latents: int = 1) -> ImageSet:

@@ -91,8 +91,8 @@ class Evaluation:
     # ---- what can be measured
 
     def check(self, subject: Subject) -> dict[str, Plan]:
-        """What each metric of sets wants, by name. Raises UserError for any metric that cannot be measured:
-        too few images, sizes that differ, weights or classifiers that are not there."""
+        """What is collected for each metric of sets, by name. Raises UserError for any metric that cannot be
+        measured: too few images, sizes that differ, weights or classifiers that are not there."""
         plans = {
             d.name: d.metric.plan(d, subject) for d in self.definitions if isinstance(d.metric, SetMetric)
         }
@@ -110,7 +110,7 @@ class Evaluation:
         collector: Collector,
         reals: RealStatistics | None,
     ) -> dict[str, Measure]:
-        """One measurement of every metric; empty where nothing is collected."""
+        """One measurement of every metric; empty on processes that do not collect."""
         seed = first_seed(self.seed, repeat)
         found: dict[str, Measure] = {}
         compared = [d for d in self.definitions if d.name in plans]

@@ -57,7 +57,10 @@ class _Repeating(StyleGenerator):
 
 
 def measured_at(sampler: Sampler, size: str) -> Sampler:
-    """The sampler of images that metrics see, by `MeasureAt`; a network that does not grow stays as it is."""
+    """The sampler whose images metrics see: `FullSize` for a half-grown generator and `size` "full".
+
+    Otherwise it is `sampler` itself. `size` is a `MeasureAt`: "full" or "level".
+    """
     return FullSize(sampler) if sampler.growth is not None and size == "full" else sampler
 
 

@@ -35,7 +35,7 @@ def singular_values(
 
     Args:
         sampler: the generator. One without a w (ProGAN) is differentiated by its input, the normalised latent
-            and label. Where ws hold something else than w (a latent input beside styles), that stays fixed.
+            and label. The slot of ws that holds z (`networks.stylegan.LatentInputGenerator`) stays fixed.
         seed: of z and the noise maps.
         label: [1, K], for generators that take one.
         batch: columns at once; by default as many as have the pixels of 8 images of 256 x 256.

@@ -35,7 +35,7 @@ EPSILON = 1e-4
 """Step along a path of length 1."""
 
 DISTANCE_SIDE = 256
-"""Images whose longer side, px, holds this more than once are averaged down before they are compared."""
+"""Images whose longer side is twice as many px or more are averaged down before they are compared."""
 
 CUT = (1.0, 99.0)
 """Percentiles beyond which path lengths are left out, in the code of both papers; neither mentions it."""
@@ -98,7 +98,8 @@ def path_length_samples(
     The seed gives both ends of the path, the position t and one set of noise maps for both images. The
     authors share maps among a whole minibatch; here they belong to the pair, so that batches change nothing.
     No truncation. Latents are interpolated in float64; images are float32 and must be made without TF32 and
-    bfloat16, whose rounding is as large as the step. Where ws hold a latent beside w, it moves as w does.
+    bfloat16, whose rounding is as large as the step. Where a slot of ws holds z
+    (`networks.stylegan.LatentInputGenerator`), it is interpolated as w is.
 
     Args:
         sampler: the generator; of a pyramid the finest images count.
@@ -238,12 +239,12 @@ def _synthesis(sampler: Sampler, ws: Tensor, maps: Sequence[Tensor]) -> Tensor:
 
 
 def comparable(images: Tensor, crop: bool) -> Tensor:
-    """What a distance sees of images [N, C, H, W]: the window, colour, no more than 256 px or a little more.
+    """Images [N, C, H, W] as a distance compares them: cropped if asked, in colour, below 512 px.
 
-    Grey images get three equal channels. Where the longer side, after cropping, exceeds 256 px, images are
-    averaged over squares of as many px as it holds times 256, rounded down to a power of two, which divides
-    every size that a generator makes. On the papers' square images that is the authors' rule. The longer side
-    counts because their wide images have bars that make them square.
+    Grey images get three equal channels. Where the longer side L, after cropping, is 512 px or more, blocks
+    of f x f pixels are averaged: f is L / 256 rounded down to a power of two, which divides every size that a
+    generator makes. On the papers' square images that is the authors' rule. The longer side counts because
+    their wide images have bars that make them square.
 
     Raises UserError for other channels than 1 or 3.
     """

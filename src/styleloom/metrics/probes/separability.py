@@ -177,8 +177,8 @@ def predict(
 ) -> tuple[NDArray[np.bool_] | None, bool]:
     """What a linear support vector machine, fitted to all samples, says of the same samples.
 
-    scikit-learn's LinearSVC as it came: C = 1, squared hinge loss, L2 penalty, an intercept (penalised too),
-    tolerance 1e-4, at most 1000 iterations.
+    scikit-learn's LinearSVC with its defaults of 2019: C = 1, squared hinge loss, L2 penalty, an intercept
+    (penalised too), tolerance 1e-4, at most 1000 iterations.
 
     Args:
         latents: [N, D].
@@ -195,7 +195,7 @@ def predict(
         raise UserError(
             "linear separability needs scikit-learn, which is not installed: pip install 'styleloom[metrics]'"
         ) from error
-    solver: Any = dual  # which the type hints of scikit-learn take for a word alone
+    solver: Any = dual  # the type hints of scikit-learn allow words alone
     machine = LinearSVC(C=1.0, dual=solver, max_iter=1000, random_state=0)
     with warnings.catch_warnings():
         # Expected: the published numbers rest on a solver that stops early. The result says where it did.

@@ -21,7 +21,7 @@ def images_at(sampler: Sampler, seeds: Sequence[int], labels: Tensor | None = No
     and noise maps depend on the seed alone: differences between snapshots are the network's. No truncation.
 
     Args:
-        sampler: a snapshot, which holds the averaged generator.
+        sampler: a snapshot, which holds the EMA of the generator.
         seeds: one image each; the figure has 36.
         labels: [N, K], for generators that take them.
 
