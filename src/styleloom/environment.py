@@ -19,7 +19,7 @@ def describe_machine(device: torch.device) -> str:
 
 
 def record(device: torch.device) -> dict[str, Any]:
-    """What `describe` says as a JSON object, with the versions of the libraries that compute numbers."""
+    """What `describe_machine` says, as JSON, with the versions of the libraries that compute numbers."""
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {"python": platform.python_version()}
