@@ -39,7 +39,7 @@ class TrainClassifiers:
     batch: int = 8
     """Images per step."""
     learning_rate: float = 0.001
-    """Of Adam."""
+    """Learning rate of Adam."""
     mirror: bool = False
     """Flip images left and right at random."""
     held_out: int | None = None
@@ -47,9 +47,9 @@ class TrainClassifiers:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     precision: Literal["auto", "fp32", "bf16", "tf32"] = "auto"
-    """Of the convolutions."""
+    """Arithmetic of the convolutions."""
     seed: int = 0
-    """Of weights and order."""
+    """Seed of the initial weights and of the order of images."""
     workers: int = 2
     """Threads that decode images ahead, where they do not fit in memory."""
     json: bool = False

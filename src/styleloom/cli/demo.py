@@ -1,4 +1,4 @@
-"""`styleloom demo`: the whole way once, small: data set, training, pictures, distance to real images."""
+"""`styleloom demo`: everything once, on a small scale: data set, training, pictures, measurement."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ class Outcome:
         }
 
     def lines(self) -> Iterator[str]:
-        """What a reader is told, and how to go on."""
+        """The report, with commands to go on with."""
         yield (
             f"4/4  sliced Wasserstein distance to {self.held_out_images} held-out real images: "
             f"{self.swd_untrained:.1f} untrained, {self.swd_trained:.1f} after "

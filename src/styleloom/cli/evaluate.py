@@ -52,7 +52,7 @@ class Evaluate:
     repeats: int = 1
     """Measure so many times with new latents: mean, standard deviation and 95 % interval."""
     seed: int = 0
-    """Of latents, subsets and mirroring. With 0, image i of repeat 0 is that of `generate --seeds i`."""
+    """Seed of latents, subsets and mirroring. With 0, image i of repeat 0 is that of `generate --seeds i`."""
     mirror: Literal["auto", "on", "off", "both"] = "auto"
     """Whether reals are flipped at random. auto does so if the snapshot was trained on flipped images, as the
     authors do, and never without a snapshot. both also flips the images that are measured."""

@@ -26,7 +26,7 @@ REMIND_SEC = 0.5
 
 
 class Interruption:
-    """What is known of a request to end: `name` of the first signal that came, and when."""
+    """A request to end the command: `name` of the first signal that came, None before, and when it `came`."""
 
     def __init__(self) -> None:
         self.name: str | None = None

@@ -85,7 +85,7 @@ class Experiment:
             None takes the half-life.
         growth: progressive growing.
         data: treatment of real images.
-        precision: arithmetic of the convolution trunk; "auto" chooses by device (`resolve_precision`).
+        precision: arithmetic of the convolutions; "auto" chooses by device (`resolve_precision`).
         compile: "first-order" runs torch.compile on the phases that need no second derivatives.
         seed: of every random generator, 0 to `MAX_TRAINING_SEED`.
         run: what the run writes and measures, and when.

@@ -43,7 +43,7 @@ class Growth:
 
 @dataclass(frozen=True)
 class GrowthState:
-    """Where a growing network stands (ProGAN section 2).
+    """Which level a growing network is at, and how far it has faded in (ProGAN section 2).
 
     Args:
         level: index of the highest active resolution, 0 at 4x4. With the papers' level of detail `lod` and

@@ -61,7 +61,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """What loads batches needs torch, which takes seconds to import: on first use only."""
+    """Import the loader on first use only: it needs torch, which takes seconds to import."""
     if name in ("Batch", "Loader"):
         from styleloom.data import loader
 

@@ -51,7 +51,7 @@ class ArchiveReader(ImageReader):
 
     Args:
         path: of the archive.
-        name: for people.
+        name: for messages and tables.
         recorded: where the archive is, as a run records it (`ImageInfo.path`).
 
     Raises UserError, naming the archive: missing path, not a zip, no index, index damaged, an image that the

@@ -55,7 +55,7 @@ _CELEBA_SIZE = (178, 218)
 """Width and height of CelebA's aligned images, px."""
 
 _CELEBA_CENTRE = (89, 121)
-"""Where the papers' crop of them has its middle, x and y, px."""
+"""Centre of the papers' crop of these images, x and y, px."""
 
 _ONLY_RESOLUTION = {"lsun-car": _CAR_WIDTH, "celeba": 128}
 """Crops that are one data set's recipe, with the resolution that they make."""

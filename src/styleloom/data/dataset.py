@@ -92,7 +92,7 @@ class ImageDataset(ImageReader):
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name for messages and tables."""
         return self.info.name
 
     @property

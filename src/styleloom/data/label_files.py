@@ -71,7 +71,10 @@ def _text(content: bytes) -> str:
 
 
 def json_pairs(origin: str, text: str) -> Pairs:
-    """Of ``{name: label}`` or ``{"labels": [[name, label], ...]}``; none for null. Raises UserError."""
+    """Pairs of ``{name: label}`` or ``{"labels": [[name, label], ...]}``; none for null labels.
+
+    Raises UserError for anything else.
+    """
     # Pairs, not a dictionary: a name that stands twice must not lose one of its labels unseen.
     try:
         content = json.loads(text, object_pairs_hook=_Object)

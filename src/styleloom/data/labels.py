@@ -151,7 +151,7 @@ def _by_image(
 
 
 def _unmatched(missing: Sequence[str], unknown: Sequence[str]) -> str:
-    """What the label file names instead, and which of it probably means an image."""
+    """For a message: names of the label file that are no image, and which image one of them may mean."""
     if not unknown:
         return ""
     rest = f", and {len(unknown) - MAX_LISTED} more" if len(unknown) > MAX_LISTED else ""

@@ -1,4 +1,4 @@
-"""What Pillow does not notice in PNG files."""
+"""PNG files without their metadata, and damage that Pillow does not notice."""
 
 from __future__ import annotations
 

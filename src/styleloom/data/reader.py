@@ -50,7 +50,7 @@ class ImageInfo:
     """What holds for all images of a reader.
 
     Args:
-        name: for people.
+        name: for messages and tables.
         path: where the images are, as a run records it: an absolute path, or an embedded name (see
             `names.recorded_name`).
         identity: a sha256 (hex) of what is stored, images and labels in their order; then, in words, what

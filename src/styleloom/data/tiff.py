@@ -132,7 +132,7 @@ _WHOLE: dict[int, Callable[[bytes], bool]] = {
 
 
 def wide_grey(image: Image.Image) -> tuple[int, bool]:
-    """Of grey pixels of more than 8 bits: their greatest possible value, and whether it means black."""
+    """The greatest possible value of grey pixels of more than 8 bits, and whether it means black."""
     if not isinstance(image, TiffImageFile):
         return 65535, False
     bits = _numbers(image, _BITS, 16)[0]

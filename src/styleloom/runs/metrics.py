@@ -83,7 +83,7 @@ class RunMetrics:
 
     @property
     def judge(self) -> Judge:
-        """By the first metric; by the run's own sliced Wasserstein distance where none is measured."""
+        """The first metric; the run's own sliced Wasserstein distance where none is measured."""
         if not self.definitions:
             return Judge("swd")
         first = self.definitions[0]

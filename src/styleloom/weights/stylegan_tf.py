@@ -180,7 +180,7 @@ RUN_ARGUMENTS = (
 """Arguments that do not change the variables, nor what they mean."""
 
 ACTIVATIONS = ("lrelu", "relu")
-"""Those that the official code has, with the gain sqrt(2) in the weights."""
+"""Activations of the official code, which puts their gain, sqrt(2), into the weights."""
 
 FLAGS = (
     "normalize_latents",
