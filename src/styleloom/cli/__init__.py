@@ -168,7 +168,7 @@ def _run(name: str, argv: list[str]) -> int:
             for hint in hints.for_flags(name, command, argv):
                 print(printable(f"hint: {hint}"), file=sys.stderr)
         return status
-    keep_large_blocks()  # this process is ours; the library leaves its host alone
+    keep_large_blocks()  # here, not in the library, whose process is its caller's
     return filled.run()
 
 

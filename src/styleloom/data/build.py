@@ -116,7 +116,7 @@ def build_dataset(
         check_unused(source)
     names = _in_order(source, options)
     wanted = options.max_images or len(names)
-    if not options.skip_bad:  # else bad ones make room for later ones
+    if not options.skip_bad:  # with it, later images take the places of bad ones
         names = names[:wanted]
     bad: list[BadFile] = []
     digests: dict[str, bytes] = {}
