@@ -18,13 +18,13 @@ from styleloom.data.reals import to_uint8
 from styleloom.errors import UserError
 from styleloom.metrics.swd import sliced_wasserstein
 from styleloom.networks.assembly import finest
-from styleloom.pretrained import EMBEDDED
+from styleloom.pretrained import EMBEDDED_MODELS
 from styleloom.snapshot_names import find_snapshot, numbered_snapshots
 
 
-@pytest.mark.parametrize("name", EMBEDDED)
+@pytest.mark.parametrize("name", EMBEDDED_MODELS)
 def test_a_model_is_complete(name: str) -> None:
-    path = EMBEDDED[name]
+    path = EMBEDDED_MODELS[name]
     assert path.stat().st_size <= 15e6
     loaded = snapshot.read_snapshot(name)
     assert loaded.experiment.generator == presets.get(name).generator
@@ -40,7 +40,7 @@ def test_a_model_is_complete(name: str) -> None:
     }
 
 
-@pytest.mark.parametrize("name", EMBEDDED)
+@pytest.mark.parametrize("name", EMBEDDED_MODELS)
 def test_a_model_is_as_good_as_its_card_says(name: str) -> None:
     """Distance to held-out images, again; far from that of a generator with fresh weights."""
     loaded = snapshot.read_snapshot(name)
@@ -79,11 +79,11 @@ def test_names_paths_and_runs(
     caplog.set_level(logging.INFO, "styleloom")
     """A bare name is the package's, unless something of the user's has it too; a run is its best snapshot."""
     monkeypatch.chdir(tmp_path)
-    assert find_snapshot("emoji-64") == find_snapshot("embedded:emoji-64") == EMBEDDED["emoji-64"]
+    assert find_snapshot("emoji-64") == find_snapshot("embedded:emoji-64") == EMBEDDED_MODELS["emoji-64"]
     Path("emoji-64").mkdir()
     with pytest.raises(UserError, match="emoji-64: means two things"):
         snapshot.read_snapshot("emoji-64")
-    assert find_snapshot("embedded:emoji-64") == EMBEDDED["emoji-64"]
+    assert find_snapshot("embedded:emoji-64") == EMBEDDED_MODELS["emoji-64"]
     for own in ("./emoji-64", Path("emoji-64")):
         with pytest.raises(UserError, match="is a folder, but no run directory"):
             snapshot.read_snapshot(own)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from styleloom.errors import UserError, shown
 from styleloom.names import embedded_name
-from styleloom.pretrained import EMBEDDED
+from styleloom.pretrained import EMBEDDED_MODELS
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +49,9 @@ def find_snapshot(given: Path | str) -> Path:
 
     Raises UserError where there is none. That a file is a snapshot is found out by reading it.
     """
-    name = embedded_name(given, EMBEDDED)
+    name = embedded_name(given, EMBEDDED_MODELS)
     if name is not None:
-        return EMBEDDED[name]
+        return EMBEDDED_MODELS[name]
     path = Path(given)
     if is_run(path):
         files = [p for p in (path / BEST,) if p.is_file()] or numbered_snapshots(path)[-1:]
@@ -62,11 +62,11 @@ def find_snapshot(given: Path | str) -> Path:
     if os.path.isdir(path):
         raise UserError(
             f"{shown(path)}: is a folder, but no run directory; expected a snapshot (*.safetensors), a run "
-            f"directory, or an embedded model: {', '.join(EMBEDDED)}"
+            f"directory, or an embedded model: {', '.join(EMBEDDED_MODELS)}"
         )
     if not os.path.lexists(path) and path.suffix != ".safetensors":
         raise UserError(
             f"{shown(path)}: there is no such file; expected a styleloom-snapshot (*.safetensors), a "
-            f"run directory, or an embedded model: {', '.join(EMBEDDED)}"
+            f"run directory, or an embedded model: {', '.join(EMBEDDED_MODELS)}"
         )
     return path

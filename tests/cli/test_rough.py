@@ -345,9 +345,9 @@ def test_hints_name_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     fields = {name for experiment in PRESETS.values() for name in field_names(experiment)}
     assert set(OTHER_NAMES.values()) <= fields
     assert not {name.replace("_", "-") for name in OTHER_NAMES} & fields
-    for meant in hints.VERBS.values():
+    for meant in hints.OTHER_VERBS.values():
         assert meant.startswith("--") or any(meant.startswith(name) for name in VERBS), meant
-    for verb, table in hints.FLAGS.items():
+    for verb, table in hints.OTHER_FLAGS.items():
         assert main([*verb.split(), "--help"]) == 0
         own = capsys.readouterr().out
         for word, advice in table.items():

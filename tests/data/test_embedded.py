@@ -5,7 +5,7 @@ import pytest
 
 from every import every
 from styleloom.data import ImageDataset, check_dataset, open_dataset
-from styleloom.data.sources import EMBEDDED
+from styleloom.data.sources import EMBEDDED_SETS
 from styleloom.errors import UserError
 
 from .images import build
@@ -19,13 +19,13 @@ def emoji() -> ImageDataset:
 
 
 def test_size_number_and_recipe(emoji: ImageDataset) -> None:
-    assert EMBEDDED["emoji"].stat().st_size < 8_000_000
+    assert EMBEDDED_SETS["emoji"].stat().st_size < 8_000_000
     assert (len(emoji), emoji.resolution, emoji.channels, emoji.label_dim) == (1870, 64, 3, 0)
     assert (emoji.name, emoji.recipe["source"], emoji.recipe["filter"]) == ("emoji", "emoji", "lanczos")
     assert (emoji.grid, emoji.size) == ((4, 4), (64, 64))
     # Of the index as it was made, before there were grids: runs record it.
     assert emoji.fingerprint == "03c02a8b7c77f5e48a303861e6323328e51db4c9b2dc3d6ab0e68eb4523ad064"
-    notice = (EMBEDDED["emoji"].parent / "NOTICE.md").read_text()
+    notice = (EMBEDDED_SETS["emoji"].parent / "NOTICE.md").read_text()
     for phrase in ("Microsoft Corporation", "2023 LobeHub", "MIT License", "THE SOFTWARE IS PROVIDED"):
         assert phrase in notice
 

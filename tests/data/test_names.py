@@ -8,7 +8,7 @@ import pytest
 
 from styleloom.cli.evaluation_images import open_images
 from styleloom.data import check_dataset, open_dataset, open_source
-from styleloom.data.sources import EMBEDDED
+from styleloom.data.sources import EMBEDDED_SETS
 from styleloom.errors import UserError
 from styleloom.names import embedded_name, recorded_name
 
@@ -19,18 +19,18 @@ def test_a_path_has_a_separator_and_a_name_with_two_meanings_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert embedded_name("emoji", EMBEDDED) == "emoji"
-    assert embedded_name("nothing", EMBEDDED) is None
+    assert embedded_name("emoji", EMBEDDED_SETS) == "emoji"
+    assert embedded_name("nothing", EMBEDDED_SETS) is None
     (tmp_path / "emoji").symlink_to("nowhere")  # even a broken link is a thing of that name
     for path in ("./emoji", "emoji/", Path("emoji"), str(tmp_path / "emoji")):
-        assert embedded_name(path, EMBEDDED) is None, path
-    assert embedded_name("embedded:emoji", EMBEDDED) == "emoji"
-    assert recorded_name("emoji", EMBEDDED) == "embedded:emoji"
-    assert recorded_name("/data/emoji", EMBEDDED) == "/data/emoji"
+        assert embedded_name(path, EMBEDDED_SETS) is None, path
+    assert embedded_name("embedded:emoji", EMBEDDED_SETS) == "emoji"
+    assert recorded_name("emoji", EMBEDDED_SETS) == "embedded:emoji"
+    assert recorded_name("/data/emoji", EMBEDDED_SETS) == "/data/emoji"
     with pytest.raises(UserError, match=r"embedded:faces: .*valid: embedded:emoji"):
-        embedded_name("embedded:faces", EMBEDDED)
+        embedded_name("embedded:faces", EMBEDDED_SETS)
     with pytest.raises(UserError, match=r"emoji: means two things.*valid: embedded:emoji or \./emoji"):
-        embedded_name("emoji", EMBEDDED)
+        embedded_name("emoji", EMBEDDED_SETS)
     for empty in ("", " "):
         with pytest.raises(UserError, match="an empty name; valid: a path, or embedded:emoji"):
             open_source(empty)

@@ -239,7 +239,7 @@ def test_a_build_into_its_own_source_is_refused(tmp_path: Path) -> None:
         (folder, folder / "new" / "deep" / "out.zip"),
         (folder, tmp_path / "dir" / "a" / "out.zip"),
         (folder, tmp_path / "other" / "out.zip"),
-        ("emoji", sources.EMBEDDED["emoji"]),
+        ("emoji", sources.EMBEDDED_SETS["emoji"]),
     ]:
         with pytest.raises(UserError, match=r"is the source|lies in it"):
             build(source, dest, overwrite=True)

@@ -21,7 +21,7 @@ from styleloom.errors import UserError, shown
 from styleloom.features.weights import sha256_of
 from styleloom.metrics.evaluation.measure import errors
 from styleloom.names import embedded_name
-from styleloom.pretrained import EMBEDDED as EMBEDDED_MODELS
+from styleloom.pretrained import EMBEDDED_MODELS
 from styleloom.snapshot_names import find_snapshot
 
 if TYPE_CHECKING:

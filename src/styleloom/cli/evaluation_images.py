@@ -9,12 +9,12 @@ from typing import TypeAlias
 
 from styleloom.data.archive import is_archive
 from styleloom.data.dataset import ImageDataset, open_dataset
-from styleloom.data.sources import EMBEDDED, open_source
+from styleloom.data.sources import EMBEDDED_SETS, open_source
 from styleloom.errors import UserError
 from styleloom.metrics.evaluation.image_sets import FileImages
 from styleloom.metrics.evaluation.image_size import Resize
 from styleloom.names import embedded_name
-from styleloom.pretrained import EMBEDDED as EMBEDDED_MODELS
+from styleloom.pretrained import EMBEDDED_MODELS
 
 ComparedImages: TypeAlias = ImageDataset | FileImages
 
@@ -41,7 +41,7 @@ def open_images(
     name: str, resolution: int | None, channels: int, resize: Resize | None = None
 ) -> ComparedImages:
     """An archive or embedded set, or files; an embedded set at `resolution` px."""
-    if embedded_name(name, EMBEDDED) is not None:
+    if embedded_name(name, EMBEDDED_SETS) is not None:
         return open_dataset(name, resolution)
     is_run = os.path.exists(os.path.join(name, "experiment.json"))
     if is_run or embedded_name(name, EMBEDDED_MODELS) is not None or name.endswith(".safetensors"):

@@ -16,7 +16,7 @@ def _by_name(table: Mapping[str, str]) -> dict[str, str]:
     return {name: meant for meant, names in table.items() for name in names.split()}
 
 
-VERBS = _by_name(
+OTHER_VERBS = _by_name(
     {
         "generate": "sample sampling gen gen-images synthesize inference test",
         "evaluate": "fid kid ppl swd eval metric calc-metrics measure",
@@ -42,7 +42,7 @@ _KIMG = "--kimg VALUE, in thousands of images"
 _ONE_DEVICE = "one device trains; --device-table VALUE takes batch and learning rate for so many"
 _COUNT = "the number is part of the metric's name: --metrics fid50k"
 
-FLAGS = {
+OTHER_FLAGS = {
     "train": _by_name(
         {
             "--batch VALUE": "batch-size bs minibatch minibatch-size",
@@ -126,7 +126,7 @@ CHANGES_FIELDS = "train"
 
 def for_verb(name: str) -> str:
     """``"did you mean 'generate'? "`` for a verb that another code has, else nothing."""
-    meant = VERBS.get(_plain(name))
+    meant = OTHER_VERBS.get(_plain(name))
     return f"did you mean {meant!r}? " if meant else ""
 
 
@@ -143,8 +143,8 @@ def for_flags(verb: str, command: type[Any], argv: Sequence[str]) -> Iterator[st
         name = _plain(word)
         if name in own:
             continue
-        if name in FLAGS.get(verb, {}):
-            yield f"instead of {word}: {FLAGS[verb][name]}"
+        if name in OTHER_FLAGS.get(verb, {}):
+            yield f"instead of {word}: {OTHER_FLAGS[verb][name]}"
         elif name in fields:
             yield f"instead of {word}: " + " or ".join(f"--set {field}=VALUE" for field in fields[name])
 

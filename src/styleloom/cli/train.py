@@ -17,7 +17,7 @@ from styleloom.cli.progress import TrainingProgress
 from styleloom.cli.report import console, experiment_table, print_json, say, tell
 from styleloom.config import Experiment, apply_overrides, to_json
 from styleloom.data.dataset import ImageDataset, open_dataset
-from styleloom.data.sources import EMBEDDED
+from styleloom.data.sources import EMBEDDED_SETS
 from styleloom.errors import UserError, shell_word, shown
 from styleloom.names import recorded_name
 
@@ -226,7 +226,7 @@ class Train:
         if not isinstance(path, str) or not path:
             raise UserError(f"{shown(self.resume)}: does not say where its data are; name them with --data")
         try:
-            return open_dataset(recorded_name(path, EMBEDDED), resolution)
+            return open_dataset(recorded_name(path, EMBEDDED_SETS), resolution)
         except UserError as error:
             raise UserError(f"{error}; if the run's data are elsewhere now, name them with --data") from error
 

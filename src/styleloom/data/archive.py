@@ -19,7 +19,7 @@ from styleloom.data.decoding import words
 from styleloom.data.image_names import INDEX_NAME
 from styleloom.data.index import Index, is_index
 from styleloom.data.pixels import PixelArray
-from styleloom.data.sources import EMBEDDED, ZipSource
+from styleloom.data.sources import EMBEDDED_SETS, ZipSource
 from styleloom.errors import UserError
 from styleloom.names import embedded_name
 
@@ -28,7 +28,7 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 def is_archive(path_or_name: str | Path) -> bool:
     """Whether `path_or_name` is an archive or embedded set, rather than other images or nothing at all."""
-    if embedded_name(path_or_name, EMBEDDED) is not None:
+    if embedded_name(path_or_name, EMBEDDED_SETS) is not None:
         return True
     if not os.path.isfile(path_or_name):
         return False

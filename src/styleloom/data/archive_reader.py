@@ -23,7 +23,7 @@ from styleloom.data.index import parse_index
 from styleloom.data.paths import path_kind
 from styleloom.data.pixels import PixelArray
 from styleloom.data.reader import ImageInfo, ImageReader
-from styleloom.data.sources import EMBEDDED, MAX_INDEX_BYTES
+from styleloom.data.sources import EMBEDDED_SETS, MAX_INDEX_BYTES
 from styleloom.errors import UserError, shell_word, shown
 from styleloom.names import embedded_name
 
@@ -36,9 +36,9 @@ _LARGEST_REST = 2**20  # bytes; a PNG file may have so many more than twice its 
 
 def open_archive(path_or_name: str | Path) -> ArchiveReader:
     """The archive at a path, or an embedded set by name. Raises UserError as `ArchiveReader` does."""
-    embedded = embedded_name(path_or_name, EMBEDDED)
+    embedded = embedded_name(path_or_name, EMBEDDED_SETS)
     if embedded is not None:
-        return ArchiveReader(EMBEDDED[embedded], embedded, embedded)
+        return ArchiveReader(EMBEDDED_SETS[embedded], embedded, embedded)
     path = Path(path_or_name)
     return ArchiveReader(path, path.stem, str(path.absolute()))
 

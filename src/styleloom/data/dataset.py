@@ -18,7 +18,7 @@ from styleloom.data.conversion import MIN_RESOLUTION, SQUARE, validate_resolutio
 from styleloom.data.memory import ImageMemory
 from styleloom.data.pixels import PixelArray
 from styleloom.data.reader import ImageReader, Level, Subset, pieces
-from styleloom.data.sources import EMBEDDED
+from styleloom.data.sources import EMBEDDED_SETS
 from styleloom.errors import UserError, shell_word, shown
 from styleloom.names import embedded_name
 
@@ -45,7 +45,7 @@ def open_dataset(path_or_name: str | Path, resolution: int | None = None) -> Ima
     stored = reader.info.resolution
     if resolution is None or resolution == stored:
         return ImageDataset(reader)
-    embedded = embedded_name(path_or_name, EMBEDDED)
+    embedded = embedded_name(path_or_name, EMBEDDED_SETS)
     if embedded is None or resolution > stored:
         raise _wrong_resolution(reader, embedded, str(path_or_name), resolution)
     return ImageDataset(Level(reader, resolution, f"box {stored // resolution}"))

@@ -23,7 +23,7 @@ from styleloom.data.paths import path_kind
 from styleloom.errors import UserError, quoted, shown
 from styleloom.names import embedded_name
 
-EMBEDDED = {"emoji": Path(__file__).parent / "embedded" / "emoji-64.zip"}
+EMBEDDED_SETS = {"emoji": Path(__file__).parent / "embedded" / "emoji-64.zip"}
 """Data sets inside the package, by name: archives in the project's own format."""
 
 MAX_FILE_BYTES = 2**30
@@ -97,12 +97,12 @@ def open_source(path_or_name: str | Path) -> Source:
     over silently; other files that are not images are counted in `ignored`.
     Raises UserError when nothing is there, it is neither folder nor zip, or it holds no images.
     """
-    embedded = embedded_name(path_or_name, EMBEDDED)
+    embedded = embedded_name(path_or_name, EMBEDDED_SETS)
     if embedded is not None:
-        source: Source = ZipSource(EMBEDDED[embedded], name=embedded)
+        source: Source = ZipSource(EMBEDDED_SETS[embedded], name=embedded)
     else:
         path = Path(path_or_name)
-        sets = ", ".join(sorted(EMBEDDED))
+        sets = ", ".join(sorted(EMBEDDED_SETS))
         valid = f"a folder of images, a zip of images, or one of the embedded sets ({sets})"
         source = (
             FolderSource(path) if path_kind(path, "no such source", valid) == "folder" else ZipSource(path)

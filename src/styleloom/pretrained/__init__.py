@@ -6,5 +6,5 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 
-EMBEDDED: dict[str, Path] = {"emoji-64": FOLDER / "emoji-64" / "snapshot.safetensors"}
+EMBEDDED_MODELS: dict[str, Path] = {"emoji-64": FOLDER / "emoji-64" / "snapshot.safetensors"}
 """Snapshots by name; `snapshot_names` says when a name means one."""
