@@ -22,8 +22,8 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from machine import publish
 from plain import make_plain, plain_operations
+from publishing import publish
 from styleloom import presets
 from styleloom.allocator import keep_large_blocks
 from styleloom.config.experiment import Precision

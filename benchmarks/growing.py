@@ -32,7 +32,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from machine import publish
+from publishing import publish
 from styleloom import presets
 from styleloom.config import ByResolution, Experiment, apply_overrides
 from styleloom.config.experiment import Precision

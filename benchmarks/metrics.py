@@ -21,7 +21,7 @@ from scipy import linalg
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
-from machine import publish
+from publishing import publish
 from styleloom.allocator import keep_large_blocks
 from styleloom.environment import describe_machine
 from styleloom.metrics.fid import frechet_distance

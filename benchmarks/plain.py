@@ -1,11 +1,16 @@
 """The plain variant that step_time and generate compare with.
 
-Same mathematics as styleloom's operations, arranged as public PyTorch code does it: NCHW, float32, the input
-scaled by the style around a shared convolution, demodulation coefficients taken from materialised per-sample
-weights, filters as separate depth-wise passes, pixels repeated before a convolution and averaged after it
-where ProGAN's resampling is meant, norm, style, bias, activation and gain as separate steps, reals
-and fakes through the discriminator one after the other, PyTorch's own derivative rules. `grouped=True`
-convolves with per-sample weights instead, as such code does for inference.
+The same mathematics as styleloom's operations, arranged as public PyTorch code does it:
+
+- NCHW and float32; PyTorch's own derivative rules;
+- modulation scales the input of a shared convolution; demodulation coefficients come from weights that are
+  formed for each sample;
+- filters are separate depth-wise convolutions; ProGAN's resampling repeats pixels before a convolution, and
+  averages them after it;
+- norm, style, bias, activation and gain are separate steps;
+- reals and fakes pass the discriminator one after the other.
+
+`grouped=True` convolves with weights of each sample instead, as such code does for inference.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import torch
 import tyro
 from torch import Tensor
 
-from machine import publish
+from publishing import publish
 from styleloom.environment import describe_machine
 from styleloom.metrics.probes.separability import (
     PRIMAL,

@@ -29,8 +29,8 @@ from torch.profiler import ProfilerActivity, profile
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from machine import publish
 from plain import make_plain, plain_operations
+from publishing import publish
 from styleloom import presets
 from styleloom.allocator import keep_large_blocks
 from styleloom.config import Experiment, apply_overrides

@@ -38,7 +38,7 @@ def test_metrics_reports_times(
     module = importlib.util.module_from_spec(spec)  # a plain import might find these tests' namesake
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(importlib.import_module("machine"), "RESULTS", tmp_path)
+    monkeypatch.setattr(importlib.import_module("publishing"), "RESULTS", tmp_path)
     document = module.MetricTime(**SMALL, **options, save=True).run()
     measured = {name for name, value in document.items() if isinstance(value, float)}
     assert measured == expected

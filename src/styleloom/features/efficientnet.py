@@ -144,7 +144,7 @@ class Lite0(nn.Module):
 
 
 class _OnLite0(nn.Module):
-    """The network, and its identity.
+    """What features and distance share: the network, and its identity.
 
     Args:
         state: see `Lite0`.

@@ -70,7 +70,7 @@ class Patches:
 
 
 PAPER = Patches()
-"""Those of ProGAN section 5."""
+"""The patches of ProGAN section 5."""
 
 
 # --- Of images in memory ------------------------------------------------------------------------------------

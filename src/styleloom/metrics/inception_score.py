@@ -11,7 +11,7 @@ from styleloom.errors import UserError
 from styleloom.metrics.moments import check_features
 
 SPLITS = 10
-"""Parts of the papers."""
+"""Into how many parts papers divide the images."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from scipy.special import stdtrit
 from styleloom.errors import UserError
 
 CONFIDENCE = 0.95
-"""Of the intervals of `summarize`."""
+"""Confidence level of the intervals of `summarize`."""
 
 
 @dataclass(frozen=True)

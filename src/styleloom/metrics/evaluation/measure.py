@@ -20,7 +20,7 @@ class Measure:
 
     Args:
         values: by name; the first is the one that the metric is judged by.
-        errors: standard errors of those values for which one measurement tells it.
+        errors: standard errors of those values of which one measurement gives one.
         details: what else there is to know, as JSON.
         failure: why there are no numbers; empty where there are.
     """

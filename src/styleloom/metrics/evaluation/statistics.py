@@ -42,7 +42,7 @@ class RealStatistics:
     _origin: dict[tuple[Choice, WantedStatistic], dict[str, Any]] = field(default_factory=dict)
 
     def get(self, choice: Choice, want: WantedStatistic) -> Statistic:
-        """One that `prepare` was told of."""
+        """A statistic that `prepare` has made available."""
         return self._found[choice, want]
 
     def record(self, choice: Choice, want: WantedStatistic) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where a number was measured, and where it is kept."""
+"""How a benchmark prints what it measured, and keeps it in benchmarks/results."""
 
 from __future__ import annotations
 
