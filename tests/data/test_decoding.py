@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from styleloom.data import decoding
-from styleloom.data.conversion import ConversionOptions, convert
+from styleloom.data.conversion import ConversionOptions, convert_image
 from styleloom.data.decoding import BadImageError, Budget
 
 from .images import encoded, noise
@@ -24,7 +24,7 @@ WIDTH = HEIGHT = 8
 
 def read(data: bytes, channels: int = 3) -> np.ndarray:
     """uint8 [H, W, C] at the image's own size, 8x8."""
-    return convert(data, ConversionOptions(8, channels=channels)).transpose(1, 2, 0)
+    return convert_image(data, ConversionOptions(8, channels=channels)).transpose(1, 2, 0)
 
 
 def ramp(bits: int) -> np.ndarray:
@@ -112,7 +112,7 @@ def test_damaged_strips_of_tiff_are_refused(capfd: pytest.CaptureFixture[str]) -
         data = encoded(image, "TIFF", compression=compression)
         opened = Image.open(io.BytesIO(data))
         (place,), (length,) = opened.tag_v2[273], opened.tag_v2[279]
-        convert(data, ConversionOptions(64))
+        convert_image(data, ConversionOptions(64))
         entry = data.index(struct.pack("<HHII", 279, 4, 1, length))
         cut = data[: entry + 8] + struct.pack("<I", length // 2) + data[entry + 12 :]
         bad = [data[: place + length - 5]] + [cut] * (compression != "raw")
@@ -122,7 +122,7 @@ def test_damaged_strips_of_tiff_are_refused(capfd: pytest.CaptureFixture[str]) -
             bad.append(bytes(flipped))
         for damaged in bad:
             with pytest.raises(BadImageError, match=r"truncated|damaged"):
-                convert(damaged, ConversionOptions(64))
+                convert_image(damaged, ConversionOptions(64))
     capfd.readouterr()  # libtiff speaks on stderr
 
 
@@ -138,14 +138,14 @@ def test_what_stands_in_place_of_missing_pixels_is_not_taken_for_pixels(
         "WEBP": encoded(noise(64, 64), "WEBP"),
     }
     for name, data in whole.items():
-        convert(data, ConversionOptions(64))
+        convert_image(data, ConversionOptions(64))
         for part in (0.3, 0.6, 0.8):
             start = data[: int(part * len(data))]
             for fill in (bytes(len(data) - len(start)), bytes(20_000), b"<html>" * 5000):
                 if name in ("WEBP", "TIFF") and (len(fill) < 1024 or b"<" in fill):
                     continue  # these hold their lengths, and nothing else that tells damage
                 with pytest.raises(BadImageError, match=r"truncated|damaged"):
-                    convert(start + fill, ConversionOptions(64))
+                    convert_image(start + fill, ConversionOptions(64))
     for name in ("PNG", "JPEG"):  # behind the end anything may stand
         np.testing.assert_array_equal(read(whole[name] + bytes(5000)), read(whole[name]))
     capfd.readouterr()  # libtiff speaks on stderr
@@ -267,5 +267,5 @@ def test_converting_holds_every_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
     hold = budget.hold
     monkeypatch.setattr(budget, "hold", lambda amount: (seen.append(amount), hold(amount))[1])
     monkeypatch.setattr(decoding, "_PIXELS", budget)
-    convert(encoded(np.zeros((48, 32, 3), np.uint8)), ConversionOptions(8))
+    convert_image(encoded(np.zeros((48, 32, 3), np.uint8)), ConversionOptions(8))
     assert seen == [48 * 32]
