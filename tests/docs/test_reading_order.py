@@ -35,5 +35,6 @@ def test_the_index_names_every_file(folder: Path) -> None:
 
 def test_packages_of_several_files_have_an_index() -> None:
     expected = {"", "cli", "config", "data", "features", "layers", "metrics", "metrics/classifiers"}
-    expected |= {"metrics/evaluation", "metrics/probes", "networks", "ops", "presets", "runs", "weights"}
+    expected |= {"metrics/evaluation", "metrics/probes", "networks", "ops", "presets", "runs", "training"}
+    expected |= {"weights"}
     assert expected <= {str(folder.relative_to(PACKAGE)).replace(".", "") for folder in WITH_AN_INDEX}

@@ -12,7 +12,7 @@ from torch import Tensor
 from styleloom.config.networks import MinibatchStd
 from styleloom.errors import UserError
 from styleloom.networks.msg import COMBINE
-from styleloom.training.regularizers import between, gradient_penalty, zero_centred_penalty
+from styleloom.training.regularizers import between, wgan_gradient_penalty, zero_centred_penalty
 from styleloom.types import Images, Pyramid
 
 from .tiny_msg import BASES, Base, changed, discriminator, images_for
@@ -216,7 +216,7 @@ def test_penalties_of_a_linear_discriminator() -> None:
     norms = torch.stack([a.norm() for a in slopes])
     r1 = zero_centred_penalty(linear, reals, 10.0)
     torch.testing.assert_close(r1, (5 * norms.square().mean()).expand(4))
-    penalty = gradient_penalty(linear, between(reals, fakes, torch.rand(4)))
+    penalty = wgan_gradient_penalty(linear, between(reals, fakes, torch.rand(4)))
     torch.testing.assert_close(penalty, (10 * (norms - 1).square().mean()).expand(4))
 
 
@@ -231,7 +231,7 @@ def test_one_interpolation_factor_for_all_scales() -> None:
         seen.append(images)
         return d(images, label)
 
-    gradient_penalty(watched, between(reals, fakes, u))
+    wgan_gradient_penalty(watched, between(reals, fakes, u))
     factor = u[:, None, None, None]
     for mixed, real, fake in zip(seen[0], reals, fakes, strict=True):
         torch.testing.assert_close(mixed, real + factor * (fake - real))
@@ -244,7 +244,7 @@ def test_wgan_gp_moves_the_weights_of_msg_progan(connections: str, combine: str)
     d = discriminator("ProGAN", combine=combine, connections=connections)
     reals, fakes, u = images_for(d), images_for(d), torch.rand(4)
     before = {name: p.detach().clone() for name, p in d.named_parameters()}
-    penalty = gradient_penalty(d, between(reals, fakes, u))
+    penalty = wgan_gradient_penalty(d, between(reals, fakes, u))
     assert penalty.shape == (4,)
     assert penalty.min() > 0
     penalty.mean().backward()
@@ -255,4 +255,4 @@ def test_wgan_gp_moves_the_weights_of_msg_progan(connections: str, combine: str)
     assert len(weights) == 8 + (2 if connections == "all" and combine != "simple" else 0)
     for name in weights:
         assert not torch.equal(d.get_parameter(name), before[name]), name
-    assert gradient_penalty(d, between(reals, fakes, u)).mean() < penalty.mean()
+    assert wgan_gradient_penalty(d, between(reals, fakes, u)).mean() < penalty.mean()

@@ -22,7 +22,7 @@ from styleloom.networks.build import build_discriminator, build_generator, count
 from styleloom.networks.progan import BOX, Discriminator, SynthesisNetwork, hidden_conv, normalized
 from styleloom.ops.resample_conv import downsample_conv2d, upsample_conv2d
 from styleloom.precision import set_precision
-from styleloom.training.regularizers import between, gradient_penalty, zero_centred_penalty
+from styleloom.training.regularizers import between, wgan_gradient_penalty, zero_centred_penalty
 from styleloom.types import GrowthState
 
 from .tiny import FEATURES, shake, tensor
@@ -276,8 +276,8 @@ def test_penalties_are_those_of_full_resolution(growth: GrowthState) -> None:
 
     low = [F.avg_pool2d(x, factor) for x in (reals, fakes)]
     torch.testing.assert_close(
-        gradient_penalty(native, between(low[0], low[1], u), gradient_scale=1 / factor),
-        gradient_penalty(full, between(reals, fakes, u)),
+        wgan_gradient_penalty(native, between(low[0], low[1], u), gradient_scale=1 / factor),
+        wgan_gradient_penalty(full, between(reals, fakes, u)),
     )
     torch.testing.assert_close(
         zero_centred_penalty(native, low[0], 1.0, gradient_scale=1 / factor),

@@ -16,7 +16,7 @@ from styleloom.config.growth import lod_at, resolution_at
 from styleloom.networks.assembly import StyleGenerator, Trunk
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.training.losses import discriminator_loss, generator_loss, label_loss, wgan_drift
-from styleloom.training.regularizers import between, gradient_penalty, zero_centred_penalty
+from styleloom.training.regularizers import between, wgan_gradient_penalty, zero_centred_penalty
 from styleloom.types import GrowthState
 from styleloom.weights import progan_tf
 from styleloom.weights.tables import fill, locate
@@ -181,7 +181,7 @@ def _discriminator_loss(pair: Pair, options: dict[str, Any]) -> Values:
     scale = pair.gradient_scale
     mixed = reals + (fakes - reals) * u[:, None, None, None]
     column = discriminator_loss("wgan", real.scores, fake.scores) + wgan_drift(real.scores, epsilon)
-    row = gradient_penalty(pair.scores, between(reals, fakes, u), weight, target, gradient_scale=scale)
+    row = wgan_gradient_penalty(pair.scores, between(reals, fakes, u), weight, target, gradient_scale=scale)
     values = {
         "rec/real_scores": real.scores[:, None],
         "rec/fake_scores": fake.scores[:, None],

@@ -15,7 +15,7 @@ from styleloom.layers.style_mixing import mix
 from styleloom.networks.assembly import StyleGenerator, Trunk
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.training.losses import discriminator_loss, generator_loss, wgan_drift
-from styleloom.training.regularizers import between, gradient_penalty, zero_centred_penalty
+from styleloom.training.regularizers import between, wgan_gradient_penalty, zero_centred_penalty
 from styleloom.weights import stylegan_tf
 from styleloom.weights.tables import fill, locate
 
@@ -186,7 +186,7 @@ def _towards_target(pair: Pair, options: dict[str, Any], fakes: Tensor) -> tuple
     u = pair.file.inputs["mixing_factors"].flatten()
     weight, target = options.pop("wgan_lambda", 10.0), options.pop("wgan_target", 1.0)
     mixed = pair.reals + (fakes - pair.reals) * u[:, None, None, None]
-    row = gradient_penalty(
+    row = wgan_gradient_penalty(
         pair.logits, between(pair.reals, fakes, u), weight, target, pair.label, pair.gradient_scale
     )
     return row, {

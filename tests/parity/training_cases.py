@@ -17,9 +17,9 @@ from styleloom.training.losses import discriminator_loss, generator_loss, wgan_d
 from styleloom.training.optim import build_optimizer
 from styleloom.training.regularizers import (
     between,
-    gradient_penalty,
     path_length_penalty,
     path_lengths,
+    wgan_gradient_penalty,
     zero_centred_penalty,
 )
 from styleloom.weights import stylegan2_tf
@@ -133,7 +133,7 @@ def _wgan_gp(pair: Pair, options: dict[str, Any], fakes: Tensor) -> Values:
     weight, target = options.pop("wgan_lambda", 10.0), options.pop("wgan_target", 1.0)
     mixed = reals + (fakes - reals) * u[:, None, None, None]
     return {
-        "reg": gradient_penalty(pair.discriminator, between(reals, fakes, u), weight, target, label),
+        "reg": wgan_gradient_penalty(pair.discriminator, between(reals, fakes, u), weight, target, label),
         "rec/scores_mixed": _column(pair.logits(mixed, "labels")),
         "rec/mixed_norms": zero_centred_penalty(pair.discriminator, mixed, 2.0, label).sqrt(),
     }

@@ -23,7 +23,7 @@ from styleloom.networks.build import build_discriminator
 from styleloom.runs.fit import fit, resume, start
 from styleloom.sampling import Sampler
 from styleloom.training.cutoffs import draw_cutoffs
-from styleloom.training.regularizers import between, gradient_penalty, path_lengths, zero_centred_penalty
+from styleloom.training.regularizers import between, path_lengths, wgan_gradient_penalty, zero_centred_penalty
 from styleloom.training.trainer import Trainer
 from styleloom.types import GrowthState
 from tiny import assert_equal, make_archive, opened, same_state, steps
@@ -64,10 +64,12 @@ def test_penalties_equal_those_at_full_resolution(family: str, level: int, alpha
     )
     for one_sided in (False, True):
         torch.testing.assert_close(
-            gradient_penalty(
+            wgan_gradient_penalty(
                 ours, between(native, other, u), target=0.01, gradient_scale=scale, one_sided=one_sided
             ),
-            gradient_penalty(theirs, between(up(native), up(other), u), target=0.01, one_sided=one_sided),
+            wgan_gradient_penalty(
+                theirs, between(up(native), up(other), u), target=0.01, one_sided=one_sided
+            ),
         )
 
 

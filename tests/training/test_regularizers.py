@@ -8,12 +8,12 @@ from torch import Tensor
 
 from styleloom.training.regularizers import (
     between,
-    gradient_penalty,
     like,
     path_length_penalty,
     path_lengths,
     scales,
     square_norms,
+    wgan_gradient_penalty,
     zero_centred_penalty,
 )
 from styleloom.types import Images, Pyramid
@@ -106,7 +106,7 @@ def test_gradient_penalty_closed_form() -> None:
     """weight / target^2 (|x^| - target)^2 at x^ = real + u (fake - real)."""
     reals, fakes, u = images(), images(), torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
     for weight, target in ((10.0, 1.0), (3.0, 750.0)):
-        penalty = gradient_penalty(energy, between(reals, fakes, u), weight, target)
+        penalty = wgan_gradient_penalty(energy, between(reals, fakes, u), weight, target)
         mixed = reals + u[:, None, None, None] * (fakes - reals)
         norms = mixed.square().sum((1, 2, 3)).sqrt()
         expected = weight / target**2 * (norms - target) ** 2
@@ -118,17 +118,17 @@ def test_gradient_penalty_defaults() -> None:
     """lambda 10, target 1; |grad| = 1 costs nothing."""
     x = images()
     u = torch.zeros(3, dtype=torch.float64)
-    steep = gradient_penalty(lambda x, _: total(x), between(x, x, u))
+    steep = wgan_gradient_penalty(lambda x, _: total(x), between(x, x, u))
     torch.testing.assert_close(steep.double(), torch.full((3,), 10 * (math.sqrt(48) - 1) ** 2).double())
-    unit = gradient_penalty(lambda x, _: total(x) / math.sqrt(48), between(x, x, u))
+    unit = wgan_gradient_penalty(lambda x, _: total(x) / math.sqrt(48), between(x, x, u))
     assert unit.max() < 1e-10
 
 
 def test_gradient_penalty_of_a_pyramid_is_the_mean_over_scales() -> None:
     """One u per sample for all scales."""
     reals, fakes, u = pyramid(), pyramid(), torch.rand(3, dtype=torch.float64)
-    penalty = gradient_penalty(energy, between(reals, fakes, u))
-    alone = [gradient_penalty(energy, between(r, f, u)) for r, f in zip(reals, fakes, strict=True)]
+    penalty = wgan_gradient_penalty(energy, between(reals, fakes, u))
+    alone = [wgan_gradient_penalty(energy, between(r, f, u)) for r, f in zip(reals, fakes, strict=True)]
     torch.testing.assert_close(penalty, torch.stack(alone).mean(0))
 
 
@@ -141,7 +141,7 @@ def test_gradient_penalty_is_differentiable_and_passes_the_label() -> None:
         seen.append(label)
         return total(x) * weight
 
-    penalty = gradient_penalty(
+    penalty = wgan_gradient_penalty(
         discriminator, between(images(), images(), torch.rand(3).double()), label=label
     )
     (gradient,) = torch.autograd.grad(penalty.sum(), weight)

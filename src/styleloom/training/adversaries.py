@@ -66,7 +66,7 @@ class Adversaries:
         return self._outputs(self.logits, images, label)
 
     def _outputs(self, network: nn.Module, images: Images, label: Tensor | None) -> Tensor:
-        """THE PLACE BEFORE D: every image that D reads, real or fake, in every phase, passes here.
+        """Every image that D reads, real or fake, in every phase, passes through `before_d` here.
 
         A transformation (augmentation, blur) acts on the active level, or on a pyramid. It must be
         differentiable: G's gradients flow through it, and penalties are on the gradient with respect to the

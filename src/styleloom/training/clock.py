@@ -52,7 +52,7 @@ class PhaseClock:
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Around a phase."""
+        """Context manager: measures one phase, and names it in a profile."""
         with record_function(name):
             if self._on_cuda:
                 began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))

@@ -174,4 +174,4 @@ def gradient_penalties(
     first = scales(reals.images)[0]
     images = regularizers.between(reals.images, fakes, torch.rand(len(first), device=first.device))
     one_sided = cfg.kind == "one-sided"
-    return regularizers.gradient_penalty(d, images, gamma, cfg.target, reals.label, scale, one_sided)
+    return regularizers.wgan_gradient_penalty(d, images, gamma, cfg.target, reals.label, scale, one_sided)

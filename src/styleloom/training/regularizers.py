@@ -57,7 +57,7 @@ def between(reals: Images, fakes: Images, u: Tensor) -> Images:
     return like(reals, [torch.lerp(r, f, factor) for r, f in pairs])
 
 
-def gradient_penalty(
+def wgan_gradient_penalty(
     discriminator: LogitFunction,
     images: Images,
     weight: float = 10.0,
