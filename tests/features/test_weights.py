@@ -341,3 +341,10 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", unknown)
+
+
+def test_addresses_are_those_that_the_publishers_give() -> None:
+    """They cannot be tried without the network, so they are compared with the publishers' pages."""
+    assert weights.VGG16.url == "https://download.pytorch.org/models/vgg16-397923af.pth"
+    assert "mseitzer/pytorch-fid/releases/download/fid_weights/" in weights.INCEPTION_2015.url
+    assert "richzhang/PerceptualSimilarity/master/lpips/weights/v0.1/" in weights.LPIPS_VGG.url

@@ -74,7 +74,7 @@ INCEPTION_2015 = WeightFile(
 
 VGG16 = WeightFile(
     file="vgg16-397923af.pth",
-    url="https://download.pytorch.org/pretrained/vgg16-397923af.pth",
+    url="https://download.pytorch.org/models/vgg16-397923af.pth",
     sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
     num_bytes=553_433_881,
     licence="BSD-3-Clause",
