@@ -7,12 +7,13 @@ import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from styleloom.cli.progress import ProgressLine, duration
 from styleloom.cli.report import console, print_json
+from styleloom.config.experiment import Precision
 from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.errors import UserError, quoted
 
@@ -46,7 +47,7 @@ class TrainClassifiers:
     """Images, the last of the archive, to measure accuracy on; by default a tenth, at most 1000."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
-    precision: Literal["auto", "fp32", "bf16", "tf32"] = "auto"
+    precision: Precision = "auto"
     """Arithmetic of the convolutions."""
     seed: int = 0
     """Seed of the initial weights and of the order of images."""
