@@ -64,6 +64,7 @@ class Plain:
         self.adam_g = PlainAdam(self.g, experiment, experiment.g_regularizer.every)
         self.adam_d = PlainAdam(self.d, experiment, experiment.d_regularizer.every)
         self.path_mean = torch.zeros(())
+        self.pairs = experiment.loss == "relativistic-pairing"
         self.count = 0
 
     def latents(self, n: int, unit: int = 4, labels: bool = False) -> Draw:
@@ -96,7 +97,7 @@ class Plain:
         reals = self.reals(self.count, batch)
         draw = self.latents(batch) if self.x.shared_latents else None
         turns = {
-            "g": lambda: self.train_g(batch, draw),
+            "g": lambda: self.train_g(batch, reals, draw),
             "average": lambda: self.average(batch),
             "d": lambda: self.train_d(batch, reals, draw),
         }
@@ -108,10 +109,13 @@ class Plain:
             turns[turn]()
         self.count += 1
 
-    def train_g(self, batch: int, draw: Draw | None) -> None:
+    def train_g(self, batch: int, reals: Tensor, draw: Draw | None) -> None:
         path = self.x.g_regularizer
-        loss = F.softplus(-self.d(self.g.synthesis(self.styles(draw or self.latents(batch, labels=True)))))
-        loss = loss.mean()
+        draw = draw or self.latents(batch, labels=not self.pairs)  # a pair has the label of its real
+        logits = self.d(self.g.synthesis(self.styles(draw)))
+        if self.pairs:
+            logits = logits - self.d(reals)
+        loss = F.softplus(-logits).mean()
         if path.every == 1 and path.weight:
             loss = loss + self.path_length(batch)
         self.adam_g.step(loss)
@@ -142,14 +146,23 @@ class Plain:
             self.ema[name] = averaged if name in parameters else t.clone()
 
     def train_d(self, batch: int, reals: Tensor, draw: Draw | None) -> None:
+        draw = draw or self.latents(batch)
         with torch.no_grad():
-            fakes = self.g.synthesis(self.styles(draw or self.latents(batch)))
+            fakes = self.g.synthesis(self.styles(draw))
         penalty = self.x.d_regularizer
-        loss = F.softplus(self.d(fakes)).mean() + F.softplus(-self.d(reals)).mean()
+        if self.pairs:
+            loss = F.softplus(-(self.d(reals) - self.d(fakes))).mean()
+        else:
+            loss = F.softplus(self.d(fakes)).mean() + F.softplus(-self.d(reals)).mean()
         if penalty.every == 1 and penalty.gamma:
             loss = loss + self.penalty(reals, fakes)
         self.adam_d.step(loss)
         if penalty.every > 1 and penalty.gamma and self.count % penalty.every == 0:
+            if penalty.r2_gamma:  # the same latents with other noise; the average of w has seen them
+                w_avg = self.g.w_avg.clone()
+                with torch.no_grad():
+                    fakes = self.g.synthesis(self.styles(draw))
+                self.g.w_avg.copy_(w_avg)
             self.adam_d.step(self.penalty(reals, fakes) * penalty.every)
 
     def penalty(self, reals: Tensor, fakes: Tensor) -> Tensor:

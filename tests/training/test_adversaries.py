@@ -44,6 +44,11 @@ PASSES = {
         "discriminator_main": [16],
         "discriminator_penalty": [8],
     },
+    ("loss=relativistic-pairing", "d_regularizer.r2_gamma=1"): {
+        "generator_main": [8, 8],
+        "discriminator_main": [16],
+        "discriminator_penalty": [8, 8],
+    },
 }
 
 

@@ -23,7 +23,7 @@ from styleloom.training.inputs import Latents, Reals
 from styleloom.training.optim import build_optimizer, lazy_factor
 from styleloom.training.trainer import Trainer
 from styleloom.types import Images
-from tiny import make_archive, opened, same_state, steps
+from tiny import make_archive, opened, same_state, steps, tiny
 
 FAMILIES = ("progan", "stylegan-f", "msg-progan", "msg-stylegan", "stylegan2-d", "stylegan2-f")
 
@@ -227,6 +227,26 @@ def test_relativistic_generator_sees_reals(folder: Path) -> None:
     fake = b.discriminate(b.g.synthesis(b.mixed_ws(given)[0]))
     losses.generator_loss("relativistic-hinge", fake, real.detach()).mean().backward()
     torch.testing.assert_close(found[1], gradient(b.g))
+
+
+def test_pairs_have_the_label_of_the_real(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G's fakes have the labels of the reals that they are compared with; with other losses, drawn ones."""
+    archive = make_archive(folder / "pairs", 32, labels="folders")
+    given: dict[str, tuple[Tensor, Tensor]] = {}
+    run = phases.generator_main
+
+    def watched(nets: Any, e: Experiment, latents: Latents, batch: int, reals: Reals | None = None) -> Any:
+        assert reals is not None
+        given[e.loss] = (latents.label, reals.label)
+        return run(nets, e, latents, batch, reals)
+
+    monkeypatch.setattr(phases, "generator_main", watched)
+    for loss in ("relativistic-pairing", "relativistic-hinge"):
+        trainer = Trainer(tiny(f"loss={loss}", "label_dim=2"), opened(archive), "cpu")
+        trainer.step()
+        trainer.close()
+    assert torch.equal(*given["relativistic-pairing"])
+    assert not torch.equal(*given["relativistic-hinge"])
 
 
 # ---- optimizers

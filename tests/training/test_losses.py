@@ -96,6 +96,22 @@ def test_relativistic_hinge() -> None:
     torch.testing.assert_close(generator_loss("relativistic-hinge", FAKE, REAL).tolist(), g)
 
 
+def test_relativistic_pairing() -> None:
+    """-log sigmoid of the distance within a pair; G's with the roles exchanged (R3GAN, equation 2)."""
+    real, fake = REAL.clone().requires_grad_(), FAKE.clone().requires_grad_()
+    apart = [r - f for r, f in zip(REAL.tolist(), FAKE.tolist(), strict=True)]
+    of_d = discriminator_loss("relativistic-pairing", real, fake)
+    of_g = generator_loss("relativistic-pairing", fake, real)
+    torch.testing.assert_close(of_d.tolist(), [-log_sigmoid(x) for x in apart])
+    torch.testing.assert_close(of_g.tolist(), [-log_sigmoid(-x) for x in apart])
+
+    slopes = torch.tensor([1 / (1 + math.exp(x)) for x in apart], dtype=torch.float64)  # sigmoid(-x)
+    by_real, by_fake = torch.autograd.grad(of_d.sum(), (real, fake))
+    torch.testing.assert_close(by_real, -slopes)
+    torch.testing.assert_close(by_fake, slopes)
+    torch.testing.assert_close(torch.autograd.grad(of_g.sum(), fake)[0], slopes - 1)  # does not saturate
+
+
 def test_label_loss() -> None:
     """-log softmax of the label's class, for one-hot and soft labels."""
     logits = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0]], dtype=torch.float64)

@@ -33,6 +33,8 @@ PLAIN_CASES = {
     "wgan-gp in the main loss": [*ALWAYS, "d_regularizer.kind=two-sided", "d_regularizer.target=2"],
     "one-sided in the main loss": [*ALWAYS, "d_regularizer.kind=one-sided", "step_order=average-last"],
     "d first": ["step_order=d-first"],
+    "pairs": ["loss=relativistic-pairing", "d_regularizer.r2_gamma=1", "d_regularizer.every=2"],
+    "pairs in the main loss": ["loss=relativistic-pairing", *ALWAYS, "d_regularizer.r2_gamma=2"],
     "latents shared": ["step_order=average-last", "shared_latents=true"],
 }
 
@@ -223,7 +225,15 @@ def test_the_half_life_of_the_average(make: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [[], ["d_regularizer.every=1"], ["loss=wgan"], ["style_mixing=0"], ["label_dim=2"]]
+    "fields",
+    [
+        [],
+        ["d_regularizer.every=1"],
+        ["loss=wgan"],
+        ["loss=relativistic-pairing", "d_regularizer.r2_gamma=1", "label_dim=2"],
+        ["style_mixing=0"],
+        ["label_dim=2"],
+    ],
 )
 def test_micro_batches_add_up(fields: list[str], make: Any) -> None:
     """Noise maps are drawn in another order and switched off here, path length's y for the same reason."""

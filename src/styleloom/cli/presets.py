@@ -21,7 +21,11 @@ from styleloom.errors import UserError, shell_word
 TABLE_WIDTH = 120
 """Columns that the list needs to be a table; on a narrower terminal each preset takes two lines."""
 
-SHORT = {"nonsaturating": "non-sat.", "relativistic-hinge": "rel. hinge"}
+SHORT = {
+    "nonsaturating": "non-sat.",
+    "relativistic-hinge": "rel. hinge",
+    "relativistic-pairing": "rel. pairs",
+}
 """Names of losses that are too long for the table."""
 
 ABSENT = "-"

@@ -10,7 +10,13 @@ from styleloom.config.schedules import Number, values
 from styleloom.errors import UserError
 
 Loss: TypeAlias = Literal[
-    "nonsaturating", "saturating", "wgan", "hinge", "least-squares", "relativistic-hinge"
+    "nonsaturating",
+    "saturating",
+    "wgan",
+    "hinge",
+    "least-squares",
+    "relativistic-hinge",
+    "relativistic-pairing",
 ]
 
 Penalty: TypeAlias = Literal["zero-centred", "two-sided", "one-sided"]

@@ -30,6 +30,14 @@ def _relativistic_hinge(real: Tensor, fake: Tensor) -> Tensor:
     return _hinge(real - fake.mean(), fake - real.mean())
 
 
+def _relativistic_pairing(real: Tensor, fake: Tensor) -> Tensor:
+    """-log sigmoid(D(x) - D(G(z))): each real against one fake (Huang et al. 2024, R3GAN, equation 2).
+
+    Not of the four papers. Its authors add R1 and R2, zero-centred penalties on reals and on fakes.
+    """
+    return F.softplus(fake - real)
+
+
 GENERATOR_LOSSES: dict[Loss, Callable[[Tensor], Tensor]] = {
     "nonsaturating": lambda fake: F.softplus(-fake),
     "saturating": lambda fake: -F.softplus(fake),
@@ -41,6 +49,7 @@ GENERATOR_LOSSES: dict[Loss, Callable[[Tensor], Tensor]] = {
 RELATIVISTIC_GENERATOR_LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {
     # the discriminator's loss with the roles of real and fake exchanged
     "relativistic-hinge": lambda real, fake: _relativistic_hinge(fake, real),
+    "relativistic-pairing": lambda real, fake: _relativistic_pairing(fake, real),
 }
 
 DISCRIMINATOR_LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {
@@ -50,7 +59,11 @@ DISCRIMINATOR_LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {
     "hinge": _hinge,
     "least-squares": _least_squares,
     "relativistic-hinge": _relativistic_hinge,
+    "relativistic-pairing": _relativistic_pairing,
 }
+
+PAIRED: frozenset[Loss] = frozenset({"relativistic-pairing"})
+"""Losses that compare the i-th fake with the i-th real. Both of a pair have the label of the real."""
 
 
 def compares_with_reals(name: Loss) -> bool:

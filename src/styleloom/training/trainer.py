@@ -32,7 +32,7 @@ from styleloom.training.clock import PhaseClock
 from styleloom.training.ema import ema_beta, update_ema
 from styleloom.training.health import refuse_divergence
 from styleloom.training.inputs import Inputs, check_data
-from styleloom.training.losses import compares_with_reals
+from styleloom.training.losses import PAIRED, compares_with_reals
 from styleloom.training.optim import (
     build_optimizer,
     fill_gradients,
@@ -162,7 +162,8 @@ class Trainer:
             self._train_only(self.g)
             experiment, parts = now.experiment, now.parts
             reals = now.reals if compares_with_reals(experiment.loss) else None
-            latents = now.shared_latents or self.inputs.latents(now.batch, now.nets.growth)
+            labels = now.reals.label if experiment.loss in PAIRED else None
+            latents = now.shared_latents or self.inputs.latents(now.batch, now.nets.growth, labels)
             now.stats |= self._over_parts(
                 parts,
                 lambda k: phases.generator_main(
