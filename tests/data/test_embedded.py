@@ -18,6 +18,13 @@ def emoji() -> ImageDataset:
     return dataset
 
 
+@pytest.fixture(scope="module")
+def portraits() -> ImageDataset:
+    dataset = open_dataset("portraits")
+    assert dataset.preload()
+    return dataset
+
+
 def test_size_number_and_recipe(emoji: ImageDataset) -> None:
     assert EMBEDDED_SETS["emoji"].stat().st_size < 8_000_000
     assert (len(emoji), emoji.resolution, emoji.channels, emoji.label_dim) == (1870, 64, 3, 0)
@@ -30,8 +37,65 @@ def test_size_number_and_recipe(emoji: ImageDataset) -> None:
         assert phrase in notice
 
 
-def test_all_images_are_whole_distinct_and_in_shuffled_order(emoji: ImageDataset) -> None:
-    report = check_dataset("emoji")
+def test_size_number_and_recipe_of_the_portraits(portraits: ImageDataset) -> None:
+    assert EMBEDDED_SETS["portraits"].stat().st_size < 8_000_000
+    assert (len(portraits), portraits.resolution, portraits.channels) == (4640, 64, 3)
+    assert (portraits.name, portraits.path, portraits.recipe["source"]) == ("portraits",) * 3
+    assert portraits.size == (64, 64)
+    notice = " ".join((EMBEDDED_SETS["portraits"].parent / "NOTICE.md").read_text().split())
+    for phrase in (
+        "portraits-64.zip",
+        "[Personas by Draftbit](https://personas.draftbit.com/)",
+        "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/)",
+        "(https://www.npmjs.com/package/@dicebear/personas), version 9.4.3",
+        "remix of the original",
+        "Changes: parts combined at random",
+    ):
+        assert phrase in notice, phrase
+
+
+def test_attributes_of_the_portraits(portraits: ImageDataset) -> None:
+    """Fifteen of yes and no, each of some portraits and not of others, then four colours of three numbers."""
+    names = portraits.classes
+    assert names is not None
+    assert names[:15] == (
+        *("glasses", "sunglasses", "eyes-closed", "facial-hair", "full-beard", "smile", "open-mouth"),
+        *("long-hair", "hat", "bald", "bun", "dark-hair", "dark-skin", "wrinkles", "checked-shirt"),
+    )
+    colors = [
+        f"{of}-{c}" for of in ("hair", "skin", "clothes", "background") for c in ("red", "green", "blue")
+    ]
+    assert list(names[15:]) == colors
+    labels = portraits.labels(np.arange(len(portraits)))
+    assert ((labels >= 0) & (labels <= 1)).all()
+    assert [name for at, name in enumerate(names) if set(labels[:, at]) == {0, 1}] == list(names[:15])
+    shares = labels[:, :15].mean(0)
+    assert ((shares > 0.03) & (shares < 0.97)).all(), dict(zip(names, shares, strict=False))
+    has = {name: labels[:, at] == 1 for at, name in enumerate(names[:15])}
+    for part, whole in [
+        ("sunglasses", "glasses"),
+        ("full-beard", "facial-hair"),
+        ("full-beard", "smile"),  # it is drawn with a mouth of its own
+        ("full-beard", "open-mouth"),
+    ]:
+        assert (has[part] <= has[whole]).all(), (part, whole)
+    for one, other in [
+        ("hat", "bald"),
+        ("hat", "dark-hair"),
+        ("glasses", "eyes-closed"),
+        ("bun", "long-hair"),
+    ]:
+        assert not (has[one] & has[other]).any(), (one, other)
+
+
+def test_colours_of_the_portraits_are_those_of_their_pixels(portraits: ImageDataset) -> None:
+    pixels, labels = portraits.images(np.arange(100)), portraits.labels(np.arange(100))
+    np.testing.assert_allclose(pixels[:, :, 20, 0] / 255, labels[:, 24:27], atol=0.001)  # the background
+
+
+@pytest.mark.parametrize("name", sorted(EMBEDDED_SETS))
+def test_all_images_are_whole_distinct_and_in_shuffled_order(name: str) -> None:
+    report = check_dataset(name)
     assert report.problems == report.duplicates == ()
     names = sorted(report.index.sources)
     assert not any(f"1f3f{digit}" in name for name in names for digit in "bcdef")

@@ -32,7 +32,9 @@ def test_a_path_has_a_separator_and_a_name_with_two_meanings_is_refused(
     with pytest.raises(UserError, match=r"emoji: means two things.*valid: embedded:emoji or \./emoji"):
         embedded_name("emoji", EMBEDDED_SETS)
     for empty in ("", " "):
-        with pytest.raises(UserError, match="an empty name; valid: a path, or embedded:emoji"):
+        with pytest.raises(
+            UserError, match="an empty name; valid: a path, or embedded:emoji, embedded:portraits"
+        ):
             open_source(empty)
 
 

@@ -30,7 +30,7 @@ The images of a lower level (`ImageDataset.at`) may take as much again.
 
 
 def open_dataset(path_or_name: str | Path, resolution: int | None = None) -> ImageDataset:
-    """Open an archive, or an embedded set by name (``emoji``; see `names.embedded_name`).
+    """Open an archive, or an embedded set by name (``portraits``; see `names.embedded_name`).
 
     Args:
         path_or_name: path of an archive made by `styleloom dataset build`, or an embedded name.

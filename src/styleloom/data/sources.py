@@ -23,7 +23,9 @@ from styleloom.data.paths import path_kind
 from styleloom.errors import UserError, quoted, shown
 from styleloom.names import embedded_name
 
-EMBEDDED_SETS = {"emoji": Path(__file__).parent / "embedded" / "emoji-64.zip"}
+_EMBEDDED = Path(__file__).parent / "embedded"
+
+EMBEDDED_SETS = {"emoji": _EMBEDDED / "emoji-64.zip", "portraits": _EMBEDDED / "portraits-64.zip"}
 """Data sets inside the package, by name: archives in the project's own format."""
 
 MAX_FILE_BYTES = 2**30
@@ -90,7 +92,7 @@ class Source(Protocol):
 
 
 def open_source(path_or_name: str | Path) -> Source:
-    """The source called `path_or_name`: an embedded name (``emoji``), a folder, or a zip of images.
+    """The source called `path_or_name`: an embedded name (``portraits``), a folder, or a zip of images.
 
     A path has a separator in it: see `names.embedded_name`. A file is an image by its content or its name:
     one that is called an image and is none counts as a bad image. Hidden files and ``__MACOSX`` are passed
