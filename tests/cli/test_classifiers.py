@@ -23,8 +23,8 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks of 8 channels."""
     full = classifier_training.classifier_config
 
-    def config(dataset: ImageDataset) -> DiscriminatorConfig:
-        return replace(full(dataset), features=FeatureMaps(base=8192, max=8))
+    def config(dataset: ImageDataset, preset: str) -> DiscriminatorConfig:
+        return replace(full(dataset, preset), features=FeatureMaps(base=8192, max=8))
 
     monkeypatch.setattr(classifier_training, "classifier_config", config)
 
@@ -52,17 +52,21 @@ def test_a_table(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_json_and_every_flag(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = "--attributes b --batch 4 --learning-rate 0.01 --mirror --held-out 5 --seed 7 --json"
+    flags = (
+        "--attributes b --batch 4 --learning-rate 0.01 --mirror --held-out 5 --seed 7 --preset demo --json"
+    )
     assert main(words(archive, tmp_path, *flags.split())) == 0
     document = json.loads(capsys.readouterr().out)
     (row,) = document["classifiers"]
     assert (document["data"], document["out"]) == (str(archive), str(tmp_path))
     assert row["settings"] == {
         "kimg": 0.024, "batch": 4, "learning_rate": 0.01, "mirror": True,
-        "held_out": 5, "precision": "fp32", "seed": 7,
+        "held_out": 5, "precision": "fp32", "seed": 7, "preset": "demo",
     }  # fmt: skip
     assert (row["attribute"], row["index"], row["images_seen"]) == ("b", 1, 24)
     assert row["file"] == str(tmp_path / "001-b.safetensors")
+    (classifier,) = load_classifiers(tmp_path)
+    assert classifier.config.family == "stylegan2"  # the demo's discriminator
     assert row["accuracy"] * 5 == pytest.approx(round(row["accuracy"] * 5))
 
 
@@ -87,6 +91,7 @@ def test_a_second_call_trains_nothing(
         (["--held-out", "20"], "held_out 20"),
         (["--device", "gpu"], "device: 'gpu' is not valid"),
         (["--precision", "tf32"], "tf32 needs a CUDA device"),
+        (["--preset", "dem"], "preset: 'dem' does not exist"),
     ],
 )
 def test_errors(

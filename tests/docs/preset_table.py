@@ -22,6 +22,7 @@ HEADLINES = (
     "stylegan2-f",
     "demo",
     "emoji-64",
+    "portraits-64",
 )
 """One preset for each kind of network. Its row has numbers; the other presets are listed by name."""
 

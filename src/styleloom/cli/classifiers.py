@@ -51,6 +51,8 @@ class TrainClassifiers:
     """Arithmetic of the convolutions."""
     seed: int = 0
     """Seed of the initial weights and of the order of images."""
+    preset: str = "stylegan-a"
+    """Preset whose discriminator is the classifier's network; the paper's is that of configuration A."""
     workers: int = 2
     """Threads that decode images ahead, where they do not fit in memory."""
     json: bool = False
@@ -89,6 +91,7 @@ class TrainClassifiers:
             self.held_out,
             self.precision,
             self.seed,
+            self.preset,
         )
         with ClassifiersProgress() as progress:
             return train_classifiers(dataset, self.out, chosen, settings, self.device, self.workers, progress)

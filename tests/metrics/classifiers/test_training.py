@@ -47,8 +47,8 @@ full_config = classifier_config
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks of 8 channels; `full_config` gives the real one."""
 
-    def config(dataset: ImageDataset) -> DiscriminatorConfig:
-        return replace(full_config(dataset), features=FeatureMaps(base=8192, max=8))
+    def config(dataset: ImageDataset, preset: str) -> DiscriminatorConfig:
+        return replace(full_config(dataset, preset), features=FeatureMaps(base=8192, max=8))
 
     monkeypatch.setattr(classifier_training, "classifier_config", config)
 
@@ -87,7 +87,9 @@ def trained(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         features = FeatureMaps(base=8192, max=8)
         patch.setattr(
-            classifier_training, "classifier_config", lambda d: replace(full_config(d), features=features)
+            classifier_training,
+            "classifier_config",
+            lambda d, p: replace(full_config(d, p), features=features),
         )
         train_classifiers(open_dataset(archive), folder, settings=SETTINGS, device="cpu")
     return folder

@@ -50,7 +50,7 @@ MAX_HELD_OUT = 1000
 """Images that are held out by default: a tenth of the set, but no more than these."""
 
 PRESET = "stylegan-a"
-"""The experiment whose discriminator is the classifier's architecture."""
+"""The experiment whose discriminator is the paper's classifier."""
 
 _REPORT_EVERY_SEC = 1.0
 
@@ -68,6 +68,7 @@ class ClassifierSettings:
             the set, at most `MAX_HELD_OUT`.
         precision: of the convolutions.
         seed: of weights and order; every attribute begins with the same weights and sees the same images.
+        preset: whose discriminator, without labels and minibatch standard deviation, is the classifier.
     """
 
     kimg: float = 150.0
@@ -77,6 +78,7 @@ class ClassifierSettings:
     held_out: int | None = None
     precision: Precision = "auto"
     seed: int = 0
+    preset: str = PRESET
 
     def __post_init__(self) -> None:
         within("kimg", self.kimg, 0.001, 1e9)
@@ -109,9 +111,12 @@ class ClassifierProgress:
     loss: float
 
 
-def classifier_config(dataset: ImageDataset) -> DiscriminatorConfig:
-    """The classifier's network for images of `dataset`, with its channels and proportions."""
-    shape = presets.get(PRESET).with_data(
+def classifier_config(dataset: ImageDataset, preset: str = PRESET) -> DiscriminatorConfig:
+    """The classifier's network for images of `dataset`, with its channels and proportions.
+
+    Raises UserError for a preset that does not exist.
+    """
+    shape = presets.get(preset).with_data(
         min(dataset.resolution, MAX_RESOLUTION), dataset.channels, label_dim=0, grid=dataset.grid
     )
     return dataclasses.replace(shape.discriminator, minibatch_std=MinibatchStd(group_size=0))
@@ -153,7 +158,7 @@ def train_classifiers(
     """
     where = resolve_device(device)
     settings = _resolved(settings or ClassifierSettings(), dataset, where)
-    config = classifier_config(dataset)
+    config = classifier_config(dataset, settings.preset)
     level = dataset.at(config.resolution)
     level.preload()
     training, held_out = level.split(settings.held_out or 0)
