@@ -310,6 +310,22 @@ def test_bfloat16_trunk(row: str) -> None:
         assert 0 < (exact - narrow).norm() / exact.norm() < limit
 
 
+def test_bfloat16_keeps_a_constant_that_has_hardly_left_1() -> None:
+    """It begins as 1, and instance normalization brings the smallest deviations from 1 to full size."""
+    images = []
+    for precision in ("fp32", "bf16"):
+        torch.manual_seed(3)
+        g = generator(activation="lrelu")
+        with torch.no_grad():
+            constant = synthesis_of(g).input.const
+            assert constant is not None
+            constant.copy_(1 + 0.001 * torch.randn_like(constant))
+        set_precision(precision, torch.device("cpu"), g)
+        images.append(tensor(g.synthesis(torch.randn(4, g.num_ws, 8), noise="none")))
+    exact, narrow = images
+    assert 0 < (exact - narrow).norm() / exact.norm() < 0.06
+
+
 def test_weights_are_channels_last() -> None:
     for network in (generator().synthesis_network, discriminator()):
         for parameter in network.parameters():

@@ -48,7 +48,10 @@ class Trunk(nn.Module):
 
     def enter(self, x: Tensor) -> Tensor:
         """Bring images or a constant into the trunk's type and layout."""
-        x = x.to(self.trunk_dtype)
+        return self.channels_last(x.to(self.trunk_dtype))
+
+    def channels_last(self, x: Tensor) -> Tensor:
+        """Bring [N, C, H, W] into the trunk's layout."""
         return x if traced() else x.contiguous(memory_format=torch.channels_last)
 
 

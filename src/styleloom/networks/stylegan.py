@@ -156,9 +156,18 @@ class SynthesisBlock(nn.Module):
         self.layer0 = Epilogue(cfg, side) if side == 4 else SynthesisLayer(cfg, side, up=True)
         self.layer1 = SynthesisLayer(cfg, side)
 
-    def forward(self, x: Tensor, ws: Sequence[Tensor], noises: Sequence[NoiseMode | Tensor]) -> Tensor:
-        """Features of the lower resolution, or the input, to features of this one."""
-        return self.layer1(self.layer0(x, ws[0], noises[0]), ws[1], noises[1])
+    def forward(
+        self,
+        x: Tensor,
+        ws: Sequence[Tensor],
+        noises: Sequence[NoiseMode | Tensor],
+        enter: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        """Features of the lower resolution, or the input, to features of this one.
+
+        The epilogue of the input computes in the input's type, before `enter`.
+        """
+        return self.layer1(enter(self.layer0(x, ws[0], noises[0])), ws[1], noises[1])
 
 
 class SynthesisNetwork(SynthesisTrunk):
@@ -195,11 +204,13 @@ class SynthesisNetwork(SynthesisTrunk):
         layers = ws.unbind(1)
         # without noise inputs `noise` has no maps; layers take a mode and ignore it
         noises = [noise] * len(layers) if isinstance(noise, str) else list(noise) or ["none"] * len(layers)
-        x = self.enter(self.input(layers[-1 if self.cfg.input == "z" else 0]))
+        # The constant stays float32 until instance normalization has taken its mean away: it begins as 1, and
+        # for hundreds of steps differs from 1 by about a learning rate, which bfloat16 would round off.
+        x = self.channels_last(self.input(layers[-1 if self.cfg.input == "z" else 0]))
         found = []
         for level in range(top_level + 1):
             here = slice(2 * level, 2 * level + 2)
-            x = self.blocks[level](x, layers[here], noises[here])
+            x = self.blocks[level](x, layers[here], noises[here], self.enter)
             found.append(x)
         return found
 
