@@ -41,7 +41,7 @@ The modules:
 - environment: the machine and software behind a measured number
 - errors: `UserError`, and how names and values are shown in messages
 - arguments: checks of callers' arguments
-- names: names of what comes with the package, such as `emoji`
+- names: names of what comes with the package, such as `portraits`
 - atomic: files that appear whole or not at all
 - __main__: `python -m styleloom`
 """

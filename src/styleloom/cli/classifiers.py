@@ -30,11 +30,13 @@ class TrainClassifiers:
     """
 
     data: str
-    """Archive made by `styleloom dataset build ... --labels`: classes, or vectors of 0 and 1 or -1 and 1."""
+    """Archive made by `styleloom dataset build ... --labels`, with classes or vectors of 0 and 1 or -1 and 1, or
+    an embedded set with labels: portraits."""
     out: Path
     """Folder for the classifiers, one file each."""
     attributes: str | None = None
-    """Only these: names or numbers, separated by commas."""
+    """Only these: names or numbers, separated by commas. By default all that are yes or no: numbers of other
+    values in the labels are passed over."""
     kimg: float = 150.0
     """Thousands of images that each classifier sees."""
     batch: int = 8

@@ -27,7 +27,8 @@ class DatasetBuild:
     """Convert a folder or zip of images, or an embedded set, to an archive for training."""
 
     src: tyro.conf.Positional[str]
-    """Folder (searched recursively) or zip of PNG, JPEG, WebP, BMP or TIFF images, or: emoji."""
+    """Folder (searched recursively) or zip of PNG, JPEG, WebP, BMP or TIFF images, or an embedded set:
+    portraits, emoji."""
     dest: tyro.conf.Positional[Path]
     """The archive to write; ends in .zip."""
     resolution: int
@@ -104,7 +105,7 @@ class DatasetCheck:
     """Decode every image of an archive and compare it with the index."""
 
     path: tyro.conf.Positional[str]
-    """An archive, or: emoji."""
+    """An archive, or an embedded set: portraits, emoji."""
     json: bool = False
     """Print one JSON document instead of a report."""
 

@@ -46,7 +46,8 @@ def open_images(
     is_run = os.path.exists(os.path.join(name, "experiment.json"))
     if is_run or embedded_name(name, EMBEDDED_MODELS) is not None or name.endswith(".safetensors"):
         what = "a run directory" if is_run else "a snapshot"
-        raise UserError(f"--data: {name} is {what}; valid: an archive, a folder or zip of images, emoji")
+        sets = ", ".join(EMBEDDED_SETS)
+        raise UserError(f"--data: {name} is {what}; valid: an archive, a folder or zip of images, {sets}")
     return open_dataset(name) if is_archive(name) else FileImages(open_source(name), channels, resize)
 
 

@@ -48,7 +48,7 @@ class Train:
     """Train a preset on images, or continue a run."""
 
     data: str | None = None
-    """Archive made by `styleloom dataset build`, or an embedded set: emoji."""
+    """Archive made by `styleloom dataset build`, or an embedded set: portraits, emoji."""
     preset: str | None = None
     """Name of the experiment, see `styleloom presets`; by default stylegan2-f."""
     device_table: presets.Devices | None = None
@@ -120,7 +120,8 @@ class Train:
             self._plan(experiment)
             return 0
         if dataset is None:
-            raise UserError("--data: needed: an archive made by `styleloom dataset build`, or: emoji")
+            sets = ", ".join(EMBEDDED_SETS)
+            raise UserError(f"--data: needed: an archive made by `styleloom dataset build`, or: {sets}")
         out = self.out or Path("runs") / experiment.name
         self._note_labels(experiment, dataset)
         self._note_growth(experiment)

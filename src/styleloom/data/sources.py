@@ -25,7 +25,7 @@ from styleloom.names import embedded_name
 
 _EMBEDDED = Path(__file__).parent / "embedded"
 
-EMBEDDED_SETS = {"emoji": _EMBEDDED / "emoji-64.zip", "portraits": _EMBEDDED / "portraits-64.zip"}
+EMBEDDED_SETS = {"portraits": _EMBEDDED / "portraits-64.zip", "emoji": _EMBEDDED / "emoji-64.zip"}
 """Data sets inside the package, by name: archives in the project's own format."""
 
 MAX_FILE_BYTES = 2**30

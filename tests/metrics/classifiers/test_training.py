@@ -352,13 +352,38 @@ def test_without_labels(tmp_path: Path, archive: Path) -> None:
     ],
 )
 def test_values_that_are_not_binary(
-    labels: Callable[[bool, bool], Sequence[float]], values: str, tmp_path: Path
+    labels: Callable[[bool, bool], Sequence[float]],
+    values: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     both = parts(coloured(tmp_path, labels))
     message = f"attribute attribute-01: the labels of coloured have the values {values}; valid: 0 and 1"
     with pytest.raises(UserError, match=message):
-        select_attributes(*both)
+        select_attributes(*both, ["1"])
     assert [a.index for a in select_attributes(*both, ["attribute-00"])] == [0]
+    caplog.set_level("INFO")
+    assert [a.index for a in select_attributes(*both)] == [0]
+    passed = "labels of coloured that are numbers, not yes or no, are passed over: attribute-01"
+    assert caplog.messages == [passed]
+
+
+def test_labels_of_numbers_alone_have_no_attributes(tmp_path: Path) -> None:
+    both = parts(coloured(tmp_path, lambda red, top: (red / 4, top / 2)))
+    with pytest.raises(UserError, match=r"attribute-00: .* values 0, 0\.25; valid: 0 and 1"):
+        select_attributes(*both)
+
+
+def test_attributes_of_the_portraits_are_those_of_yes_and_no() -> None:
+    training, held_out = open_dataset("portraits", 8).split(400)
+    found = select_attributes(training, held_out)
+    assert [a.index for a in found] == list(range(15))
+    assert [(a.name, round(a.share, 2)) for a in (found[0], found[14])] == [
+        ("glasses", 0.33), ("checked-shirt", 0.26),
+    ]  # fmt: skip
+    assert select_attributes(training, held_out, ["hat"])[0].index == 8
+    with pytest.raises(UserError, match=r"attribute skin-red: .*valid: 0 and 1"):
+        select_attributes(training, held_out, ["hat", "skin-red"])
 
 
 @pytest.mark.parametrize(("value", "share"), [(0, "none"), (1, "all"), (-1, "none")])

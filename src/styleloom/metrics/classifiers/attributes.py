@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from styleloom.data.dataset import ImageDataset
 from styleloom.errors import UserError, nearest, quoted
+
+logger = logging.getLogger(__name__)
 
 _LABELS_PER_PIECE = 4096
 
@@ -34,15 +37,16 @@ def select_attributes(
 ) -> list[Attribute]:
     """The attributes of a labelled set, in the order of the labels.
 
-    Each place of a label vector is an attribute, with values 0 and 1 or -1 and 1. In a data set with classes
+    Each place of a label vector with values 0 and 1, or -1 and 1, is an attribute. In a data set with classes
     each class is an attribute: whether the image is of that class.
 
     Args:
         training, held_out: the two parts of the set.
-        chosen: names, or places in the label (counted from 0); None for all.
+        chosen: names, or places in the label (counted from 0); None for all. Places that hold other numbers
+            are then passed over, and logged at level INFO.
 
-    Raises UserError: no labels, an attribute that does not exist, that is not binary, or that all images of
-    the training part share.
+    Raises UserError: no labels, no attribute among them, an attribute that does not exist, that is chosen and
+    not binary, or that all images of the training part share.
     """
     if not training.label_dim:
         raise UserError(
@@ -51,23 +55,33 @@ def select_attributes(
         )
     names = training.classes or tuple(f"attribute-{index:02d}" for index in range(training.label_dim))
     seen = _tally(training)
-    both = seen + _tally(held_out)
+    both, number = seen + _tally(held_out), len(training) + len(held_out)
+    wanted = range(len(names)) if chosen is None else _indices(names, chosen)
+    numbers = [index for index in wanted if not _is_binary(both[:, index], number)]
+    if numbers and (chosen is not None or len(numbers) == len(names)):
+        raise UserError(
+            f"attribute {names[numbers[0]]}: the labels of {training.name} have the values "
+            f"{_values(training, held_out, numbers[0])}; valid: 0 and 1, or -1 and 1"
+        )
+    if numbers:
+        listed = ", ".join(names[index] for index in numbers)
+        logger.info(f"labels of {training.name} that are numbers, not yes or no, are passed over: {listed}")
     result = []
-    for index in range(len(names)) if chosen is None else _indices(names, chosen):
-        minus, zero, one = (int(count) for count in both[:, index])
-        if minus + zero + one < len(training) + len(held_out) or (minus and zero):
-            raise UserError(
-                f"attribute {names[index]}: the labels of {training.name} have the values "
-                f"{_values(training, held_out, index)}; valid: 0 and 1, or -1 and 1"
-            )
+    for index in (index for index in wanted if index not in numbers):
         if seen[2, index] in (0, len(training)):
             share = "all" if seen[2, index] else "none"
             raise UserError(
                 f"attribute {names[index]}: {share} of the {len(training)} training images of "
                 f"{training.name} have it, there is nothing to learn; name the others with --attributes"
             )
-        result.append(Attribute(index, names[index], one / (minus + zero + one)))
+        result.append(Attribute(index, names[index], int(both[2, index]) / number))
     return result
+
+
+def _is_binary(counts: NDArray[np.int64], number: int) -> bool:
+    """Whether all of `number` values are 0 and 1, or all -1 and 1; `counts` is of -1, 0 and 1."""
+    minus, zero, one = counts
+    return bool(minus + zero + one == number and not (minus and zero))
 
 
 def _indices(names: Sequence[str], chosen: Sequence[str]) -> list[int]:
