@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -110,23 +112,43 @@ def test_background_is_white_and_the_middle_is_not(emoji: ImageDataset) -> None:
     assert pixels.std() > 50
 
 
-@every("resolution", [4, 16, 32])
-def test_smaller_by_averaging_blocks(emoji: ImageDataset, resolution: int) -> None:
-    small = open_dataset("emoji", resolution)
-    assert small.resolution == resolution
-    factor = 64 // resolution
-    for i in range(0, len(small), 200):
-        blocks = emoji.image(i).astype(np.float64).reshape(3, resolution, factor, resolution, factor)
-        np.testing.assert_array_equal(small.image(i), np.rint(blocks.mean((2, 4))))
-    assert small.fingerprint != emoji.fingerprint
-    assert small.split(10)[0].fingerprint != emoji.split(10)[0].fingerprint
+@every("resolution", [4, 8, 16, 32])
+def test_smaller_by_averaging_blocks(emoji: ImageDataset, portraits: ImageDataset, resolution: int) -> None:
+    for full in (emoji, portraits):
+        small = open_dataset(full.name, resolution)
+        assert small.resolution == resolution
+        factor = 64 // resolution
+        for i in range(0, len(small), 300):
+            blocks = full.image(i).astype(np.float64).reshape(3, resolution, factor, resolution, factor)
+            np.testing.assert_array_equal(small.image(i), np.rint(blocks.mean((2, 4))))
+        np.testing.assert_array_equal(small.label(5), full.label(5))
+        np.testing.assert_array_equal(full.at(resolution).image(5), small.image(5))  # of growing networks
+        assert small.fingerprint != full.fingerprint
+        assert small.split(10)[0].fingerprint != full.split(10)[0].fingerprint
 
 
-def test_larger_is_refused() -> None:
-    with pytest.raises(UserError, match="emoji is stored at 64 px, not 128 px; emoji is given at 4 to 64 px"):
-        open_dataset("emoji", 128)
+@every("name", sorted(EMBEDDED_SETS))
+def test_larger_is_refused(name: str) -> None:
+    message = f"{name} is stored at 64 px, not 128 px; {name} is given at 4 to 64 px"
+    with pytest.raises(UserError, match=message):
+        open_dataset(name, 128)
 
 
-def test_an_archive_can_be_built_from_it(tmp_path) -> None:
+def test_an_archive_can_be_built_from_it(tmp_path: Path) -> None:
     dataset = open_dataset(build("emoji", tmp_path / "e.zip", resolution=8))
     assert (len(dataset), dataset.resolution, dataset.recipe["source"]) == (1870, 8, "emoji")
+
+
+def test_an_archive_of_portraits_has_labels_when_they_are_asked_for(
+    tmp_path: Path, portraits: ImageDataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = open_dataset(build("portraits", tmp_path / "kept.zip", resolution=8, labels="keep", max_images=30))
+    assert (kept.resolution, kept.classes) == (8, portraits.classes)
+    same = np.array(
+        [int(Path(kept.source_name(i)).stem) for i in range(30)]
+    )  # files of an archive have numbers
+    np.testing.assert_array_equal(kept.labels(np.arange(30)), portraits.labels(same))
+    assert not caplog.messages
+    bare = open_dataset(build("portraits", tmp_path / "bare.zip", resolution=8, max_images=30))
+    assert (bare.label_dim, bare.classes) == (0, None)
+    assert caplog.messages == ["the labels of portraits are not used; --labels keep takes them"]

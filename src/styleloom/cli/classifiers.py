@@ -30,8 +30,8 @@ class TrainClassifiers:
     """
 
     data: str
-    """Archive made by `styleloom dataset build ... --labels`, with classes or vectors of 0 and 1 or -1 and 1, or
-    an embedded set with labels: portraits."""
+    """Archive made by `styleloom dataset build ... --labels`: classes, or vectors of 0 and 1 or -1 and 1; an
+    embedded set that has labels: portraits."""
     out: Path
     """Folder for the classifiers, one file each."""
     attributes: str | None = None

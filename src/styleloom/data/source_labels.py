@@ -16,7 +16,7 @@ from styleloom.data.labels import (
     labels_from_index,
     match_labels,
 )
-from styleloom.data.sources import Source
+from styleloom.data.sources import EMBEDDED_SETS, Source
 from styleloom.errors import UserError, shown
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,9 @@ def check_unused(source: Source) -> None:
     except (OSError, ValueError, RecursionError):
         return  # a file of that name that is something else
     if isinstance(fields, dict) and fields.get("labels"):
-        logger.warning(f"the labels in {_origin(source)} are not used; --labels keep takes them")
+        embedded = EMBEDDED_SETS.get(source.name) == source.path
+        where = f"of {source.name}" if embedded else f"in {_origin(source)}"
+        logger.warning(f"the labels {where} are not used; --labels keep takes them")
 
 
 def _of_archive(origin: str, content: bytes, names: list[str]) -> Labels | None:
