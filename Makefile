@@ -27,13 +27,17 @@ study: .venv/installed-dev
 	$(BIN)/python studies/family.py --fresh
 	$(BIN)/python studies/family_metrics.py
 
-# The model in the package, trained anew; ship puts it in place of the one that is there. SEEN is a file that says
-# what its pictures show.
+# A model for the package, trained anew, which takes hours or days; ship puts the best snapshot there. MODEL is a preset,
+# DATA an archive or an embedded set, HELD_OUT another archive to measure with (see scripts/origins), and SEEN a file
+# that says what the pictures show.
+MODEL ?= emoji-64
+DATA ?= emoji
+
 model: .venv/installed
-	$(BIN)/styleloom train --preset emoji-64 --data emoji --out runs/emoji-64
+	$(BIN)/styleloom train --preset $(MODEL) --data $(DATA) --out runs/$(MODEL)
 
 ship: .venv/installed
-	$(BIN)/python scripts/ship_model.py runs/emoji-64 --seen $(SEEN)
+	$(BIN)/python scripts/ship_model.py runs/$(MODEL) --seen $(SEEN) $(if $(HELD_OUT),--held-out $(HELD_OUT))
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/step_time.py

@@ -6,5 +6,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 
-EMBEDDED_MODELS: dict[str, Path] = {"emoji-64": FOLDER / "emoji-64" / "snapshot.safetensors"}
-"""Snapshots by name; `snapshot_names` says when a name means one."""
+EMBEDDED_MODELS: dict[str, Path] = {
+    path.parent.name: path for path in sorted(FOLDER.glob("*/snapshot.safetensors"))
+}
+"""Snapshots by name: all that `scripts/ship_model.py` has put here. `snapshot_names` says when a name means
+one."""
