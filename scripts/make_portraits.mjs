@@ -7,7 +7,7 @@
 //
 //     npm install @dicebear/core@9.4.3 @dicebear/personas@9.4.3 @resvg/resvg-js@2.6.2
 //     node make_portraits.mjs --count 100000 --part train --size 64 --out portraits
-//     styleloom dataset build portraits portraits.zip --resolution 64 --labels portraits/attributes.csv
+//     styleloom dataset build ./portraits portraits.zip --resolution 64 --labels portraits/attributes.csv
 //
 // `--part held-out` draws other portraits, one in ten of all: no picture is in both parts, and none twice in one,
 // whatever the counts.

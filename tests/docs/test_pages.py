@@ -13,6 +13,7 @@ from styleloom import presets
 from styleloom.cli import VERBS, main
 from styleloom.data.conversion import MAX_PIXELS
 from styleloom.data.dataset import open_dataset
+from styleloom.data.sources import EMBEDDED_SETS
 from styleloom.metrics.evaluation.definitions import METRICS, parse
 
 from .pages import DOCUMENTS, README, REPRODUCE, ROOT, blocks, commands
@@ -173,8 +174,13 @@ def test_names_of_metrics_exist() -> None:
 def test_numbers_are_those_of_the_code() -> None:
     text = DOCUMENTS["docs/data.md"]
     assert f"{MAX_PIXELS:,} pixels" in text
-    emoji = open_dataset("emoji")
-    assert f"{len(emoji):,} images of {emoji.resolution}×{emoji.resolution} px" in text
+    for name in EMBEDDED_SETS:
+        dataset = open_dataset(name)
+        assert f"| `{name}` | {len(dataset):,} images of {dataset.resolution}×{dataset.resolution} px" in text
+        for place in dataset.classes or ():
+            color, _, channel = place.rpartition("-")
+            told = channel in ("red", "green", "blue")
+            assert (f" {color}" if told else f"`{place}`") in text, place
 
 
 def test_environment_variables_are_all_told() -> None:
