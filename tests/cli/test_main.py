@@ -17,6 +17,7 @@ import pytest
 import styleloom.cli
 from every import every
 from styleloom.cli import VERBS, main
+from styleloom.data.sources import EMBEDDED_SETS
 from styleloom.errors import UserError
 
 SOURCE = Path(styleloom.cli.__file__).parents[2]
@@ -234,3 +235,17 @@ def test_as_a_module() -> None:
 def test_every_verb_is_installed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*name.split(), "--help"]) == 0
     assert f"usage: styleloom {name}" in capsys.readouterr().out
+
+
+@every("verb", ["train", "evaluate", "dataset build", "dataset check"])
+def test_help_names_every_embedded_set(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*verb.split(), "--help"]) == 0
+    text = capsys.readouterr().out
+    assert [name for name in EMBEDDED_SETS if name not in text] == []
+
+
+@every("words", [["train"], ["evaluate", "emoji-64", "--data", "emoji-64", "--metrics", "swd16"]])
+def test_messages_name_every_embedded_set(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, "--device", "cpu"]) == 2
+    text = capsys.readouterr().err
+    assert all(name in text for name in EMBEDDED_SETS), text

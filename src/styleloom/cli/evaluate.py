@@ -46,8 +46,8 @@ class Evaluate:
     """A snapshot, an embedded model (emoji-64), a run directory (all its snapshots), or images: a folder, a
     zip, an archive, an embedded set (portraits, emoji)."""
     data: str | None = None
-    """Real images to compare with: an archive, a folder or zip of images, or an embedded set: portraits,
-    emoji."""
+    """Real images to compare with: an archive, a folder or zip of images, or an embedded set
+    (portraits, emoji)."""
     metrics: str = DEFAULT_METRICS
     """Names separated by commas; `styleloom metrics` lists them."""
     repeats: int = 1
