@@ -33,13 +33,15 @@ def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert RunDirectory(out / "run").read_experiment()[0].seed == 3
     assert document["held_out_images"] == 100
     assert document["kid_lite0_of_reals"] < 30 < document["kid_lite0"]  # it has learned nothing in 8 steps
+    assert document["recall_lite0"] < document["recall_lite0_of_reals"] <= 1
+    assert 0 <= document["precision_lite0"] <= document["precision_lite0_of_reals"]
     assert all(Path(path).read_bytes().startswith(b"\x89PNG") for path in document["pictures"].values())
     assert styleloom.load(document["snapshot"], "cpu").generate([0]).shape == (1, 3, 8, 8)
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("styleloom.cli.demo.FEATURES", "proj")
+    monkeypatch.setattr("styleloom.cli.demo_measures.FEATURES", "proj")
     with plugged(Projection()):
         yield
 
@@ -53,6 +55,7 @@ def test_it_says_where_everything_is(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert str(tmp_path / "demo-2") in shown
     assert "styleloom generate" in shown
     assert "kernel distance to them" in shown
+    assert "recall" in shown
     assert list(out.iterdir()) == []
 
 
@@ -83,7 +86,7 @@ def test_without_the_feature_network_it_says_so(
     assert main(["demo", *words]) == 0
     printed = capsys.readouterr()
     assert "kid_lite0" not in json.loads(printed.out)
-    assert "kernel distance not measured" in printed.err
+    assert "kernel distance and recall not measured" in printed.err
     assert "styleloom[metrics]" in printed.err
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from styleloom import presets
 from styleloom.cli import INTERRUPTED
+from styleloom.cli.demo_measures import Quality, quality
 from styleloom.cli.progress import TrainingProgress
 from styleloom.cli.report import print_json, say, tell
 from styleloom.data.build import BuildOptions, build_dataset
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PRESET = "demo"
-FEATURES = "lite0"
-"""Feature network of the kernel distance: one whose weights come with a package of the `metrics` extra."""
+Measured: TypeAlias = tuple[Quality, Quality] | None
 
 COLUMNS, ROWS = 12, 8
 ENLARGED_PX = 64
@@ -60,7 +60,7 @@ class Demo:
         experiment = replace(presets.get(PRESET), seed=self.seed)
         archive = out / "emoji.zip"
         tell(f"1/4  data set: the embedded emoji at {experiment.resolution} px -> {shown(archive)}")
-        build_archive(archive, experiment.resolution)
+        build_archive(archive, "embedded:emoji", experiment.resolution)
 
         trainer, run = start(out / "run", experiment, open_dataset(archive), self.device)
         reals = trainer.inputs.evaluation_set
@@ -83,7 +83,7 @@ class Demo:
             swd_trained=trained,
             held_out_images=len(reals),
             pictures=make_pictures(out, sampler, reals),
-            kernel_distances=self._kernel_distances(sampler, trainer.inputs.train_set, reals),
+            quality=self._quality(sampler, trainer.inputs.train_set, reals),
             run=run.path,
             snapshot=snapshot,
         )
@@ -104,32 +104,14 @@ class Demo:
         trainer.close()
         return INTERRUPTED if stop.requested and not done else 0
 
-    def _kernel_distances(
-        self, sampler: Sampler, train_set: ImageDataset, reals: ImageDataset
-    ) -> dict[str, float]:
-        """KID, times 1000, of generated images and of training images to the held-out ones.
-
-        It is empty, with a warning, where KID cannot be measured, such as without the feature network.
-        """
-        from styleloom.metrics.evaluation.collect import FeatureNetworks
-        from styleloom.metrics.evaluation.definitions import parse
-        from styleloom.metrics.evaluation.image_sets import DatasetImages
-        from styleloom.metrics.evaluation.subject import RealImages, Subject
-        from styleloom.metrics.evaluation.suite import Evaluation, primary_value
-        from styleloom.precision import resolve_device
-
-        definition = parse(f"kid{len(reals)}_{FEATURES}")
-        evaluation = Evaluation([definition], FeatureNetworks(resolve_device(self.device)))
-        sets = {"kid_lite0": sampler, "kid_lite0_of_reals": DatasetImages(train_set)}
-        found: dict[str, float] = {}
+    def _quality(self, sampler: Sampler, train_set: ImageDataset, reals: ImageDataset) -> Measured:
+        """How near generated and training images are to the held-out ones; None, with a warning, where that
+        cannot be measured, such as without the feature network."""
         try:
-            for name, source in sets.items():
-                document = evaluation.run(Subject(name, {}, source, RealImages(reals)))
-                found[name] = 1000 * primary_value(document, definition.name)
+            return quality(sampler, train_set, reals, self.device)
         except UserError as error:
-            logger.warning(f"kernel distance not measured: {error}")
-            return {}
-        return found
+            logger.warning(f"kernel distance and recall not measured: {error}")
+            return None
 
 
 @dataclass(frozen=True)
@@ -141,7 +123,7 @@ class Outcome:
         images_seen: real images that the training showed.
         swd_untrained, swd_trained: sliced Wasserstein distance to the held-out images, x 1000.
         held_out_images: their number.
-        kernel_distances: of generated and of training images to them; empty where it was not measured.
+        quality: of generated and of training images beside them; None where it was not measured.
         run, snapshot: where they are.
         pictures: by what they show.
     """
@@ -151,7 +133,7 @@ class Outcome:
     swd_untrained: float
     swd_trained: float
     held_out_images: int
-    kernel_distances: dict[str, float]
+    quality: Measured
     run: Path
     snapshot: Path
     pictures: dict[str, Path]
@@ -170,10 +152,17 @@ class Outcome:
             "swd_trained": self.swd_trained,
             "swd_drop_percent": self.swd_drop_percent,
             "held_out_images": self.held_out_images,
-            **self.kernel_distances,
+            **self._quality_document(),
             "snapshot": str(self.snapshot),
             "pictures": {name: str(path) for name, path in self.pictures.items()},
         }
+
+    def _quality_document(self) -> dict[str, float]:
+        if self.quality is None:
+            return {}
+        generated, real = (asdict(q) for q in self.quality)
+        numbers = {f"{name}_lite0": value for name, value in generated.items()}
+        return numbers | {f"{name}_lite0_of_reals": value for name, value in real.items()}
 
     def lines(self) -> Iterator[str]:
         """The report, with commands to go on with."""
@@ -182,11 +171,15 @@ class Outcome:
             f"{self.swd_untrained:.1f} untrained, {self.swd_trained:.1f} after "
             f"{self.images_seen / 1000:.0f} kimg: {self.swd_drop_percent:.0f} % lower"
         )
-        if self.kernel_distances:
-            generated, real = self.kernel_distances.values()
+        if self.quality is not None:
+            generated, real = self.quality
             yield (
-                f"     kernel distance to them (KID in EfficientNet-Lite0, x 1000): {generated:.1f}; "
-                f"that of training images: {real:.1f}"
+                f"     kernel distance to them (KID in EfficientNet-Lite0, x 1000): {generated.kid:.1f}; "
+                f"that of training images: {real.kid:.1f}"
+            )
+            yield (
+                f"     precision {generated.precision:.2f}, recall {generated.recall:.2f}; those of training "
+                f"images: {real.precision:.2f}, {real.recall:.2f}"
             )
         for name, path in self.pictures.items():
             yield f"     {name}: {shown(path)}"
@@ -197,10 +190,10 @@ class Outcome:
         yield f"     train on:      styleloom train --resume {shell_word(self.run)}"
 
 
-def build_archive(path: Path, resolution: int) -> None:
-    """The embedded emoji at `resolution` px as an archive."""
+def build_archive(path: Path, data: str, resolution: int) -> None:
+    """Images at `resolution` px as an archive."""
     conversion = ConversionOptions(resolution, filter="box")
-    build_dataset(open_source("embedded:emoji"), path, BuildOptions(conversion))
+    build_dataset(open_source(data), path, BuildOptions(conversion))
 
 
 def make_pictures(folder: Path, sampler: Sampler, reals: ImageDataset) -> dict[str, Path]:
