@@ -1,10 +1,10 @@
 """Is a generated portrait a copy of one from the training? Nearest neighbours in pixels and in features.
 
-Portraits are put together from parts, and some parts hide others: of held-out portraits a few look exactly
-like one of the training, whose hidden parts differ. So reals are the yardstick. A generated portrait counts
-as a duplicate where it is closer to one of the training than the closest held-out portrait that differs from
-all of them. Besides, it is counted how many generated portraits are closer than the closest 1 % and 5 % of as
-many held-out ones: a generator that repeats its training has many more of them.
+Portraits are put together from parts: two may differ in a detail, or, where a part hides another, in nothing
+that is seen. So reals are the yardstick. A generated portrait counts as a duplicate where it is closer to one
+of the training than the closest held-out portrait that differs from all of them. Besides, it is counted how
+many generated portraits are closer than the closest 1 % and 5 % of as many held-out ones: a generator that
+repeats its training has many more of them.
 """
 
 from __future__ import annotations

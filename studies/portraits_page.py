@@ -114,8 +114,8 @@ def _neighbours(d: dict[str, Any]) -> list[str]:
         "## Nearest neighbours",
         "",
         f"{count:,} generated portraits (psi 1), and as many held-out ones, were compared with "
-        f"{training:,} of the training. Portraits are put together from parts, of which some hide "
-        "others: a held-out portrait can look exactly like one of the training. A generated portrait "
+        f"{training:,} of the training. Portraits are put together from parts: two may differ in a "
+        "detail, or, where a part hides another, in nothing that is seen. A generated portrait "
         "counts as a duplicate where it is closer to one of the training than the closest held-out "
         "portrait that differs from all of them (the limit). If the generator repeated what it saw, "
         "many more than 1 % and 5 % of its portraits would be as close as the closest 1 % and 5 % of "

@@ -74,7 +74,7 @@ def offline(metric: str) -> str:
 
 @pytest.fixture
 def tiny_presets(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("demo", "stylegan2-f"):
+    for name in ("demo", "portraits-64", "stylegan2-f"):
         monkeypatch.setitem(presets.PRESETS, name, experiment(name))
 
 
