@@ -21,11 +21,10 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-# Studies that train for minutes; they write under results/.
+# Studies that train for minutes or hours; they write under results/.
 study: .venv/installed-dev
 	$(BIN)/python studies/precision.py
-	$(BIN)/python studies/family.py --fresh
-	$(BIN)/python studies/family_metrics.py
+	$(BIN)/python studies/family.py
 
 # A model for the package, trained anew, which takes hours or days; ship puts the best snapshot there. MODEL is a preset,
 # DATA an archive or an embedded set, HELD_OUT another archive to measure with (see scripts/origins), and SEEN a file

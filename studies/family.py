@@ -1,15 +1,15 @@
-"""Do all families learn? Writes results/family-32.md, with a picture of each beside it.
+"""Do all families learn, and how well? Writes results/family-32.md, with a picture of each beside it.
 
-    python studies/family.py --kimg 36 --seed 0
+    python studies/family.py
+    python studies/family.py --only progan
 
-One model of each kind at 32 x 32 px on the embedded emoji: its own paper's networks (narrow), losses and
-schedule in miniature, and the same number of images for all. The sliced Wasserstein distance (SWD) of the
-EMA of the generator to held-out real images is measured before, on the way and after, and how much the
-pictures differ among each other. A model's outcome is written as it finishes. The same command again trains
-what is missing and writes the page anew; with other settings everything is trained anew.
+One model of each kind at 32 x 32 px on the embedded portraits: its own paper's networks (narrow), losses and
+schedule in miniature, and the same number of images for all. Each training is a run directory, and a training
+that was stopped goes on when the command is given again, bit for bit. The page has what is measured, of
+generated images and of real ones, of all models that have finished with these settings.
 
-`family_settings` has the models, `family_measures` distance and diversity, `family_pictures` the sheets and
-`family_page` the text of the page; `family_metrics` measures the generators afterwards.
+`family_settings` has the models, `family_measures` what is measured, `family_pictures` the sheets and
+`family_page` the text of the page.
 """
 
 from __future__ import annotations
@@ -17,90 +17,90 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import math
+import shutil
 import sys
-import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import tyro
-from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from family_measures import distance, diversity, floor, held_out
+from family_measures import Values, all_of, of_generator, of_reals
 from family_page import report
-from family_pictures import enlarge, sheet, side_by_side
-from family_settings import DATA, MODELS, FamilyStudy
+from family_pictures import TILES, sheet, side_by_side
+from family_settings import DATA, MODELS, POINT_KIMG, FamilyStudy
+from styleloom import sampling
 from styleloom.atomic import write_text
+from styleloom.cli.progress import TrainingProgress
 from styleloom.config import Experiment, from_json, to_json
 from styleloom.config.checks import one_of
 from styleloom.data.dataset import ImageDataset, open_dataset
+from styleloom.data.reals import to_uint8
 from styleloom.environment import describe_machine
 from styleloom.errors import UserError
 from styleloom.images import save_png
-from styleloom.runs.pictures import samples
-from styleloom.snapshot import write_snapshot
+from styleloom.metrics.probes.full_size import measured_at
+from styleloom.runs.begin import resume, start
+from styleloom.runs.directory import RunDirectory
+from styleloom.runs.experiment_file import NAME as RUN_MARK
+from styleloom.runs.fit import StopRequest, fit
 from styleloom.training.trainer import Trainer
 
 
-def train(study: FamilyStudy, name: str) -> None:
-    """Train one model, and write its outcome and picture."""
+def begin(study: FamilyStudy, name: str) -> tuple[Trainer, RunDirectory]:
+    """A new training of a model, or the one that was stopped. Raises UserError for one of other settings."""
+    path, settings = study.runs / name, study.experiment(name)
+    dataset = data_set(settings)
+    if study.fresh and path.exists():
+        shutil.rmtree(path)
+    if not (path / RUN_MARK).exists():
+        return start(path, settings, dataset)
+    recorded, _ = RunDirectory(path).read_experiment()
+    longer = replace(recorded, total_kimg=study.kimg, run=settings.run)
+    if replace(longer, precision=settings.precision) != settings:
+        raise UserError(f"{path}: has other settings than {name} has now; --fresh trains it anew")
+    return resume(path, dataset, longer, ["total_kimg"] if recorded.total_kimg != study.kimg else [])
+
+
+def train(study: FamilyStudy, name: str) -> bool:
+    """Train one model to the end; False when a signal stopped it."""
     torch.set_num_threads(study.threads)
-    settings = study.experiment(name)
-    outcome, fakes = learn(settings, data_set(settings), study.points, name, study.snapshots)
-    outcome |= {"threads": study.threads, "at_once": study.at_once}
-    save_png(study.folder / f"{name}.png", sheet(fakes))
+    print(f"{name}: {study.kimg:g} kimg in {study.runs / name}", file=sys.stderr, flush=True)
+    trainer, run = begin(study, name)
+    with contextlib.closing(trainer), TrainingProgress(study.kimg * 1000, math.inf) as progress:
+        return fit(trainer, run, progress, stop=StopRequest())
+
+
+def measure(study: FamilyStudy, name: str) -> None:
+    """Measure a trained model; write its outcome and picture."""
+    run, settings = RunDirectory(study.runs / name), study.experiment(name)
+    dataset, lines = data_set(settings), run.stats.read()
+    sampler = measured_at(sampling.load(run.snapshots()[-1], "cpu"), "full")
+    save_png(study.folder / f"{name}.png", sheet(to_uint8(sampler.generate(range(TILES)))))
+    outcome = {
+        "experiment": to_json(settings),
+        "data": dataset.fingerprint,
+        "date": datetime.date.today().isoformat(),
+        "machine": describe_machine(torch.device("cpu")),
+        "precision": run.read_experiment()[0].precision,
+        "images_seen": lines[-1]["images_seen"],
+        "skipped_updates": lines[-1]["skipped_g"] + lines[-1]["skipped_d"],
+        "swd": [
+            (line["kimg"], line["swd"]) for line in lines if line.get("swd") and _is_point(line, settings)
+        ],
+        "values": of_generator(sampler, dataset.split(settings.data.held_out)[1], study.repeats),
+    }
     write_text(study.folder / f"{name}.json", json.dumps(outcome, indent=1) + "\n")
 
 
-def learn(
-    settings: Experiment, dataset: ImageDataset, points: int, name: str, snapshots: Path
-) -> tuple[dict[str, Any], Tensor]:
-    """Train one model; write the EMA of its generator to `snapshots`.
-
-    Args:
-        points: measurements at equal distances, the last at the end.
-        name: of the model, for messages and the file.
-
-    Returns:
-        The outcome as a JSON document, and as many generated images as there are held-out ones.
-    """
-    with contextlib.closing(Trainer(settings, dataset)) as trainer:
-        reals = held_out(trainer.inputs.evaluation_set)
-        fakes = samples(trainer.ema, settings, len(reals))  # at full resolution, whatever the level
-        swd = [{"kimg": 0.0, "resolution": settings.resolution, "swd": distance(reals, fakes)}]
-        seconds = 0.0
-        for point in range(1, points + 1):
-            began, target = time.monotonic(), settings.total_kimg * 1000 * point / points
-            while trainer.images_seen < target:
-                trainer.step()
-            seconds += time.monotonic() - began
-            fakes = samples(trainer.ema, settings, len(reals), growth=trainer.growth)
-            side = fakes.shape[-1]
-            fakes = enlarge(fakes, settings.resolution // side)
-            kimg, value = trainer.images_seen / 1000, distance(reals, fakes)
-            swd.append({"kimg": kimg, "resolution": side, "swd": value})
-            print(f"{name}: {kimg:g} kimg, SWD {value:.1f}, {seconds:.0f} s", file=sys.stderr, flush=True)
-        outcome = {
-            "experiment": to_json(settings),
-            "data": dataset.fingerprint,
-            "date": datetime.date.today().isoformat(),
-            "machine": describe_machine(trainer.device),
-            "precision": trainer.experiment.precision,
-            "images_seen": trainer.images_seen,
-            "seconds": seconds,
-            "skipped_updates": trainer.skipped["g"] + trainer.skipped["d"],
-            "swd": swd,
-            "diversity": diversity(fakes, reals),
-        }
-        info = {"images_seen": trainer.images_seen, "data": trainer.inputs.record()}
-        write_snapshot(snapshots / f"{name}.safetensors", trainer.ema, settings, **info)
-    return outcome, fakes
+def _is_point(line: dict[str, Any], settings: Experiment) -> bool:
+    """Whether a line of statistics is of a point of the curve: a training that was stopped measured more."""
+    return line["images_seen"] % (POINT_KIMG * 1000) == 0 or line["kimg"] >= settings.total_kimg
 
 
 def outcome_of(study: FamilyStudy, name: str) -> dict[str, Any] | None:
@@ -117,6 +117,18 @@ def outcome_of(study: FamilyStudy, name: str) -> dict[str, Any] | None:
     return outcome if same and outcome["data"] == data_set(settings).fingerprint else None
 
 
+def floor_of(study: FamilyStudy, dataset: ImageDataset) -> Values:
+    """What real images get, measured once."""
+    path = study.folder / "reals.json"
+    if path.exists():
+        recorded = json.loads(path.read_text())
+        if recorded["data"] == dataset.fingerprint:
+            return recorded["values"]
+    values = of_reals(*dataset.split(study.experiment(next(iter(MODELS))).data.held_out))
+    write_text(path, json.dumps({"data": dataset.fingerprint, "values": values}, indent=1) + "\n")
+    return values
+
+
 def data_set(settings: Experiment) -> ImageDataset:
     """The images of the study at the resolution of `settings`."""
     return open_dataset(DATA, settings.resolution)
@@ -127,32 +139,32 @@ def write_page(study: FamilyStudy) -> str:
     outcomes = {name: found for name in MODELS if (found := outcome_of(study, name))}
     settings = study.experiment(next(iter(outcomes)))
     dataset = data_set(settings)
-    save_png(study.folder / "reals.png", sheet(held_out(dataset.split(settings.data.held_out)[1])))
+    save_png(study.folder / "reals.png", sheet(all_of(dataset.split(settings.data.held_out)[1])))
     sheets = {"reals": study.folder / "reals.png"} | {n: study.folder / f"{n}.png" for n in outcomes}
     picture = side_by_side(sheets, settings.resolution)
     save_png(study.folder / "all.png", np.asarray(picture).transpose(2, 0, 1))
     seen = study.folder / "seen.md"
-    page = report(study, outcomes, floor(settings, dataset), seen.read_text() if seen.exists() else None)
+    said = seen.read_text() if seen.exists() else None
+    page = report(study, outcomes, floor_of(study, dataset), said)
     write_text(study.out, page)
     return page
 
 
 def main(study: FamilyStudy) -> int:
-    """Train what is missing, write the page; 1 when a training failed."""
-    for name in study.models:
-        one_of("models", name, tuple(MODELS))
-    missing = [name for name in study.models if study.fresh or outcome_of(study, name) is None]
-    failed = 0
-    with ProcessPoolExecutor(study.at_once, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(train, study, name): name for name in missing}
-        for future in as_completed(futures):
-            if error := future.exception():
-                failed = 1
-                print(f"{futures[future]}: {error}", file=sys.stderr)
-    if any(outcome_of(study, name) for name in MODELS):
-        print(write_page(study))
-    return failed
+    """Train and measure what is missing, write the page; 1 when a signal ended a training before."""
+    for name in study.only:
+        one_of("only", name, tuple(MODELS))
+    for name in study.only:
+        if study.fresh or outcome_of(study, name) is None:
+            if not train(study, name):
+                return 1
+            measure(study, name)
+    print(write_page(study))
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(FamilyStudy)))
+    try:
+        sys.exit(main(tyro.cli(FamilyStudy)))
+    except UserError as error:
+        sys.exit(f"error: {error}")

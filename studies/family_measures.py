@@ -1,67 +1,68 @@
-"""What the family study measures of images: distance to reals, and diversity among each other."""
+"""What the family study measures: distances, precision and recall, of generated images and of real ones."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from styleloom.config import Experiment
 from styleloom.data.dataset import ImageDataset
-from styleloom.metrics.swd import sliced_wasserstein
+from styleloom.metrics.evaluation.collect import FeatureNetworks
+from styleloom.metrics.evaluation.definitions import parse_all
+from styleloom.metrics.evaluation.image_sets import DatasetImages
+from styleloom.metrics.evaluation.subject import RealImages, Subject
+from styleloom.metrics.evaluation.suite import Evaluation
+from styleloom.sampling import Sampler
 
-DUPLICATES_OF_REALS = 0.05
-"""Share of the held-out images that counts as near-duplicates; it sets the distance under which fakes do."""
+FLOORS = 4
+"""Sets of training images that are compared with the held-out ones, as generated images are."""
+
+Values = dict[str, list[float]]
+"""The values of each of `METRICS`, one for each measurement."""
+
+METRICS = {
+    "kid": ("KID (lite0) × 1000", 1000.0, 1),
+    "swd": ("SWD × 1000", 1.0, 1),
+    "precision": ("precision", 1.0, 2),
+    "recall": ("recall", 1.0, 2),
+}
+"""By name: heading, factor, decimals."""
 
 
-def held_out(dataset: ImageDataset) -> Tensor:
+def all_of(dataset: ImageDataset) -> Tensor:
     """Every image of a data set: uint8 [N, C, H, W]."""
     return torch.from_numpy(dataset.images(np.arange(len(dataset))))
 
 
-def distance(reals: Tensor, fakes: Tensor) -> float:
-    """Sliced Wasserstein distance, the mean over its levels."""
-    return sliced_wasserstein(reals, fakes).average
+def of_generator(sampler: Sampler, held_out: ImageDataset, repeats: int) -> Values:
+    """As many generated images as are held out, compared with those."""
+    return _values(_evaluation(len(held_out)).run(Subject("", {}, sampler, RealImages(held_out)), repeats))
 
 
-def floor(settings: Experiment, dataset: ImageDataset) -> list[float]:
-    """Distances of real images to real ones: what a perfect model would reach.
+def of_reals(train_set: ImageDataset, held_out: ImageDataset) -> Values:
+    """Training images, compared with the held-out ones: what a perfect model would get."""
+    found: Values = {name: [] for name in METRICS}
+    evaluation = _evaluation(len(held_out))
+    for _ in range(min(FLOORS, (len(train_set) - 1) // len(held_out))):
+        train_set, part = train_set.split(len(held_out))
+        subject = Subject("", {}, DatasetImages(part), RealImages(held_out))
+        for name, values in _values(evaluation.run(subject)).items():
+            found[name] += values
+    return found
 
-    Up to four sets of training images, each as large as the held-out set, are compared with that.
-    """
-    train_set, evaluation_set = dataset.split(settings.data.held_out)
-    reals, count = held_out(evaluation_set), len(evaluation_set)
-    starts = range(0, min(4 * count, len(train_set) - count + 1), count)
-    parts = [torch.from_numpy(train_set.images(np.arange(start, start + count))) for start in starts]
-    return [distance(reals, part) for part in parts]
+
+def _evaluation(count: int) -> Evaluation:
+    names = f"kid{count}_lite0,swd{count},pr{count}_lite0"
+    return Evaluation(parse_all(names), FeatureNetworks(torch.device("cpu")))
 
 
-def diversity(fakes: Tensor, reals: Tensor) -> dict[str, float]:
-    """How much fakes differ among each other, compared with reals.
-
-    The distance of two images is the root mean square of the difference of their pixels, in grey levels.
-
-    Args:
-        fakes, reals: uint8 [N, C, H, W] of equal number.
-
-    Returns:
-        spread: mean distance of two fakes over that of two reals; nearest: median distance of a fake to the
-        closest other fake over that of reals; limit: the distance under which 5 % of reals have another
-        real; duplicates: the share of fakes that have another fake that near.
-    """
-    (all_fakes, near_fakes), (all_reals, near_reals) = _distances(fakes), _distances(reals)
-    limit = near_reals.quantile(DUPLICATES_OF_REALS).item()
+def _values(document: dict[str, Any]) -> Values:
+    """The values of an evaluation; of SWD, the mean over levels."""
+    entries = [entry["values"] for entry in document["metrics"].values()]
+    each = [value["each"] for values in entries for label, value in values.items() if " px" not in label]
     return {
-        "spread": (all_fakes / all_reals).item(),
-        "nearest": (near_fakes.median() / near_reals.median()).item(),
-        "limit": limit,
-        "duplicates": (near_fakes < limit).float().mean().item(),
+        name: [factor * value for value in values]
+        for (name, (_, factor, _)), values in zip(METRICS.items(), each, strict=True)
     }
-
-
-def _distances(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean distance of two images, and distance of each image to its nearest other one [N]."""
-    x = images.flatten(1).double()
-    table = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist") / x.shape[1] ** 0.5
-    others = ~torch.eye(len(x), dtype=torch.bool)
-    return table[others].mean(), table.masked_fill(~others, float("inf")).amin(1)

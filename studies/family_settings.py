@@ -10,20 +10,29 @@ from typing import Any
 from styleloom import presets
 from styleloom.config import ByResolution, DataOptions, Experiment, FeatureMaps, RunOptions
 
-DATA, RESOLUTION, HELD_OUT = "emoji", 32, 256
+DATA, RESOLUTION, HELD_OUT = "portraits", 32, 512
+POINT_KIMG = 20
+"""Thousands of images between two measurements of a training's distance."""
+NARROW: dict[str, Any] = {"features": FeatureMaps(base=512, max=128), "z_dim": 128, "w_dim": 128}
+MAPPING: dict[str, Any] = {"layers": 4, "width": 128}
+START_PX, PHASE_KIMG = 8, 10
+"""Growing models start at START_PX. Each level before the last, and each fade, takes PHASE_KIMG thousand
+images."""
 SHARED: dict[str, Any] = {
     "batch": ByResolution(16),
     "style_mixing_unit": ByResolution(4),  # as at the full resolution of the papers
     "ema_half_life_kimg": 5,
     "ema_beta": None,
-    "data": DataOptions(mirror="horizontal", held_out=HELD_OUT),
+    "data": DataOptions(held_out=HELD_OUT),
+    "run": RunOptions(
+        tick_kimg=ByResolution(4),
+        sample_every=2,
+        snapshot_every=POINT_KIMG // 4,
+        state_every=1,
+        keep_snapshots=1,
+        swd_images=HELD_OUT,
+    ),
 }
-NARROW: dict[str, Any] = {"features": FeatureMaps(base=512, max=128), "z_dim": 128, "w_dim": 128}
-MAPPING: dict[str, Any] = {"layers": 4, "width": 128}
-START_PX, PHASE = 8, 0.1
-"""Growing models start at START_PX. Each level before the last, and each fade, takes the share PHASE of all
-images: 8 px, fade to 16, 16 px, fade to 32, and 60 % on 32 px. 30 % of the images are below full resolution:
-those of 8 px, of the fade to 16 px and of 16 px."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +50,10 @@ class Miniature:
 
 
 MODELS: dict[str, Miniature] = {
-    "progan": Miniature(learning_rate=0.001, gamma=10),
-    "stylegan-f": Miniature(learning_rate=0.0015, gamma=1),
-    "msg-progan": Miniature(learning_rate=0.001, gamma=10),
-    "msg-stylegan": Miniature(learning_rate=0.0015, gamma=1),
+    "progan": Miniature(learning_rate=0.002, gamma=10),
+    "stylegan-f": Miniature(learning_rate=0.003, gamma=1),
+    "msg-progan": Miniature(learning_rate=0.003, gamma=10),
+    "msg-stylegan": Miniature(learning_rate=0.003, gamma=1),
     "stylegan2-d": Miniature(learning_rate=0.0025, gamma=1),
     "stylegan2-f": Miniature(learning_rate=0.0025, gamma=1),
 }
@@ -58,8 +67,7 @@ def experiment(name: str, kimg: float, seed: int) -> Experiment:
     shape = NARROW | ({} if mapping is None else {"mapping": replace(mapping, **MAPPING)})
     growth = preset.growth
     if growth.mode == "progressive":
-        phase = PHASE * kimg
-        growth = replace(growth, initial_resolution=START_PX, stabilize_kimg=phase, fade_kimg=phase)
+        growth = replace(growth, initial_resolution=START_PX, stabilize_kimg=PHASE_KIMG, fade_kimg=PHASE_KIMG)
     return replace(
         preset,
         generator=_with(preset.generator, shape),
@@ -70,7 +78,6 @@ def experiment(name: str, kimg: float, seed: int) -> Experiment:
         total_kimg=kimg,
         seed=seed,
         source="",
-        run=RunOptions(),
         **SHARED,
     )
 
@@ -85,24 +92,22 @@ def _with(config: Any, values: dict[str, Any]) -> Any:
 class FamilyStudy:
     """Train one model of each kind on the same data and compare."""
 
-    models: tuple[str, ...] = tuple(MODELS)
-    """Which of them to train."""
-    kimg: float = 36.0
-    """Thousands of images of each training."""
+    only: tuple[str, ...] = tuple(MODELS)
+    """Which of them to train now."""
+    kimg: float = 160.0
+    """Thousands of images of each training; a training that was shorter goes on."""
     seed: int = 0
     """Of each training."""
-    points: int = 8
-    """Measurements of each training, the last at the end."""
     threads: int = 1
-    """CPU threads per training."""
-    at_once: int = 2
-    """Trainings at the same time."""
+    """CPU threads."""
+    repeats: int = 3
+    """Measurements of each trained generator, each of other latents."""
     fresh: bool = False
-    """Train every model anew, whatever has finished before."""
+    """Begin the trainings anew, whatever there is of them."""
     out: Path = Path("results/family-32.md")
     """The page; pictures and outcomes go to a folder of its name beside it."""
-    snapshots: Path = Path("runs/family-32")
-    """Where the trained generators go, MODEL.safetensors; `studies/family_metrics.py` measures them."""
+    runs: Path = Path("runs/family-32")
+    """Where the trainings are, a run directory for each model."""
 
     @property
     def folder(self) -> Path:
