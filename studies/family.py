@@ -124,7 +124,7 @@ def floor_of(study: FamilyStudy, dataset: ImageDataset) -> Values:
         recorded = json.loads(path.read_text())
         if recorded["data"] == dataset.fingerprint:
             return recorded["values"]
-    values = of_reals(*dataset.split(study.experiment(next(iter(MODELS))).data.held_out))
+    values = of_reals(*dataset.split(study.experiment(MODELS[0]).data.held_out))
     write_text(path, json.dumps({"data": dataset.fingerprint, "values": values}, indent=1) + "\n")
     return values
 
@@ -153,7 +153,7 @@ def write_page(study: FamilyStudy) -> str:
 def main(study: FamilyStudy) -> int:
     """Train and measure what is missing, write the page; 1 when a signal ended a training before."""
     for name in study.only:
-        one_of("only", name, tuple(MODELS))
+        one_of("only", name, MODELS)
     for name in study.only:
         if study.fresh or outcome_of(study, name) is None:
             if not train(study, name):

@@ -6,9 +6,11 @@ from typing import Any
 
 from family_measures import METRICS, Values
 from family_settings import (
+    AUTHORS,
+    FEATURES,
     HELD_OUT,
+    LATENTS,
     MAPPING,
-    NARROW,
     PHASE_KIMG,
     RESOLUTION,
     SHARED,
@@ -170,11 +172,17 @@ def settings_table(study: FamilyStudy, outcomes: dict[str, dict[str, Any]]) -> l
     return [
         *lines,
         "",
-        f"All: batch {SHARED['batch'].base}, Adam(0, 0.99), average of the generator with a half-life of "
-        f"{SHARED['ema_half_life_kimg']} kimg, features {NARROW['features'].base} / 2^stage up to "
-        f"{NARROW['features'].max}, z and w of {NARROW['z_dim']}, mapping networks of {MAPPING['layers']} "
-        f"layers of {MAPPING['width']}, no mirroring. Style mixing as in the presets. In growing networks "
-        "the library scales penalties to those at full resolution.",
+        f"All but {', '.join(AUTHORS)}: batch {SHARED['batch'].base}, Adam(0, 0.99), average of G "
+        f"with a half-life of {SHARED['ema_half_life_kimg']} kimg, features {FEATURES.base} / 2^stage up to "
+        f"{FEATURES.max}, z and w of {LATENTS['z_dim']}, mapping networks of {MAPPING['layers']} layers of "
+        f"{MAPPING['width']}, no mirroring. Style mixing as in the presets. In growing networks the library "
+        "scales penalties to those at full resolution.",
+        "",
+        *(
+            f"{name} has the same feature maps and no other change: all other constants are those of the "
+            f"preset {preset}, which are its authors'."
+            for name, preset in AUTHORS.items()
+        ),
         "",
         f"Growing models spend {PHASE_KIMG} kimg each on {START_PX} px, the fade to {2 * START_PX} px, "
         f"{2 * START_PX} px, the fade to {RESOLUTION} px, and the rest on {RESOLUTION} px. In the papers the "

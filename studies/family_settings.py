@@ -13,8 +13,17 @@ from styleloom.config import ByResolution, DataOptions, Experiment, FeatureMaps,
 DATA, RESOLUTION, HELD_OUT = "portraits", 32, 512
 POINT_KIMG = 20
 """Thousands of images between two measurements of a training's distance."""
-NARROW: dict[str, Any] = {"features": FeatureMaps(base=512, max=128), "z_dim": 128, "w_dim": 128}
+FEATURES = FeatureMaps(base=512, max=128)
+LATENTS: dict[str, Any] = {"z_dim": 128, "w_dim": 128}
 MAPPING: dict[str, Any] = {"layers": 4, "width": 128}
+RUN = RunOptions(
+    tick_kimg=ByResolution(4),
+    sample_every=2,
+    snapshot_every=POINT_KIMG // 4,
+    state_every=1,
+    keep_snapshots=1,
+    swd_images=HELD_OUT,
+)
 START_PX, PHASE_KIMG = 8, 10
 """Growing models start at START_PX. Each level before the last, and each fade, takes PHASE_KIMG thousand
 images."""
@@ -24,14 +33,6 @@ SHARED: dict[str, Any] = {
     "ema_half_life_kimg": 5,
     "ema_beta": None,
     "data": DataOptions(held_out=HELD_OUT),
-    "run": RunOptions(
-        tick_kimg=ByResolution(4),
-        sample_every=2,
-        snapshot_every=POINT_KIMG // 4,
-        state_every=1,
-        keep_snapshots=1,
-        swd_images=HELD_OUT,
-    ),
 }
 
 
@@ -49,7 +50,7 @@ class Miniature:
     gamma: float
 
 
-MODELS: dict[str, Miniature] = {
+MINIATURES: dict[str, Miniature] = {
     "progan": Miniature(learning_rate=0.002, gamma=10),
     "stylegan-f": Miniature(learning_rate=0.003, gamma=1),
     "msg-progan": Miniature(learning_rate=0.003, gamma=10),
@@ -59,25 +60,41 @@ MODELS: dict[str, Miniature] = {
 }
 """By preset."""
 
+AUTHORS = {"msg-stylegan-authors": "msg-stylegan"}
+"""Presets, by the model's name, with every constant of their authors but the numbers of feature maps and of
+images. MSG-GAN's networks do not grow: so there is no schedule that a short training would have to change."""
+
+MODELS = (*MINIATURES, *AUTHORS)
+
 
 def experiment(name: str, kimg: float, seed: int) -> Experiment:
-    """The preset `name` in miniature."""
-    preset, own = presets.get(name).with_data(resolution=RESOLUTION), MODELS[name]
+    """The settings of a model."""
+    preset = presets.get(AUTHORS.get(name, name)).with_data(resolution=RESOLUTION)
+    narrow = replace(
+        preset,
+        generator=replace(preset.generator, features=FEATURES),
+        discriminator=replace(preset.discriminator, features=FEATURES),
+        data=replace(preset.data, held_out=HELD_OUT),
+        total_kimg=kimg,
+        seed=seed,
+        source="",
+        run=RUN,
+    )
+    return narrow if name in AUTHORS else _miniature(narrow, MINIATURES[name])
+
+
+def _miniature(preset: Experiment, own: Miniature) -> Experiment:
     mapping = getattr(preset.generator, "mapping", None)
-    shape = NARROW | ({} if mapping is None else {"mapping": replace(mapping, **MAPPING)})
+    shape = LATENTS | ({} if mapping is None else {"mapping": replace(mapping, **MAPPING)})
     growth = preset.growth
     if growth.mode == "progressive":
         growth = replace(growth, initial_resolution=START_PX, stabilize_kimg=PHASE_KIMG, fade_kimg=PHASE_KIMG)
     return replace(
         preset,
         generator=_with(preset.generator, shape),
-        discriminator=_with(preset.discriminator, {"features": shape["features"]}),
         learning_rate=ByResolution(own.learning_rate),
         d_regularizer=replace(preset.d_regularizer, gamma=own.gamma),
         growth=growth,
-        total_kimg=kimg,
-        seed=seed,
-        source="",
         **SHARED,
     )
 
@@ -92,7 +109,7 @@ def _with(config: Any, values: dict[str, Any]) -> Any:
 class FamilyStudy:
     """Train one model of each kind on the same data and compare."""
 
-    only: tuple[str, ...] = tuple(MODELS)
+    only: tuple[str, ...] = MODELS
     """Which of them to train now."""
     kimg: float = 160.0
     """Thousands of images of each training; a training that was shorter goes on."""

@@ -17,10 +17,11 @@ from PIL import Image
 import family
 from family_measures import METRICS, of_generator, of_reals
 from family_pictures import sheet, tiles
-from family_settings import MODELS, FamilyStudy, experiment
+from family_settings import AUTHORS, MINIATURES, MODELS, FamilyStudy, experiment
 from styleloom import presets, sampling
 from styleloom.config import ByResolution, FeatureMaps, Mapping
 from styleloom.config.growth import lod_at
+from styleloom.config.serialize import differences
 from styleloom.data import open_dataset
 from styleloom.errors import UserError
 from styleloom.images import save_png
@@ -33,7 +34,7 @@ GROWING = ("progan", "stylegan-f", "stylegan2-d")
 
 
 def test_each_paper_keeps_its_losses_and_schedule():
-    assert tuple(MODELS) == NAMES
+    assert tuple(MINIATURES) == NAMES
     for name in NAMES:
         small, preset = experiment(name, 100, 3), presets.get(name)
         assert (small.resolution, small.seed, small.total_kimg) == (32, 3, 100)
@@ -46,13 +47,19 @@ def test_each_paper_keeps_its_losses_and_schedule():
         assert (small.batch(8), small.batch(32), small.data.held_out) == (16, 16, 512)
 
 
-def test_generators_are_as_narrow_as_the_demo():
-    demo = presets.get("demo").generator
+def test_a_model_with_its_authors_constants_changes_feature_maps_and_length_alone():
+    assert (*NAMES, *AUTHORS) == MODELS
+    for name, source in AUTHORS.items():
+        made, preset = experiment(name, 100, 3), presets.get(source).with_data(resolution=32)
+        changed = {key.split(".")[-1] for key in differences(preset, made) if not key.startswith("run.")}
+        assert changed == {"source", "base", "max", "held_out", "total_kimg", "seed"}
+
+
+def test_latents_and_mapping_networks_are_small():
     for name in NAMES:
         g = experiment(name, 100, 0).generator
-        assert g.z_dim == demo.z_dim
-        assert getattr(g, "w_dim", 128) == demo.w_dim
-        assert getattr(g, "mapping", Mapping(4, 128)) == demo.mapping
+        assert (g.z_dim, getattr(g, "w_dim", 128)) == (128, 128)
+        assert getattr(g, "mapping", Mapping(4, 128)) == Mapping(4, 128)
 
 
 def test_growing_models_are_below_full_resolution_for_40_kimg():
@@ -181,7 +188,7 @@ def test_the_whole_study_in_miniature(tmp_path):
     command = [sys.executable, str(STUDIES / "family.py"), *words]
     subprocess.run(command, check=True)
     page = (tmp_path / "family.md").read_text()
-    assert all(f"| [{name}](family/{name}.png) |" in page for name in NAMES)
+    assert all(f"| [{name}](family/{name}.png) |" in page for name in MODELS)
     again = subprocess.run(command, check=True, capture_output=True, text=True)
     assert "kimg" not in again.stderr  # nothing is trained anew
     assert again.stdout.strip() == page.strip()
