@@ -143,9 +143,8 @@ def write_page(study: FamilyStudy) -> str:
     sheets = {"reals": study.folder / "reals.png"} | {n: study.folder / f"{n}.png" for n in outcomes}
     picture = side_by_side(sheets, settings.resolution)
     save_png(study.folder / "all.png", np.asarray(picture).transpose(2, 0, 1))
-    seen = study.folder / "seen.md"
-    said = seen.read_text() if seen.exists() else None
-    page = report(study, outcomes, floor_of(study, dataset), said)
+    said = study.folder / "said.md"
+    page = report(study, outcomes, floor_of(study, dataset), said.read_text() if said.exists() else None)
     write_text(study.out, page)
     return page
 

@@ -21,13 +21,13 @@ from styleloom.metrics.intervals import summarize
 from styleloom.networks.build import build_discriminator, build_generator, count_parameters
 
 
-def report(study: FamilyStudy, outcomes: dict[str, dict[str, Any]], floor: Values, seen: str | None) -> str:
+def report(study: FamilyStudy, outcomes: dict[str, dict[str, Any]], floor: Values, said: str | None) -> str:
     """The page.
 
     Args:
         outcomes: by model.
         floor: values of real images.
-        seen: what somebody saw in the pictures.
+        said: what somebody has to say: which settings were tried, what the pictures show.
     """
     folder = study.folder.name
     lines = [
@@ -57,8 +57,8 @@ def report(study: FamilyStudy, outcomes: dict[str, dict[str, Any]], floor: Value
         *settings_table(study, outcomes),
         "",
     ]
-    if seen is not None:
-        lines += ["## What the pictures show", "", seen.strip(), ""]
+    if said is not None:
+        lines += [said.strip(), ""]
     return "\n".join([*lines, *command(study)])
 
 
@@ -70,8 +70,8 @@ def command(study: FamilyStudy) -> list[str]:
         f"`python studies/family.py --kimg {study.kimg:g} --seed {study.seed}` trains the models whose "
         f"outcome is not yet in [{study.folder.name}]({study.folder.name}) with these settings, one after "
         "the other, measures them and writes this page; `--only progan stylegan-f` trains these. A training "
-        "that was stopped goes on with the same command; with `--fresh` it begins anew. What the pictures "
-        "show is written by hand.",
+        "that was stopped goes on with the same command; with `--fresh` it begins anew. What was tried and "
+        "what the pictures show is written by hand.",
         "",
     ]
 

@@ -144,14 +144,13 @@ def test_outcomes_become_a_page_with_pictures(study, capsys):
     assert capsys.readouterr().out == page + "\n"
     rows = [line.split("|")[1].strip() for line in page.splitlines() if ".png) |" in line]
     assert rows == [f"[{name}](family/{name}.png)" for name in ("progan", "msg-stylegan", "reals")]
-    assert "What the pictures show\n" not in page
     sheets = sorted(path.name for path in study.folder.glob("*.png"))
     assert sheets == ["all.png", "msg-stylegan.png", "progan.png", "reals.png"]
     with Image.open(study.folder / "all.png") as picture:
         assert picture.size == (3 * (4 * 32 + 16) + 16, 32 + 16 * 32 + 16)
 
-    (study.folder / "seen.md").write_text("Noise, as after one step.\n")
-    assert "## What the pictures show\n\nNoise, as after one step.\n" in family.write_page(study)
+    (study.folder / "said.md").write_text("## Seen\n\nNoise, as after one step.\n")
+    assert "\n\n## Seen\n\nNoise, as after one step.\n\n## Command\n" in family.write_page(study)
 
 
 def test_finished_models_are_not_trained_again(study):
