@@ -18,6 +18,7 @@ import contextlib
 import datetime
 import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -275,9 +276,14 @@ def sheets(m: Measurement) -> None:
 
 
 def say(what: str, done: int, total: int) -> None:
-    """Progress on stderr: the beginning, and each further tenth."""
-    if done * 10 // total != max(done - 64, 0) * 10 // total or not done:
+    """Progress on stderr: a line when something else is done, and every ten seconds."""
+    now = time.monotonic()
+    if what != _said.get("what") or now - _said["at"] > 10:
+        _said.update(what=what, at=now)
         print(f"{what}: {done}/{total}", file=sys.stderr, flush=True)
+
+
+_said: dict[str, Any] = {}
 
 
 def main(study: PortraitsStudy) -> int:

@@ -37,17 +37,18 @@ def report(document: dict[str, Any], seen: str | None) -> str:
 
 
 def _head(d: dict[str, Any]) -> list[str]:
-    info, experiment, options = d["snapshot"]["info"], d["snapshot"]["experiment"], d["options"]
+    info, options = d["snapshot"]["info"], d["options"]
+    among = "" if options["among"] == "None" else f" --among {options['among']}"
     return [
         "# Portraits",
         "",
         f"{d['date']}; {d['machine']}; float32; seed {options['seed']}. `python studies/portraits.py "
         f"--train TRAIN --held-out HELD --snapshot SNAPSHOT --images {options['images']} --compared "
         f"{options['compared']} --paths {options['paths']} --latents {options['latents']} "
-        f"--classifier-kimg {options['classifier_kimg']}`",
+        f"--classifier-kimg {options['classifier_kimg']}{among}`",
         "",
         f"The generator has been shown {info['images_seen']:,} portraits (of {d['counts']['train']:,} in "
-        f"`{info['data']['name']}`; {experiment['source']}; snapshot {d['snapshot']['sha256'][:12]}…). Real "
+        f"`{info['data']['name']}`; snapshot {d['snapshot']['sha256'][:12]}…). Real "
         f"portraits are {d['counts']['held_out']:,} that no training saw. All of them are drawn by "
         "`scripts/make_portraits.mjs`.",
         "",
