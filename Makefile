@@ -23,6 +23,7 @@ check: .venv/installed-dev
 
 # Studies that train for minutes or hours; they write under results/.
 study: .venv/installed-dev
+	$(BIN)/python studies/demo_settings.py
 	$(BIN)/python studies/precision.py
 	$(BIN)/python studies/family.py
 

@@ -36,12 +36,11 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from demo_candidates import changes, experiment, names
+from demo_candidates import BEFORE, changes, experiment, names
 from demo_page import write_page
 from demo_speed import Speeds, as_json
 from family_pictures import sheet
 from styleloom import sampling
-from styleloom.cli.demo import build_archive
 from styleloom.cli.demo_measures import quality
 from styleloom.config import ByResolution, Experiment, RunOptions
 from styleloom.config.checks import one_of
@@ -77,7 +76,7 @@ class DemoStudy:
     """Of the settings of before on a quiet machine, where that is known; the ratios of others to it are
     measured."""
     data: str = "portraits"
-    """Embedded set, or a folder or zip of images."""
+    """Embedded set, or an archive of 32 px."""
     out: Path = Path("results/demo.md")
     """The page; its numbers go to a .jsonl file and its pictures to a folder of its name beside it."""
     work: Path = Path("runs/demo-settings")
@@ -97,19 +96,23 @@ class Job:
         name, seed: its setting.
         images: that it sees.
         images_per_sec: of its setting.
-        archive: its data.
+        data: name of its data set.
     """
 
     name: str
     seed: int
     images: int
     images_per_sec: float
-    archive: Path
+    data: str
 
     @property
     def experiment(self) -> Experiment:
         """What it trains."""
         return replace(experiment(self.name, self.seed, self.images / 1000), run=RUN)
+
+    def dataset(self) -> ImageDataset:
+        """What it trains on."""
+        return open_dataset(self.data, self.experiment.resolution)
 
     def folder(self, study: DemoStudy) -> Path:
         """Of its run: another one for other settings, or another number of images."""
@@ -124,7 +127,7 @@ def train(study: DemoStudy, job: Job) -> dict[str, Any] | None:
     """Train to the end and measure; the record, or None where a signal ended the training."""
     if study.at_once > 1:  # in a process of its own
         torch.set_num_threads(1)
-    folder, dataset = job.folder(study), open_dataset(job.archive)
+    folder, dataset = job.folder(study), job.dataset()
     begun = (folder / "experiment.json").exists()
     trainer, run = resume(folder, dataset) if begun else start(folder, job.experiment, dataset)
     with contextlib.closing(trainer):
@@ -195,12 +198,10 @@ def jobs(study: DemoStudy) -> list[Job]:
     wanted = [(n, s) for s in study.seeds for n in chosen if (n, s, study.minutes) not in done]
     if not wanted:
         return []
-    archive = study.work / f"data-{hashlib.sha256(study.data.encode()).hexdigest()[:8]}.zip"
-    if not archive.exists():
-        build_archive(archive, study.data, experiment("before").resolution)
     speeds = Speeds(study.work / "speeds.json", study.threads, study.rounds, study.images_per_sec)
-    speeds.measure(tuple(dict.fromkeys(n for n, _ in wanted)), open_dataset(archive), study.minutes)
-    return [Job(n, s, speeds.images(n, study.minutes), speeds.rate(n), archive) for n, s in wanted]
+    dataset = open_dataset(study.data, experiment(BEFORE).resolution)
+    speeds.measure(tuple(dict.fromkeys(n for n, _ in wanted)), dataset, study.minutes)
+    return [Job(n, s, speeds.images(n, study.minutes), speeds.rate(n), study.data) for n, s in wanted]
 
 
 def run_all(study: DemoStudy, missing: list[Job]) -> int:

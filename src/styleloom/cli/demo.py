@@ -13,15 +13,13 @@ from styleloom.cli import INTERRUPTED
 from styleloom.cli.demo_measures import Quality, quality
 from styleloom.cli.progress import TrainingProgress
 from styleloom.cli.report import print_json, say, tell
-from styleloom.data.build import BuildOptions, build_dataset
-from styleloom.data.conversion import ConversionOptions
+from styleloom.config.checks import one_of
 from styleloom.data.dataset import ImageDataset, open_dataset
-from styleloom.data.sources import open_source
+from styleloom.data.sources import EMBEDDED_SETS
 from styleloom.errors import UserError, shell_word, shown
 
 if TYPE_CHECKING:
-    import torch
-
+    from styleloom.cli.demo_pictures import Strip
     from styleloom.runs.directory import RunDirectory
     from styleloom.sampling import Sampler
     from styleloom.training.trainer import Trainer
@@ -31,15 +29,13 @@ logger = logging.getLogger(__name__)
 PRESET = "demo"
 Measured: TypeAlias = tuple[Quality, Quality] | None
 
-COLUMNS, ROWS = 12, 8
-ENLARGED_PX = 64
-"""Small images are shown larger, pixel by pixel, so that they can be seen."""
-
 
 @dataclass
 class Demo:
-    """Train a small StyleGAN2 on the emoji that come with the package, for a few minutes."""
+    """Train a small StyleGAN2 on images that come with the package, for a few minutes."""
 
+    data: str = "portraits"
+    """Embedded set: portraits, or emoji, which are harder to learn."""
     out: Path = Path("runs/demo")
     """Folder to create; a number is added when it exists."""
     minutes: float = 7.5
@@ -54,15 +50,15 @@ class Demo:
     def run(self) -> int:
         """Build, train, generate, measure; 0, or 130 when a signal ended the training."""
         from styleloom import sampling  # late, here and below: torch takes seconds
+        from styleloom.cli.demo_pictures import Strip, make_pictures
         from styleloom.runs.fit import run_swd, start
 
+        one_of("--data", self.data, tuple(EMBEDDED_SETS))
         out = free_folder(self.out)
         experiment = replace(presets.get(PRESET), seed=self.seed)
-        archive = out / "emoji.zip"
-        tell(f"1/4  data set: the embedded emoji at {experiment.resolution} px -> {shown(archive)}")
-        build_archive(archive, "embedded:emoji", experiment.resolution)
-
-        trainer, run = start(out / "run", experiment, open_dataset(archive), self.device)
+        tell(f"1/4  data set: the embedded {self.data} at {experiment.resolution} px -> {shown(out)}")
+        dataset = open_dataset(self.data, experiment.resolution)
+        trainer, run = start(out / "run", experiment, dataset, self.device)
         reals = trainer.inputs.evaluation_set
         untrained = run_swd(trainer, len(reals)).average
         tell(
@@ -70,19 +66,23 @@ class Demo:
             f"({trainer.experiment.precision}), {len(trainer.inputs.train_set)} images; "
             f"Ctrl-C stops and keeps everything"
         )
-        status = self._train(trainer, run)
+        strip = Strip(out / "strip.png", trainer, self.minutes)
+        status = self._train(trainer, run, strip)
         trained = run_swd(trainer, len(reals)).average
 
         tell("3/4  pictures")
         snapshot = run.snapshots()[-1]
         sampler = sampling.load(snapshot, self.device)
+        pictures = make_pictures(out, sampler, reals, self.seed)
         outcome = Outcome(
             preset=experiment.name,
+            data=self.data,
             images_seen=trainer.images_seen,
             swd_untrained=untrained,
             swd_trained=trained,
             held_out_images=len(reals),
-            pictures=make_pictures(out, sampler, reals),
+            pictures={"from noise to finish": strip.path} | pictures,
+            strip_images_seen=strip.images_seen,
             quality=self._quality(sampler, trainer.inputs.train_set, reals),
             run=run.path,
             snapshot=snapshot,
@@ -94,13 +94,19 @@ class Demo:
                 say(line)
         return status
 
-    def _train(self, trainer: Trainer, run: RunDirectory) -> int:
+    def _train(self, trainer: Trainer, run: RunDirectory, strip: Strip) -> int:
         """Train for `minutes`, and save everything; the exit status."""
         from styleloom.runs.fit import StopRequest, fit
 
         total, stop = trainer.experiment.total_kimg * 1000, StopRequest()
         with TrainingProgress(total, self.minutes) as progress:
-            done = fit(trainer, run, progress, self.minutes, stop)
+
+            def report(line: dict[str, Any]) -> None:
+                strip(line)  # first: a closed terminal ends what comes after the progress
+                progress(line)
+
+            done = fit(trainer, run, report, self.minutes, stop)
+        strip.add()
         trainer.close()
         return INTERRUPTED if stop.requested and not done else 0
 
@@ -119,16 +125,18 @@ class Outcome:
     """What the demo made and measured.
 
     Args:
-        preset: its name.
+        preset, data: their names.
         images_seen: real images that the training showed.
         swd_untrained, swd_trained: sliced Wasserstein distance to the held-out images, x 1000.
         held_out_images: their number.
         quality: of generated and of training images beside them; None where it was not measured.
         run, snapshot: where they are.
         pictures: by what they show.
+        strip_images_seen: real images shown at each column of the strip.
     """
 
     preset: str
+    data: str
     images_seen: int
     swd_untrained: float
     swd_trained: float
@@ -137,6 +145,7 @@ class Outcome:
     run: Path
     snapshot: Path
     pictures: dict[str, Path]
+    strip_images_seen: list[int]
 
     @property
     def swd_drop_percent(self) -> float:
@@ -147,6 +156,7 @@ class Outcome:
         """All of it, as JSON."""
         return {
             "preset": self.preset,
+            "data": self.data,
             "images_seen": self.images_seen,
             "swd_untrained": self.swd_untrained,
             "swd_trained": self.swd_trained,
@@ -155,6 +165,7 @@ class Outcome:
             **self._quality_document(),
             "snapshot": str(self.snapshot),
             "pictures": {name: str(path) for name, path in self.pictures.items()},
+            "strip_images_seen": self.strip_images_seen,
         }
 
     def _quality_document(self) -> dict[str, float]:
@@ -183,42 +194,13 @@ class Outcome:
             )
         for name, path in self.pictures.items():
             yield f"     {name}: {shown(path)}"
+        moments = ", ".join(f"{seen / 1000:.1f}".removesuffix(".0") for seen in self.strip_images_seen)
+        yield f"     columns of the strip: {moments} kimg"
         yield (
             f"     more pictures: styleloom generate {shell_word(self.snapshot)} --seeds 0-63 "
             "--truncation 0.7 --grid 8x8"
         )
         yield f"     train on:      styleloom train --resume {shell_word(self.run)}"
-
-
-def build_archive(path: Path, data: str, resolution: int) -> None:
-    """Images at `resolution` px as an archive."""
-    conversion = ConversionOptions(resolution, filter="box")
-    build_dataset(open_source(data), path, BuildOptions(conversion))
-
-
-def make_pictures(folder: Path, sampler: Sampler, reals: ImageDataset) -> dict[str, Path]:
-    """Sheets of real images and of generated ones, saved in `folder`, by what they show."""
-    import torch
-
-    from styleloom.data.reals import to_uint8
-
-    count = COLUMNS * ROWS
-    real_images = torch.from_numpy(reals.images(torch.arange(count).numpy()))
-    sheets = {"real images, held out": ("reals.png", real_images)}
-    for psi in (1.0, 0.7):
-        fakes = to_uint8(sampler.generate(range(count), psi))
-        sheets[f"generated, truncation {psi:g}"] = (f"generated-psi-{psi:g}.png", fakes)
-    return {name: save_sheet(folder / file, images) for name, (file, images) in sheets.items()}
-
-
-def save_sheet(path: Path, images: torch.Tensor) -> Path:
-    """A grid of uint8 images [N, C, H, W], each enlarged to about `ENLARGED_PX`."""
-    from styleloom.images import grid, save_png
-
-    factor = max(ENLARGED_PX // images.shape[-1], 1)
-    large = images.cpu().repeat_interleave(factor, 2).repeat_interleave(factor, 3)
-    save_png(path, grid(large, COLUMNS))
-    return path
 
 
 def free_folder(path: Path) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from styleloom.data.dataset import ImageDataset
@@ -40,6 +42,7 @@ def quality(
 
     Raises UserError where it cannot be measured, such as without the feature network.
     """
+    from styleloom.metrics.evaluation.cache import StatisticsCache
     from styleloom.metrics.evaluation.collect import FeatureNetworks
     from styleloom.metrics.evaluation.definitions import parse
     from styleloom.metrics.evaluation.image_sets import DatasetImages
@@ -49,14 +52,17 @@ def quality(
     from styleloom.precision import resolve_device
 
     names = [f"{kind}{len(reals)}_{FEATURES}" for kind in ("kid", "pr")]
-    evaluation = Evaluation([parse(name) for name in names], FeatureNetworks(resolve_device(device)))
-
-    def measured(name: str, images: Sampler | DatasetImages) -> Quality:
-        document = evaluation.run(Subject(name, {}, images, RealImages(reals)))
-        if failed := errors(document):
-            raise UnmeasurableError("; ".join(f"{metric}: {why}" for metric, why in failed.items()))
-        values = [document["metrics"][metric]["values"].values() for metric in names]
-        kid, precision, recall = (value["mean"] for group in values for value in group)
-        return Quality(1000 * kid, precision, recall)
-
-    return measured("generated images", sampler), measured("training images", DatasetImages(train_set))
+    definitions, networks = [parse(name) for name in names], FeatureNetworks(resolve_device(device))
+    found = []
+    with tempfile.TemporaryDirectory() as folder:  # keeps the features of the reals from one set to the other
+        cache = StatisticsCache(Path(folder))
+        evaluation = Evaluation(definitions, networks, cache=cache)
+        for images in (sampler, DatasetImages(train_set)):
+            document = evaluation.run(Subject("demo", {}, images, RealImages(reals)))
+            if failed := errors(document):
+                raise UnmeasurableError("; ".join(f"{metric}: {why}" for metric, why in failed.items()))
+            values = [document["metrics"][metric]["values"].values() for metric in names]
+            kid, precision, recall = (value["mean"] for group in values for value in group)
+            found.append(Quality(1000 * kid, precision, recall))
+    generated, floor = found
+    return generated, floor

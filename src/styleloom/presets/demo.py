@@ -25,14 +25,14 @@ def narrow(resolution: int, features: FeatureMaps) -> Experiment:
 DEMO = replace(
     narrow(32, FeatureMaps(base=512, max=128)),
     name="demo",
-    source="StyleGAN2 configuration F, narrow, for the embedded emoji at 32 x 32 px",
+    source="StyleGAN2 configuration F, narrow, for the embedded portraits at 32 x 32 px",
     d_regularizer=GradientPenalty(gamma=1.0, every=16),
     g_regularizer=PathLength(weight=2.0, every=4),
     learning_rate=ByResolution(0.0025),
     batch=ByResolution(16),
     total_kimg=400,
     ema_half_life_kimg=5,
-    data=DataOptions(mirror="horizontal", held_out=256),
+    data=DataOptions(mirror="horizontal", held_out=640),  # leaves 4,000 portraits
     run=RunOptions(
         tick_kimg=ByResolution(4), sample_every=4, snapshot_every=10, state_every=5, swd_images=256
     ),
@@ -51,6 +51,7 @@ EMOJI_64 = replace(
     d_regularizer=replace(DEMO.d_regularizer, gamma=2.0),
     total_kimg=2000,
     ema_half_life_kimg=10,
+    data=DataOptions(mirror="horizontal", held_out=256),
     run=replace(DEMO.run, snapshot_every=5),
 )
 
