@@ -24,4 +24,5 @@ def minibatch_std(x: Tensor, group_size: int, features: int = 1) -> Tensor:
     y = x.float().reshape(group, n // group, features, c // features, height, width)
     variance = (y - y.mean(0)).square().mean(0)  # [M, F, C/F, H, W]
     std = torch.sqrt(variance + EPSILON).mean((2, 3, 4))  # [M, F]
-    return std.to(x.dtype).repeat(group, 1)[:, :, None, None].expand(n, features, height, width)
+    maps = std.to(x.dtype).repeat(group, 1).view(n, features, 1, 1)
+    return torch.zeros_like(x[:, :features]) + maps  # laid out as x: joined to it, it keeps x's layout

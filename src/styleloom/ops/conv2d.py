@@ -3,7 +3,8 @@
 PyTorch differentiates a convolution twice by rewriting the weight gradient as a convolution with a kernel
 as large as the image, which is slow wherever R1 or path length regularization need it. Here the three
 bilinear maps (output, input gradient, weight gradient) are autograd functions whose derivatives are each
-other, so that every order runs on PyTorch's fast kernels, or on `ops.winograd` where that is faster.
+other, so that every order runs on PyTorch's fast kernels, or on `ops.winograd` or one product of matrices
+where that is faster.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def conv2d(x: Tensor, w: Tensor, bias: Tensor | None = None, stride: int = 1, pa
     """Cross-correlation of x [N, I, H, W] with w [O, I, kh, kw], plus bias [O] -> [N, O, H', W']."""
     if traced():
         return F.conv2d(x, w, bias, stride=stride, padding=padding)
-    return _Conv.apply(x, w, bias, stride, padding)  # type: ignore[no-any-return]
+    return _apply(_Conv, x, w, bias, stride, padding)
 
 
 def conv_transpose2d_reference(x: Tensor, w: Tensor, stride: int = 1) -> Tensor:
@@ -48,7 +49,7 @@ def conv_transpose2d(x: Tensor, w: Tensor, stride: int = 1) -> Tensor:
     n, _, height, width = x.shape
     kh, kw = w.shape[2:]
     shape = (n, w.shape[1], stride * (height - 1) + kh, stride * (width - 1) + kw)
-    return _InputGrad.apply(x, w, shape, stride, 0)  # type: ignore[no-any-return]
+    return _apply(_InputGrad, x, w, torch.Size(shape), stride, 0)
 
 
 def _output(x: Tensor, w: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
@@ -69,8 +70,31 @@ def _weight_gradient(
 ) -> tuple[Tensor, Tensor | None]:
     if winograd.suits(x, shape[1], shape[0], shape[2], stride, padding):
         return winograd.weight_gradient(g, x), g.sum((0, 2, 3)) if bias else None
+    if _product_suits(g, stride):
+        return _weight_gradient_product(g, x, shape, stride, padding), g.sum((0, 2, 3)) if bias else None
     _, gw, gb = _library(g, x, _placeholder(shape, x), bias, stride, padding, [False, True, bias])
     return gw, gb if bias else None
+
+
+def _product_suits(g: Tensor, stride: int) -> bool:
+    """Whether the weight gradient is found faster as one product of matrices, g [N, O, H', W'].
+
+    On the CPU, while images are small: the library's kernels are slow there, by up to 10 times. With larger
+    images the patches, each of which repeats k x k pixels, take longer to gather than the product saves.
+    """
+    several = g.dtype == torch.float32 and stride == 1
+    return g.device.type == "cpu" and g.shape[2] * g.shape[3] <= (16 if several else 64)
+
+
+def _weight_gradient_product(g: Tensor, x: Tensor, shape: torch.Size, stride: int, padding: int) -> Tensor:
+    """The weight gradient as g [O, pixels] @ patches of x [pixels, kh kw I], channels-last as they are."""
+    num_out, num_in, kh, kw = shape
+    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, padding, padding, padding, padding)).contiguous()
+    sn, sh, sw, sc = padded.stride()
+    sizes = (len(x), g.shape[2], g.shape[3], kh, kw * num_in)  # a row of a patch is contiguous
+    patches = padded.as_strided(sizes, (sn, stride * sh, stride * sw, sh, sc)).flatten(0, 2).flatten(1)
+    gw = g.permute(0, 2, 3, 1).reshape(-1, num_out).t() @ patches
+    return gw.view(num_out, kh, kw, num_in).permute(0, 3, 1, 2)
 
 
 def _library(
@@ -82,7 +106,16 @@ def _library(
     )
 
 
+def _apply(function: type[torch.autograd.Function], *arguments: Any) -> Any:
+    """`function` of the arguments; where no graph is recorded, what it computes alone, which costs less."""
+    if torch.is_grad_enabled():
+        return function.apply(*arguments)
+    return function.compute(*arguments)  # type: ignore[attr-defined]
+
+
 class _Conv(torch.autograd.Function):
+    compute = staticmethod(_output)
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
         ctx.save_for_backward(x, w)
@@ -93,16 +126,18 @@ class _Conv(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
         x, w = ctx.saved_tensors
         need_x, need_w, need_b = ctx.needs_input_grad[:3]
-        gx = _InputGrad.apply(g, w, x.shape, ctx.stride, ctx.padding) if need_x else None
+        gx = _apply(_InputGrad, g, w, x.shape, ctx.stride, ctx.padding) if need_x else None
         gw = gb = None
         if need_w:
-            gw, gb = _WeightGrad.apply(g, x, w.shape, need_b, ctx.stride, ctx.padding)
+            gw, gb = _apply(_WeightGrad, g, x, w.shape, need_b, ctx.stride, ctx.padding)
         elif need_b:
             gb = g.sum((0, 2, 3))
         return gx, gw, gb, None, None
 
 
 class _InputGrad(torch.autograd.Function):
+    compute = staticmethod(_input_gradient)
+
     @staticmethod
     def forward(ctx: Any, g: Tensor, w: Tensor, shape: torch.Size, stride: int, padding: int) -> Tensor:
         ctx.save_for_backward(g, w)
@@ -113,14 +148,16 @@ class _InputGrad(torch.autograd.Function):
     def backward(ctx: Any, ggx: Tensor) -> Any:  # type: ignore[override]
         g, w = ctx.saved_tensors
         need_g, need_w = ctx.needs_input_grad[:2]
-        gg = _Conv.apply(ggx, w, None, ctx.stride, ctx.padding) if need_g else None
+        gg = _apply(_Conv, ggx, w, None, ctx.stride, ctx.padding) if need_g else None
         gw = None
         if need_w:
-            gw, _ = _WeightGrad.apply(g, ggx, w.shape, False, ctx.stride, ctx.padding)
+            gw, _ = _apply(_WeightGrad, g, ggx, w.shape, False, ctx.stride, ctx.padding)
         return gg, gw, None, None, None
 
 
 class _WeightGrad(torch.autograd.Function):
+    compute = staticmethod(_weight_gradient)
+
     """Gradients of weights and, where there is one, of the bias."""
 
     @staticmethod
@@ -135,8 +172,8 @@ class _WeightGrad(torch.autograd.Function):
     def backward(ctx: Any, ggw: Tensor, ggb: Tensor | None) -> Any:  # type: ignore[override]
         g, x = ctx.saved_tensors
         need_g, need_x = ctx.needs_input_grad[:2]
-        gg = _Conv.apply(x, ggw, ggb, ctx.stride, ctx.padding) if need_g else None
-        gx = _InputGrad.apply(g, ggw, x.shape, ctx.stride, ctx.padding) if need_x else None
+        gg = _apply(_Conv, x, ggw, ggb, ctx.stride, ctx.padding) if need_g else None
+        gx = _apply(_InputGrad, g, ggw, x.shape, ctx.stride, ctx.padding) if need_x else None
         return gg, gx, None, None, None, None
 
 

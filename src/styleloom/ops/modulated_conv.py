@@ -4,6 +4,7 @@ explicit normalization that it replaces (Fig. 2c)."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from styleloom.config.networks import StyleNormalization
 from styleloom.ops.bias_act import add_noise, bias_act
 from styleloom.ops.conv_layer import ConvSettings, convolve, convolve_reference, finish
+from styleloom.ops.tracing import traced
 
 EPSILON = 1e-8
 
@@ -58,18 +60,23 @@ def modulated_layer(
     if w.shape[2] == 1 and settings.resample == "none" and normalization != "explicit":
         y = _pointwise(x, w, style, bias, scale, inner, normalization)
     else:
-        modulated = x * style.to(x.dtype)[:, :, None, None]
+        modulated = x * _per_map(style, x)
         y = convolve(modulated, w.to(x.dtype), None, settings.resample, settings.taps)
         if normalization == "explicit":
             coefficient = _standardizing(y, scale, inner)
         else:
             coefficient = _coefficient(w, style, scale, inner, normalization)
         y = torch.addcmul(
-            (bias * inner).to(y.dtype)[:, None, None], y, coefficient.to(y.dtype)[:, :, None, None]
+            (bias * inner).to(y.dtype).view(-1, 1, 1), y, _per_map(coefficient, y)
         )
     if noise is not None:
         y = add_noise(y, noise * inner)
     return finish(y, outer, settings)
+
+
+def _per_map(values: Tensor, x: Tensor) -> Tensor:
+    """One value for each feature map of x, [N or 1, C], to [N or 1, C, 1, 1] of x's type."""
+    return values.to(x.dtype).reshape(*values.shape, 1, 1)
 
 
 def _pointwise(
@@ -99,9 +106,23 @@ def _coefficient(
     """
     if normalization == "none":
         return style.new_full((1, w.shape[0]), scale * gain)
-    energy = w.square().sum((2, 3))  # [O, I]
+    energy = w.square().sum((2, 3)) if traced() else _Energy.apply(w)
     epsilon = style.new_full((), EPSILON / (scale * gain) ** 2)
     return torch.rsqrt(torch.addmm(epsilon, style.square(), energy.t(), alpha=1 / gain**2))
+
+
+class _Energy(torch.autograd.Function):
+    """Sum of squares of each kernel, [O, I, k, k] -> [O, I]; its derivative reads the weights only once."""
+
+    @staticmethod
+    def forward(ctx: Any, w: Tensor) -> Tensor:
+        ctx.save_for_backward(w)
+        return w.square().sum((2, 3))
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
+        (w,) = ctx.saved_tensors
+        return w * (2 * g).reshape(*g.shape, 1, 1)
 
 
 def _standardizing(y: Tensor, scale: float, gain: float) -> Tensor:

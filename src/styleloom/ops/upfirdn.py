@@ -26,8 +26,7 @@ def fir_kernel(taps: Taps, gain: float = 1.0) -> Tensor:
     """Taps to a float32 kernel [fh, fw] on the CPU whose sum is `gain`."""
     if traced():  # a tensor made during tracing must not stay in the cache
         return _fir_kernel(taps, gain)
-    with torch.inference_mode(False):  # nor may an inference tensor: autograd refuses to save it
-        return _kept_fir_kernel(taps, gain)
+    return _kept_fir_kernel(taps, gain)
 
 
 def _fir_kernel(taps: Taps, gain: float) -> Tensor:
@@ -37,7 +36,10 @@ def _fir_kernel(taps: Taps, gain: float) -> Tensor:
     return (kernel * (gain / kernel.sum())).to(torch.float32)
 
 
-_kept_fir_kernel = functools.lru_cache(maxsize=512)(_fir_kernel)
+@functools.lru_cache(maxsize=512)
+def _kept_fir_kernel(taps: Taps, gain: float) -> Tensor:
+    with torch.inference_mode(False):  # autograd refuses to save an inference tensor
+        return _fir_kernel(taps, gain)
 
 
 def tap_count(taps: Taps) -> int:
@@ -76,7 +78,7 @@ def upfirdn2d(x: Tensor, kernel: Tensor, up: tuple[int, int], down: tuple[int, i
     Returns:
         [N, C, (H uy + top + bottom - fh) // dy + 1, (W ux + left + right - fw) // dx + 1].
     """
-    if traced():
+    if traced() or not torch.is_grad_enabled():
         return _evaluate(x, kernel, up, down, pad)
     return _UpFirDn.apply(x, kernel, up, down, pad)  # type: ignore[no-any-return]
 

@@ -42,9 +42,9 @@ def suits(x: Tensor, num_in: int, num_out: int, kernel: int, stride: int, paddin
     """
     n, _, height, width = x.shape
     return (
-        (kernel, stride, padding) == (3, 1, 1)
+        x.dtype == torch.float32
+        and (kernel, stride, padding) == (3, 1, 1)
         and x.device.type == "cpu"
-        and x.dtype == torch.float32
         and min(num_in, num_out) >= MIN_CHANNELS
         and height % OUT == width % OUT == 0
         and n * height * width >= MIN_TILES * OUT**2
