@@ -80,3 +80,12 @@ def test_statistics_are_float32_in_a_bfloat16_trunk() -> None:
 def test_sizes_that_do_not_divide(n: int, channels: int, features: int) -> None:
     with pytest.raises(ValueError, match=f"batch {n} and {channels} channels"):
         minibatch_std(torch.zeros(n, channels, 2, 2), 4, features)
+
+
+def test_it_is_laid_out_as_its_input() -> None:
+    """Joined to it, it keeps the layout; otherwise the convolution that follows changes it, and back."""
+    for layout in (torch.channels_last, torch.contiguous_format):
+        x = torch.randn(4, 3, 4, 4).contiguous(memory_format=layout)
+        for features in (1, 3):
+            joined = torch.cat([x, minibatch_std(x, 4, features)], 1)
+            assert joined.is_contiguous(memory_format=layout)

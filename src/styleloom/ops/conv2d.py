@@ -18,6 +18,9 @@ from torch import Tensor
 from styleloom.ops import winograd
 from styleloom.ops.tracing import traced
 
+MAX_PIXELS = 64
+"""Pixels of an output of which the weight gradient is one product of matrices."""
+
 
 def conv2d_reference(
     x: Tensor, w: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int = 0
@@ -70,20 +73,20 @@ def _weight_gradient(
 ) -> tuple[Tensor, Tensor | None]:
     if winograd.suits(x, shape[1], shape[0], shape[2], stride, padding):
         return winograd.weight_gradient(g, x), g.sum((0, 2, 3)) if bias else None
-    if _product_suits(g, stride):
+    if _product_suits(g):
         return _weight_gradient_product(g, x, shape, stride, padding), g.sum((0, 2, 3)) if bias else None
     _, gw, gb = _library(g, x, _placeholder(shape, x), bias, stride, padding, [False, True, bias])
     return gw, gb if bias else None
 
 
-def _product_suits(g: Tensor, stride: int) -> bool:
+def _product_suits(g: Tensor) -> bool:
     """Whether the weight gradient is found faster as one product of matrices, g [N, O, H', W'].
 
-    On the CPU, while images are small: the library's kernels are slow there, by up to 10 times. With larger
-    images the patches, each of which repeats k x k pixels, take longer to gather than the product saves.
+    On the CPU in bfloat16, while images are small: there it takes up to ten times less than the library's
+    kernels. With larger images, gathering the patches, which repeat each pixel up to k x k times, costs more
+    than the product saves.
     """
-    several = g.dtype == torch.float32 and stride == 1
-    return g.device.type == "cpu" and g.shape[2] * g.shape[3] <= (16 if several else 64)
+    return g.device.type == "cpu" and g.dtype == torch.bfloat16 and g.shape[2] * g.shape[3] <= MAX_PIXELS
 
 
 def _weight_gradient_product(g: Tensor, x: Tensor, shape: torch.Size, stride: int, padding: int) -> Tensor:

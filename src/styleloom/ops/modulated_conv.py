@@ -66,9 +66,7 @@ def modulated_layer(
             coefficient = _standardizing(y, scale, inner)
         else:
             coefficient = _coefficient(w, style, scale, inner, normalization)
-        y = torch.addcmul(
-            (bias * inner).to(y.dtype).view(-1, 1, 1), y, _per_map(coefficient, y)
-        )
+        y = torch.addcmul((bias * inner).to(y.dtype).view(-1, 1, 1), y, _per_map(coefficient, y))
     if noise is not None:
         y = add_noise(y, noise * inner)
     return finish(y, outer, settings)
@@ -106,7 +104,7 @@ def _coefficient(
     """
     if normalization == "none":
         return style.new_full((1, w.shape[0]), scale * gain)
-    energy = w.square().sum((2, 3)) if traced() else _Energy.apply(w)
+    energy = w.square().sum((2, 3)) if traced() or not torch.is_grad_enabled() else _Energy.apply(w)
     epsilon = style.new_full((), EPSILON / (scale * gain) ** 2)
     return torch.rsqrt(torch.addmm(epsilon, style.square(), energy.t(), alpha=1 / gain**2))
 

@@ -47,7 +47,7 @@ class Adversaries:
         if (latents.cutoffs.numpy() >= self.g.num_ws).all():
             ws = self.g.mapping(latents.z, latents.label)
             return ws, ws[:, 0].detach().mean(0)
-        # Both latents pass the mapping network at once: it is small, and two passes take nearly twice the time.
+        # Both latents at once: the mapping network is so small that two passes take nearly twice the time.
         both = self.g.mapping(torch.cat([latents.z, latents.z2]), torch.cat([latents.label] * 2))
         ws, ws2 = both.chunk(2)
         mixed = mix((ws, ws2), to_device(latents.cutoffs[:, None], ws.device))
