@@ -44,14 +44,12 @@ class Adversaries:
 
     def mixed_ws(self, latents: Latents) -> tuple[Tensor, Tensor]:
         """ws [N, L, W] with mixed styles, and the mean [W] of w of the first latents."""
-        if (latents.cutoffs.numpy() >= self.g.num_ws).all():
-            ws = self.g.mapping(latents.z, latents.label)
-            return ws, ws[:, 0].detach().mean(0)
-        # Both latents at once: the mapping network is so small that two passes take nearly twice the time.
-        both = self.g.mapping(torch.cat([latents.z, latents.z2]), torch.cat([latents.label] * 2))
-        ws, ws2 = both.chunk(2)
-        mixed = mix((ws, ws2), to_device(latents.cutoffs[:, None], ws.device))
-        return mixed, ws[:, 0].detach().mean(0)
+        ws = self.g.mapping(latents.z, latents.label)
+        mean = ws[:, 0].detach().mean(0)
+        if (latents.cutoffs.numpy() < self.g.num_ws).any():
+            ws2 = self.g.mapping(latents.z2, latents.label)
+            ws = mix((ws, ws2), to_device(latents.cutoffs[:, None], ws.device))
+        return ws, mean
 
     def fakes(self, latents: Latents) -> tuple[Images, Tensor]:
         """Images without a graph, and the mean [W] of w."""
