@@ -89,3 +89,16 @@ class PerceptualDistance(Protocol):
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """Two batches, floating [N, 3, H, W] in [-1, 1], to one distance each [N], differentiable."""
         ...
+
+
+@runtime_checkable
+class EmbeddingDistance(PerceptualDistance, Protocol):
+    """A perceptual distance in two parts, so that an image that is compared often is embedded once."""
+
+    def embed(self, images: Tensor) -> Sequence[Tensor]:
+        """Floating [N, 1 or 3, H, W] in [-1, 1] to what `between` compares, each [N, ...]."""
+        ...
+
+    def between(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+        """`distance` [N] of images whose `embed` are given."""
+        ...

@@ -1,6 +1,6 @@
 """Arrays of pixels, and the one reduction that the papers apply to them: means of square blocks.
 
-There are two functions because images wait as uint8 arrays, before torch is needed, and meet networks as
+There are two kinds because images wait as uint8 arrays, before torch is needed, and meet networks as
 float tensors. They differ in rounding: arrays are averaged exactly and rounded once, tensors are not rounded.
 """
 
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+COMPARED_PX = 256
+"""Images whose longer side is twice as many px or more are averaged down before a distance compares them."""
 
 PixelArray: TypeAlias = NDArray[np.uint8]
 """One image, uint8 [C, H, W], or several, uint8 [N, C, H, W]."""
@@ -46,3 +49,14 @@ def box_mean(images: Tensor, factor: int = 2) -> Tensor:
     if factor < 1 or images.shape[-2] % factor or images.shape[-1] % factor:
         raise ValueError(f"factor {factor} does not divide images of {tuple(images.shape[-2:])} px")
     return images if factor == 1 else avg_pool2d(images, factor)
+
+
+def reduced_to_compare(images: Tensor) -> Tensor:
+    """Images [N, C, H, W] in the size in which a perceptual distance compares them: below 512 px.
+
+    Where the longer side L is 512 px or more, blocks of f x f pixels are averaged: f is L / 256 rounded down
+    to a power of two, which divides every size that a generator makes. On the papers' square images that is
+    the authors' rule. The longer side counts because their wide images have bars that make them square.
+    """
+    factor = max(images.shape[2:]) // COMPARED_PX
+    return box_mean(images, 1 << (factor.bit_length() - 1)) if factor > 1 else images

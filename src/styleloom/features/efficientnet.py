@@ -227,12 +227,17 @@ class Lite0Distance(_OnLite0):
 
         Differentiable in both. Raises UserError for other channels.
         """
-        total = torch.zeros((), device=a.device)
-        for tap_a, tap_b in zip(self._taps(a), self._taps(b), strict=True):
-            total = total + (unit_length(tap_a) - unit_length(tap_b)).square().sum(1).mean((1, 2))
-        return total
+        return self.between(self.embed(a), self.embed(b))
 
-    def _taps(self, images: Tensor) -> list[Tensor]:
+    def embed(self, images: Tensor) -> list[Tensor]:
+        """What `between` compares of images: the taps of `DISTANCE_STAGES`, every pixel of unit length."""
         x = as_rgb(images).to(self.network.fc.weight.dtype)
         taps = self.network.taps((x + 1) * 127.5)
-        return [taps[stage - 1] for stage in DISTANCE_STAGES]
+        return [unit_length(taps[stage - 1]) for stage in DISTANCE_STAGES]
+
+    def between(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+        """The distance [N] of images whose `embed` are given."""
+        total = torch.zeros((), device=a[0].device)
+        for tap_a, tap_b in zip(a, b, strict=True):
+            total = total + (tap_a - tap_b).square().sum(1).mean((1, 2))
+        return total

@@ -145,9 +145,17 @@ class LPIPSVGG(nn.Module):
 
         Differentiable in both. Raises UserError for other channels.
         """
-        total = torch.zeros((), device=a.device)
-        for head, tap_a, tap_b in zip(self.heads, self.taps(a), self.taps(b), strict=True):
-            total = total + head((unit_length(tap_a) - unit_length(tap_b)).square()).mean((1, 2, 3))
+        return self.between(self.embed(a), self.embed(b))
+
+    def embed(self, images: Tensor) -> list[Tensor]:
+        """What `between` compares of images: the five taps, every pixel of unit length."""
+        return [unit_length(tap) for tap in self.taps(images)]
+
+    def between(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+        """The distance [N] of images whose `embed` are given."""
+        total = torch.zeros((), device=a[0].device)
+        for head, tap_a, tap_b in zip(self.heads, a, b, strict=True):
+            total = total + head((tap_a - tap_b).square()).mean((1, 2, 3))
         return total
 
     def taps(self, images: Tensor) -> list[Tensor]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from styleloom.config.checks import above, at_least, check_choices
-from styleloom.data.pixels import box_mean
+from styleloom.data.pixels import reduced_to_compare
 from styleloom.errors import UserError
 from styleloom.features.resize import as_rgb
 from styleloom.metrics.intervals import winsorized_standard_error
@@ -33,9 +33,6 @@ Sampling: TypeAlias = Literal["full", "end"]
 
 EPSILON = 1e-4
 """Step along a path of length 1."""
-
-DISTANCE_SIDE = 256
-"""Images whose longer side is twice as many px or more are averaged down before they are compared."""
 
 CUT = (1.0, 99.0)
 """Percentiles beyond which path lengths are left out, in the code of both papers; neither mentions it."""
@@ -241,18 +238,9 @@ def _synthesis(sampler: Sampler, ws: Tensor, maps: Sequence[Tensor]) -> Tensor:
 def comparable(images: Tensor, crop: bool) -> Tensor:
     """Images [N, C, H, W] as a distance compares them: cropped if asked, in colour, below 512 px.
 
-    Grey images get three equal channels. Where the longer side L, after cropping, is 512 px or more, blocks
-    of f x f pixels are averaged: f is L / 256 rounded down to a power of two, which divides every size that a
-    generator makes. On the papers' square images that is the authors' rule. The longer side counts because
-    their wide images have bars that make them square.
-
-    Raises UserError for other channels than 1 or 3.
+    Grey images get three equal channels. Raises UserError for other channels than 1 or 3.
     """
-    images = as_rgb(central_window(images) if crop else images)
-    factor = max(images.shape[2:]) // DISTANCE_SIDE
-    if factor > 1:
-        images = box_mean(images, 1 << (factor.bit_length() - 1))
-    return images
+    return reduced_to_compare(as_rgb(central_window(images) if crop else images))
 
 
 def central_window(images: Tensor) -> Tensor:
