@@ -82,6 +82,13 @@ class SynthesisTrunk(Trunk):
     def forward(self, ws: Tensor, growth: GrowthState | None, noise: Noise) -> Images:
         raise NotImplementedError
 
+    def style_weights(self) -> list[Tensor]:
+        """What each row of ws is multiplied by first: weights [O, W]; O is 0 for a row that is no style.
+
+        Where layers share a row, those of the convolution.
+        """
+        raise NotImplementedError
+
 
 class StyleGenerator(nn.Module):
     """Mapping network, synthesis network and the running average of w (StyleGAN section 2).

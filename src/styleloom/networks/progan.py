@@ -152,6 +152,12 @@ class SynthesisNetwork(SynthesisTrunk):
             xs.append(self.blocks[level](xs[-1]))
         return xs
 
+    def style_weights(self) -> list[Tensor]:
+        """Those of the input layer, which takes the one row of ws."""
+        lowest = self.blocks[0]
+        assert isinstance(lowest, InputBlock)
+        return [lowest.input.dense.weight]
+
     def rgb(self, side: int, x: Tensor) -> Tensor:
         """Features of the level of nominal `side` px -> images [N, C, H, W], float32."""
         return self.to_rgb[str(side)](x).float()

@@ -214,6 +214,18 @@ class SynthesisNetwork(SynthesisTrunk):
             found.append(x)
         return found
 
+    def style_weights(self) -> list[Tensor]:
+        """Scales and biases of every layer's style, [2C, W]; row 0 has those of a dense input as well."""
+        none = torch.empty(0, self.cfg.w_dim, device=next(self.parameters()).device)
+        blocks = [block for block in self.blocks if isinstance(block, SynthesisBlock)]
+        layers = [layer for block in blocks for layer in (block.layer0, block.layer1)]
+        weights = [none if layer.affine is None else layer.affine.weight for layer in layers]
+        if self.cfg.input == "z":
+            weights.append(none)
+        elif self.input.dense is not None:
+            weights[0] = torch.cat([self.input.dense.weight, weights[0]])
+        return weights
+
     def rgb(self, side: int, x: Tensor) -> Tensor:
         """Features of the level whose nominal side is `side` -> image [N, C, H, W], float32."""
         return self.to_rgb[str(side)](x).float()

@@ -161,6 +161,12 @@ class SynthesisNetwork(SynthesisTrunk):
         assert image is not None
         return image
 
+    def style_weights(self) -> list[Tensor]:
+        """Those of every convolution's style, [I, W], and of the last toRGB's, which has its own row."""
+        blocks = [block for block in self.blocks if isinstance(block, SynthesisBlock)]
+        layers = [layer for block in blocks for layer in (block.conv_up, block.conv)]
+        return [layer.affine.weight for layer in (*layers, blocks[-1].to_rgb) if layer is not None]
+
     def _add_level(self, image: Tensor, rgb: Tensor, alpha: float) -> Tensor:
         """The image of the levels below, [N, C, H/2, W/2], and the RGB of this one, [N, C, H, W]."""
         if self.cfg.grows:

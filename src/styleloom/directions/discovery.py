@@ -1,0 +1,239 @@
+"""Directions of a sampler's generator, by three methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from styleloom import arguments
+from styleloom.directions.boundary import fit_boundary
+from styleloom.directions.direction_set import Directions
+from styleloom.directions.pca import covariance, principal_components
+from styleloom.directions.sefa import factorize
+from styleloom.errors import UserError
+from styleloom.metrics.classifiers.classifier import Classifier
+from styleloom.metrics.probes.separability import latents_and_logits
+from styleloom.sampling import Sampler
+
+COUNT = 10
+"""Directions of a method that orders them, unless told otherwise."""
+
+SAMPLES = 10_000
+"""Latents that the covariance of w is measured on."""
+
+Z_SEED = 123
+"""numpy's seed of these latents."""
+
+BLOCK = 1024
+"""Latents that pass the mapping network together."""
+
+Progress = Callable[[str, int, int], None]
+"""Told what is done, how much of it, and how much there is."""
+
+
+def _quiet(what: str, done: int, total: int) -> None:
+    pass
+
+
+@torch.inference_mode()
+def sampled_w(
+    sampler: Sampler, samples: int = SAMPLES, seed: int = Z_SEED, classes: int | None = None
+) -> Tensor:
+    """w [N, W] of latents z that numpy's RandomState(seed) draws, not truncated, on the CPU.
+
+    Args:
+        sampler: of a generator with a mapping network.
+        samples: N.
+        seed: of z and of random classes.
+        classes: of generators with labels: the class of all; None draws one for each latent.
+    """
+    generator = sampler.generator
+    rng = np.random.RandomState(arguments.whole("seed", seed, 0, 2**32 - 1))
+    count = arguments.whole("samples", samples, 2)
+    z = torch.from_numpy(rng.randn(count, generator.z_dim).astype(np.float32))
+    drawn: Sequence[int] | int | None = classes
+    if generator.label_dim and classes is None:
+        drawn = rng.randint(generator.label_dim, size=count).tolist()
+    labels = sampler.labels(count, drawn)
+    parts = []
+    for at in range(0, count, BLOCK):
+        own = None if labels is None else labels[at : at + BLOCK]
+        parts.append(generator.mapping(z[at : at + BLOCK].to(generator.w_avg.device), own)[:, 0].cpu())
+    return torch.cat(parts)
+
+
+def latent_covariance(
+    sampler: Sampler, samples: int = SAMPLES, seed: int = Z_SEED, classes: int | None = None
+) -> Tensor:
+    """The covariance [D, D] of the latents of `latent_space`, float64: z has that of its definition."""
+    if latent_space(sampler) == "z":
+        return torch.eye(sampler.generator.z_dim, dtype=torch.float64)
+    return covariance(sampled_w(sampler, samples, seed, classes))
+
+
+def sefa(
+    sampler: Sampler,
+    count: int | None = None,
+    layers: Sequence[int] | None = None,
+    spread: Tensor | None = None,
+) -> Directions:
+    """The directions that change the styles of `layers` most, "sefa-0" first (see `sefa.factorize`).
+
+    For generators without w these are directions in z, and the weights are those of the input layer. Raises
+    UserError where styles do not depend on the latent alone.
+
+    Args:
+        sampler: the generator.
+        count: how many; None for COUNT, or as many as there are.
+        layers: rows of ws; None for all that are styles.
+        spread: the covariance of latents, where it is known already.
+    """
+    generator = sampler.generator
+    if latent_space(sampler) == "z" and len(generator.mapping_network.layers):
+        raise UserError(
+            "directions: this generator has no styles, and its weights say nothing about z, which a mapping "
+            "network stands before; use --method classifier"
+        )
+    chosen = _layers(sampler, layers)
+    weights = generator.synthesis_network.style_weights()
+    vectors, values = factorize([weights[layer][:, : _size(sampler)] for layer in chosen])
+    spread = latent_covariance(sampler) if spread is None else spread
+    return _named(sampler, "sefa", vectors, values, spread, count, chosen)
+
+
+def pca(
+    sampler: Sampler,
+    count: int | None = None,
+    layers: Sequence[int] | None = None,
+    spread: Tensor | None = None,
+) -> Directions:
+    """The directions along which w varies most, "pca-0" first; values are shares of the variance.
+
+    Args as in `sefa`. Raises UserError for generators without w: the components of z are arbitrary.
+    """
+    if latent_space(sampler) == "z":
+        raise UserError(
+            "directions: this generator has no w, and z varies alike in every direction, so that it has no "
+            "principal components; use --method sefa or classifier"
+        )
+    spread = latent_covariance(sampler) if spread is None else spread
+    vectors, variances = principal_components(spread)
+    shares = variances / variances.sum().clamp(min=torch.finfo(variances.dtype).tiny)
+    return _named(sampler, "pca", vectors, shares, spread, count, _layers(sampler, layers))
+
+
+def boundaries(
+    sampler: Sampler,
+    latents: Tensor,
+    scores: Mapping[str, Tensor],
+    keep: float = 0.5,
+    layers: Sequence[int] | None = None,
+    spread: Tensor | None = None,
+) -> Directions:
+    """A direction for each attribute: the normal of its boundary (see `boundary.fit_boundary`).
+
+    Args:
+        sampler: the generator.
+        latents: [N, D], w or z, as `latent_space` says.
+        scores: by the attribute's name, [N], positive where the image has it.
+        keep: as in `fit_boundary`.
+        layers, spread: as in `sefa`.
+
+    Raises UserError where an attribute has too few images on one side.
+    """
+    normals, values = [], []
+    for name, score in scores.items():
+        try:
+            boundary = fit_boundary(latents, score, keep)
+        except UserError as error:
+            raise UserError(f"attribute {name}: {error}") from error
+        normals.append(boundary.normal)
+        values.append(boundary.accuracy)
+    spread = latent_covariance(sampler) if spread is None else spread
+    chosen = _layers(sampler, layers)
+    return Directions(
+        latent_space(sampler),
+        "classifier",
+        tuple(scores),
+        torch.stack(normals),
+        torch.tensor(values),
+        spread.float(),
+        chosen,
+    )
+
+
+def scored_latents(
+    sampler: Sampler,
+    classifiers: Sequence[Classifier],
+    seeds: Sequence[int],
+    classes: int | None = None,
+    progress: Progress = _quiet,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Latents [N, D] of `seeds`, in the space of `latent_space`, and by attribute what the classifiers see.
+
+    Images are as `metrics.probes.separability.latents_and_logits` makes them: not truncated.
+    """
+    space = latent_space(sampler)
+    latents, logits, block = [], [], sampler.images_per_pass
+    for at in range(0, len(seeds), block):
+        progress("images", at, len(seeds))
+        part = seeds[at : at + block]
+        found = latents_and_logits(sampler, classifiers, part, sampler.labels(len(part), classes))
+        latents.append(found[space])
+        logits.append(found["logits"])
+    columns = torch.cat(logits).unbind(1)
+    names = [classifier.record.attribute for classifier in classifiers]
+    return torch.cat(latents), dict(zip(names, columns, strict=True))
+
+
+@torch.inference_mode()
+def latents_of(sampler: Sampler, seeds: Sequence[int], classes: int | None = None) -> Tensor:
+    """Latents [N, D] of `seeds`, in the space of `latent_space`, on the CPU."""
+    z, _ = sampler.draw(seeds)
+    if latent_space(sampler) == "z":
+        return z.cpu()
+    return sampler.generator.mapping(z, sampler.labels(len(seeds), classes))[:, 0].cpu()
+
+
+def latent_space(sampler: Sampler) -> Any:
+    """ "w"; or "z" of generators without styles."""
+    return "w" if sampler.experiment.generator.truncates else "z"
+
+
+def _size(sampler: Sampler) -> int:
+    """Numbers of a latent."""
+    generator = sampler.generator
+    return generator.z_dim if latent_space(sampler) == "z" else generator.w_avg.shape[0]
+
+
+def _layers(sampler: Sampler, layers: Sequence[int] | None) -> tuple[int, ...]:
+    """The rows of ws that are meant. Raises UserError for one that does not exist."""
+    last = sampler.generator.num_ws - 1
+    if layers is not None:
+        chosen = tuple(sorted(set(arguments.wholes("layers", layers, 0, last))))
+        if not chosen:
+            raise UserError("layers: none given; at least one")
+        return chosen
+    weights = sampler.generator.synthesis_network.style_weights()
+    return tuple(at for at, weight in enumerate(weights) if len(weight))
+
+
+def _named(
+    sampler: Sampler,
+    method: str,
+    vectors: Tensor,
+    values: Tensor,
+    spread: Tensor,
+    count: int | None,
+    layers: tuple[int, ...],
+) -> Directions:
+    """The first `count` of the vectors."""
+    count = min(COUNT, len(vectors)) if count is None else arguments.whole("count", count, 1, len(vectors))
+    names = tuple(f"{method}-{at}" for at in range(count))
+    return Directions(
+        latent_space(sampler), method, names, vectors[:count], values[:count], spread.float(), layers
+    )
