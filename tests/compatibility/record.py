@@ -102,7 +102,7 @@ def record_run(name: str, data: Path) -> None:
         for _ in range(FURTHER)
     ]
     after = {key: t for key, t in trainer.state()[0].items() if key.split(".")[0] in ("g", "d", "ema")}
-    images = sampling.load(run.snapshots()[-1], "cpu").generate([0, 1, 2], 0.7)
+    images = sampling.load(run.snapshots()[-1], "cpu", "fp32").generate([0, 1, 2], 0.7)
     write_tensors(
         folder / "after.safetensors", after | {"images": images}, {"format": "recorded", "version": 1}
     )
