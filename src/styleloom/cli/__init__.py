@@ -20,6 +20,8 @@ What they share:
 - notes: what the library logs, on stderr
 - evaluation_images: the images that `evaluate` compares
 - evaluation_tables: an evaluation as tables
+- demo_measures: what `demo` measures of the generator that it trained
+- demo_pictures: the sheets, the strip and the blind look of `demo`
 - hints: what to type instead of the verbs and flags of other codes
 - signals: Ctrl-C and other signals end a command in order
 - streams: stdout and stderr take any text
