@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -13,23 +14,28 @@ from torch import Tensor
 
 from styleloom import arguments
 from styleloom.config.experiment import Experiment, Precision
-from styleloom.errors import UserError, quoted
+from styleloom.errors import UserError
+from styleloom.features.weights import sha256_of
+from styleloom.image_request import (
+    LabelLike,
+    Request,
+    Rng,
+    SampleNoise,
+    image_labels,
+    noise_source,
+    rngs_of,
+)
+from styleloom.latents import Latents, Space, check_fits
 from styleloom.networks.assembly import StyleGenerator, Truncation, finest
 from styleloom.precision import resolve_device, resolve_precision, set_precision
 from styleloom.snapshot import Snapshot, read_snapshot
-from styleloom.types import GrowthState, NoiseMode
+from styleloom.types import GrowthState, Noise
 
 PIXELS_PER_BATCH = 8 * 256 * 256
 """Pixels of all images that `Sampler.batches` yields at a time, unless the caller chooses their number."""
 
 PASS_PIXELS, PASS_IMAGES = 4 * 256 * 256, 16
 """Size of one pass through the generator: PASS_PIXELS in all, and at most PASS_IMAGES images."""
-
-SampleNoise: TypeAlias = NoiseMode | int | Sequence[int]
-"""A mode; or the seed that noise is drawn from, one for all images or one for each."""
-
-LabelLike: TypeAlias = "Tensor | np.ndarray | Sequence[float] | Sequence[Sequence[float]]"
-"""One label [K] for all images, or one for each [N, K]."""
 
 
 def load(path: Path | str, device: str = "auto", precision: Precision = "auto") -> Sampler:
@@ -44,14 +50,20 @@ class Sampler:
         generator: in evaluation mode, on its device.
         experiment: what made it.
         growth: level and alpha of a run that was still growing; None at full resolution.
+        path: the snapshot's file; None for a generator that has none.
     """
 
     def __init__(
-        self, generator: StyleGenerator, experiment: Experiment, growth: GrowthState | None = None
+        self,
+        generator: StyleGenerator,
+        experiment: Experiment,
+        growth: GrowthState | None = None,
+        path: Path | None = None,
     ) -> None:
         self.generator = generator
         self.experiment = experiment
         self.growth = growth
+        self.path = path
 
     @classmethod
     def of(cls, snapshot: Snapshot, device: str = "auto", precision: Precision = "auto") -> Sampler:
@@ -59,7 +71,7 @@ class Sampler:
         where = resolve_device(device)
         generator = snapshot.generator.to(where)
         set_precision(resolve_precision(precision, where), where, generator)
-        return cls(generator, snapshot.experiment, snapshot.growth)
+        return cls(generator, snapshot.experiment, snapshot.growth, snapshot.path)
 
     @property
     def resolution(self) -> int:
@@ -73,13 +85,42 @@ class Sampler:
         The number never depends on how many images are asked for: PyTorch may round a convolution or a
         matrix product differently for another batch size, and an image would then depend on its batch.
         """
-        height, width = self.size
-        return min(max(PASS_PIXELS // (height * width), 1), PASS_IMAGES)
+        return min(max(PASS_PIXELS // math.prod(self.size), 1), PASS_IMAGES)
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the images, px."""
         return self.experiment.generator.size_at(self.resolution)
+
+    @property
+    def snapshot_sha256(self) -> str | None:
+        """Hash of the snapshot's file, hex, computed when it is first asked for; None without a file."""
+        return None if self.path is None else sha256_of(self.path)
+
+    @property
+    def space(self) -> Space:
+        """Where this generator's latents are kept: "w", or "z" where images have no styles."""
+        return "w" if self.experiment.generator.truncates else "z"
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one latent: (L, W) in w, (Z,) in z."""
+        generator = self.generator
+        return (generator.num_ws, len(generator.w_avg)) if self.space == "w" else (generator.z_dim,)
+
+    @property
+    def label_dim(self) -> int:
+        """K of the labels [N, K]; 0 without labels."""
+        return self.generator.label_dim
+
+    @property
+    def noise_sizes(self) -> list[tuple[int, int]]:
+        """Height and width, px, of every noise map, low to high; 0 x 0 above a growing run's active level."""
+        sizes = self.generator.synthesis_network.noise_sizes
+        if self.growth is None:
+            return list(sizes)
+        active = self.experiment.generator.size_at(4 << self.growth.level)
+        return [size if size <= active else (0, 0) for size in sizes]
 
     def draw(self, seeds: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
         """The latent z [N, Z] and the noise maps (each [N, 1, H, W]) of every seed, 0 to `MAX_IMAGE_SEED`.
@@ -87,26 +128,27 @@ class Sampler:
         Maps are drawn low to high. Those of levels above the active one of a growing run are not used and
         have no pixels.
         """
-        z, maps, _ = self.draw_streams(seeds)
-        return z, maps
+        return self.draw_streams(seeds)[:2]
 
-    def draw_streams(self, seeds: Sequence[int]) -> tuple[Tensor, list[Tensor], list[torch.Generator]]:
-        """As `draw`, and each seed's random generator, from which a caller may draw further latents."""
-        sizes = [
-            size if self.growth is None or size <= self.size else (0, 0)
-            for size in self.generator.synthesis_network.noise_sizes
-        ]
-        streams: list[torch.Generator] = []
-        maps: list[list[Tensor]] = [[] for _ in sizes]
-        zs: list[Tensor] = []
-        for seed in arguments.seeds("seed", seeds):
-            rng = torch.Generator().manual_seed(seed)
-            streams.append(rng)
-            zs.append(torch.randn(self.generator.z_dim, generator=rng))
-            for layer, size in zip(maps, sizes, strict=True):
-                layer.append(torch.randn(1, *size, generator=rng))
+    def draw_streams(
+        self, seeds: Sequence[int], rng: Rng | Sequence[Rng] = "torch"
+    ) -> tuple[Tensor, list[Tensor], list[torch.Generator]]:
+        """As `draw`, and each seed's random generator, from which a caller may draw further latents.
+
+        Where `rng` is "numpy", for all seeds or each, z alone is numpy's: noise is that of our seed.
+        """
+        seeds = arguments.seeds("seed", seeds)
+        streams = [torch.Generator().manual_seed(seed) for seed in seeds]
+        z = torch.empty(len(seeds), self.generator.z_dim)
+        maps = [torch.empty(len(seeds), 1, *size) for size in self.noise_sizes]
+        for i, (stream, source) in enumerate(zip(streams, rngs_of(rng, len(seeds)), strict=True)):
+            z[i] = torch.randn(self.generator.z_dim, generator=stream)
+            if source == "numpy":
+                z[i] = torch.from_numpy(np.random.RandomState(seeds[i]).randn(self.generator.z_dim)).float()
+            for layer in maps:
+                layer[i] = torch.randn(layer.shape[1:], generator=stream)
         device = self.generator.w_avg.device
-        return torch.stack(zs).to(device), [torch.stack(layer).to(device) for layer in maps], streams
+        return z.to(device), [layer.to(device) for layer in maps], streams
 
     def further_latents(self, streams: Sequence[torch.Generator]) -> Tensor:
         """One more z [N, Z] of each of `draw_streams`."""
@@ -116,28 +158,9 @@ class Sampler:
     def labels(
         self, count: int, classes: int | Sequence[int] | None = None, label: LabelLike | None = None
     ) -> Tensor | None:
-        """Labels [N, K] of `count` images; None without labels.
-
-        Args:
-            count: N.
-            classes: one class for all images, or one for each; the labels are one-hot.
-            label: the vectors themselves, [K] for all images or [N, K].
-        """
-        dim, device = self.generator.label_dim, self.generator.w_avg.device
-        if not dim:
-            for name, value in (("class", classes), ("label", label)):
-                if value is not None:
-                    raise UserError(f"{name}: this generator was trained without labels; valid: none")
-            return None
-        if classes is not None and label is not None:
-            raise UserError(f"class: {quoted(classes)} is not valid together with a label; give one of them")
-        if label is not None:
-            return _vectors(label, count, dim).to(device)
-        if classes is None:
-            raise UserError(f"class: this generator needs one, 0 to {dim - 1}, or a label of {dim} numbers")
-        several = isinstance(classes, Iterable)
-        indices = list(arguments.wholes("class", classes if several else [classes], 0, dim - 1))
-        return torch.eye(dim, device=device)[torch.tensor(one_or_each("class", indices, count, several))]
+        """Labels [N, K] of `count` images, as in `image_labels`, on the generator's device."""
+        labels = image_labels(self.label_dim, count, classes, label)
+        return None if labels is None else labels.to(self.generator.w_avg.device)
 
     def generate(
         self,
@@ -166,9 +189,7 @@ class Sampler:
 
         Raises UserError for an argument that is not valid.
         """
-        parts = list(self.batches(seeds, truncation, truncation_layers, classes, noise, batch, label))
-        empty = (0, self.experiment.generator.channels, *self.size)
-        return torch.cat(parts) if parts else torch.empty(empty, device=self.generator.w_avg.device)
+        return self._joined(self.batches(seeds, truncation, truncation_layers, classes, noise, batch, label))
 
     def batches(
         self,
@@ -185,31 +206,122 @@ class Sampler:
         The default batch has as many pixels as 8 images of 256 x 256. All arguments are checked before the
         iterator is returned.
         """
-        seeds = arguments.seeds("seeds", seeds)
-        labels = self.labels(len(seeds), classes, label)
-        psi = arguments.truncation(truncation, self.generator.num_ws)
-        if truncation_layers is not None:
-            arguments.whole("truncation layers", truncation_layers, 0, self.generator.num_ws)
-        noise_seeds: Sequence[int] | None = None
-        if isinstance(noise, str):
-            arguments.noise_mode(noise)
-        else:
-            several = isinstance(noise, Iterable)
-            values = arguments.seeds("noise", noise if several else [noise])
-            noise_seeds = one_or_each("noise", values, len(seeds), several)
-        height, width = self.size
-        batch = max(1, PIXELS_PER_BATCH // (height * width)) if batch is None else batch
-        batch = arguments.whole("batch", batch, 1)
+        request = self.request(seeds, truncation, truncation_layers, classes, label, noise)
+        default = max(1, PIXELS_PER_BATCH // math.prod(self.size))
+        batch = arguments.whole("batch", default if batch is None else batch, 1)
 
         def images(at: Sequence[int]) -> Tensor:
-            z, maps = self.draw([seeds[i] for i in at])
-            if noise_seeds is not None:
-                _, maps = self.draw([noise_seeds[i] for i in at])
-            mode = noise if isinstance(noise, str) and noise != "random" else maps
-            own = None if labels is None else labels[list(at)]
-            return finest(self.generator(z, own, psi, truncation_layers, mode, self.growth))
+            own = request.at(at)
+            z, maps = self._drawn(own)
+            return finest(self.generator.synthesis(self._styles(z, own), self.growth, maps))
 
-        return _regrouped(self.passes(len(seeds), images), batch)
+        return _regrouped(self.passes(len(request.seeds), images), batch)
+
+    def latents(
+        self,
+        seeds: Sequence[int],
+        truncation: Truncation = 1.0,
+        truncation_layers: int | None = None,
+        classes: int | Sequence[int] | None = None,
+        label: LabelLike | None = None,
+        noise: SampleNoise = "random",
+        rng: Rng | Sequence[Rng] = "torch",
+    ) -> Latents:
+        """What `generate` makes its images from, on the CPU: to be changed, kept and rendered.
+
+        Args:
+            seeds, truncation, truncation_layers, classes, label, noise: as in `generate`.
+            rng: where z comes from, for all seeds or each; noise is that of our seed either way.
+        """
+        request = self.request(seeds, truncation, truncation_layers, classes, label, noise, rng)
+        count = len(request.seeds)
+        z, maps = self._drawn(request)
+        values = z.cpu()
+        if self.space == "w":
+            passes = self.passes(count, lambda at: self._styles(z[list(at)], request.at(at)))
+            values = torch.cat([torch.empty(0, *self.latent_shape), *(part.cpu() for part in passes)])
+        document = {"snapshot_sha256": self.snapshot_sha256, "images": request.records()}
+        labels = None if request.labels is None else request.labels.cpu()
+        return Latents(self.space, values, self._kept_noise(maps), labels, document)
+
+    def render(self, latents: Latents) -> Tensor:
+        """Images [N, C, H, W] of latents: where these are of `latents`, those of `generate`, bit for bit.
+
+        Raises UserError for latents that are not this generator's: see `check_fits`.
+        """
+        check_fits(latents, self)
+        device = self.generator.w_avg.device
+
+        def images(at: Sequence[int]) -> Tensor:
+            rows = list(at)
+            ws, labels = latents.values[rows].to(device), latents.labels
+            if latents.space == "z":
+                ws = self.generator.mapping(ws, None if labels is None else labels[rows].to(device))
+            noise: Noise = "none"
+            if latents.noise is not None:
+                noise = [(t if t.shape[0] == 1 else t[rows]).to(device) for t in latents.noise]
+            return finest(self.generator.synthesis(ws, self.growth, noise))
+
+        return self._joined(self.passes(len(latents), images))
+
+    def with_noise(self, latents: Latents, noise: SampleNoise) -> Latents:
+        """The same latents with other noise: "fixed", "none", or a seed, for all images or each."""
+        if noise == "random":
+            raise UserError("noise: 'random' is not valid, latents have no seed; fixed, none, or seeds")
+        source = noise_source(noise, len(latents))
+        each = [source] * len(latents) if isinstance(source, str) else source
+        images = [record | {"noise": n} for record, n in zip(latents.images, each, strict=True)]
+        maps = self._kept_noise(source if isinstance(source, str) else self.draw(source)[1])
+        return replace(latents, noise=maps, document={**latents.document, "images": images})
+
+    def request(
+        self,
+        seeds: Sequence[int],
+        truncation: Truncation = 1.0,
+        truncation_layers: int | None = None,
+        classes: int | Sequence[int] | None = None,
+        label: LabelLike | None = None,
+        noise: SampleNoise = "random",
+        rng: Rng | Sequence[Rng] = "torch",
+    ) -> Request:
+        """These arguments of `latents`, checked. Raises UserError for one that is not valid.
+
+        That of a psi for a generator that is not truncated comes from truncating the average.
+        """
+        seeds = arguments.seeds("seeds", seeds)
+        labels = self.labels(len(seeds), classes, label)
+        generator = self.generator
+        psi = arguments.truncation(truncation, generator.num_ws)
+        generator.truncate(
+            generator.w_avg.expand(1, generator.num_ws, -1), psi, truncation_layers
+        )  # or refuse
+        source = noise_source(noise, len(seeds))
+        noises = seeds if source == "random" else source
+        return Request(seeds, psi, truncation_layers, labels, noises, rngs_of(rng, len(seeds)))
+
+    def _drawn(self, request: Request) -> tuple[Tensor, Noise]:
+        """z [N, Z] and noise."""
+        z, maps, _ = self.draw_streams(request.seeds, request.rngs)
+        if isinstance(request.noise, str):
+            return z, request.noise
+        return z, maps if request.noise is request.seeds else self.draw(request.noise)[1]
+
+    def _styles(self, z: Tensor, request: Request) -> Tensor:
+        """ws [N, L, W], truncated."""
+        ws = self.generator.mapping(z, request.labels)
+        return self.generator.truncate(ws, request.truncation, request.truncation_layers)
+
+    def _kept_noise(self, noise: Noise) -> tuple[Tensor, ...] | None:
+        """The maps of `noise` for `Latents`; stored ones are shared by all images."""
+        if noise == "none":
+            return None
+        maps = self.generator.synthesis_network.fixed_noise if isinstance(noise, str) else noise
+        return tuple(t[..., :h, :w].cpu() for t, (h, w) in zip(maps, self.noise_sizes, strict=True))
+
+    def _joined(self, parts: Iterable[Tensor]) -> Tensor:
+        """All images in one tensor."""
+        none = torch.empty(0, self.experiment.generator.channels, *self.size)
+        return torch.cat(list(parts) or [none.to(self.generator.w_avg.device)])
 
     @torch.no_grad()
     def passes(self, count: int, images: Callable[[Sequence[int]], Tensor]) -> Iterator[Tensor]:
@@ -224,34 +336,6 @@ class Sampler:
         for start in range(0, count, size):
             at = range(start, min(start + size, count))
             yield images([*at, *[at[-1]] * (size - len(at))])[: len(at)]
-
-
-def one_or_each(name: str, values: Sequence[int], count: int, several: bool = True) -> Sequence[int]:
-    """One value for each of `count` images; without `several`, `values` holds one that all images share."""
-    if not several:
-        return list(values) * count
-    if len(values) != count:
-        raise UserError(
-            f"{name}: {quoted(list(values))} is not valid; one, or one for each of {count} images"
-        )
-    return values
-
-
-def _vectors(label: LabelLike, count: int, dim: int) -> Tensor:
-    """Label vectors [N, K]. Raises UserError unless they are finite numbers of this shape."""
-    try:
-        vectors = torch.as_tensor(label, dtype=torch.float32)  # type: ignore[arg-type]
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise UserError(
-            f"label: {quoted(label)} is not valid; {dim} numbers, for each image or all"
-        ) from error
-    if vectors.ndim == 1:
-        arguments.shape("label", vectors.shape, (dim,), "one label for all images")
-        vectors = vectors.expand(count, -1)
-    arguments.shape("label", vectors.shape, (count, dim), "a label for each image")
-    if not vectors.isfinite().all():
-        raise UserError("label: NaN or infinite numbers are not valid; finite numbers")
-    return vectors
 
 
 def _regrouped(parts: Iterator[Tensor], size: int) -> Iterator[Tensor]:

@@ -39,11 +39,13 @@ class Snapshot:
         generator: with its weights, in evaluation mode, on the CPU.
         experiment: what made it.
         info: images_seen, data set, whatever else the writer recorded.
+        path: the file it was read from; None for one in memory.
     """
 
     generator: StyleGenerator
     experiment: Experiment
     info: dict[str, Any]
+    path: Path | None = None
 
     @property
     def growth(self) -> GrowthState | None:
@@ -102,7 +104,7 @@ def read_snapshot(path: Path | str) -> Snapshot:
         generator = build_generator(experiment.generator)
     load_weights(generator, tensors, str(path))
     generator.eval().requires_grad_(False)
-    return Snapshot(generator, experiment, info)
+    return Snapshot(generator, experiment, info, path)
 
 
 def _recorded(path: Path, document: Mapping[str, Any]) -> tuple[Experiment, dict[str, Any]]:

@@ -12,6 +12,7 @@ from styleloom import arguments
 from styleloom.config.networks import ImageShape
 from styleloom.errors import UserError, quoted
 from styleloom.layers.mapping import MappingNetwork
+from styleloom.layers.noise import NoiseInput
 from styleloom.ops.tracing import traced
 from styleloom.types import GrowthState, Images, Noise
 
@@ -78,6 +79,11 @@ class SynthesisTrunk(Trunk):
     num_noises: int
     noise_sizes: tuple[tuple[int, int], ...]
     """Height and width of every noise map, px, in layer order; empty without noise inputs."""
+
+    @property
+    def fixed_noise(self) -> list[Tensor]:
+        """The noise maps [1, 1, H, W] that are stored with the network, in layer order."""
+        return [module.fixed for module in self.modules() if isinstance(module, NoiseInput)]
 
     def forward(self, ws: Tensor, growth: GrowthState | None, noise: Noise) -> Images:
         raise NotImplementedError

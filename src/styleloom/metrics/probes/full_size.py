@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
 from torch import Tensor, nn
 
 from styleloom.layers.growing import repeat_to
@@ -33,10 +30,6 @@ class FullSize(Sampler):
     def resolution(self) -> int:
         """Nominal side of the images, px: the full resolution."""
         return self.generator.resolution
-
-    def draw_streams(self, seeds: Sequence[int]) -> tuple[Tensor, list[Tensor], list[torch.Generator]]:
-        """Those of the active level: noise maps of levels that are not there yet are not drawn."""
-        return self.level.draw_streams(seeds)
 
 
 class _Repeating(StyleGenerator):
