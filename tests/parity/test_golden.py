@@ -28,6 +28,7 @@ from .ops_cases import (
     resample_conv_cases,
     upfirdn_cases,
 )
+from .projector_cases import projector_cases
 from .training_cases import adam_cases, loss_cases, moving_average_cases, schedule_cases
 
 HANDLERS: dict[str, Callable[[GoldenFile], list[Case]]] = {
@@ -64,10 +65,11 @@ HANDLERS: dict[str, Callable[[GoldenFile], list[Case]]] = {
     "stylegan process_reals": stylegan_layer_cases.process_reals_cases,
     "stylegan training_schedule": stylegan_layer_cases.schedule_cases,
     "TensorFlow 1 Adam": adam_cases,
+    "stylegan2 projector": projector_cases,
 }
 """The official functions that ours are compared with."""
 
-NOT_YET_SUPPORTED = ("stylegan2 projector",)
+NOT_YET_SUPPORTED: tuple[str, ...] = ()
 """The official functions of networks and tools that we do not have yet."""
 
 FILES = [GoldenFile(path) for path in sorted(FOLDER.glob("*.npz"))]

@@ -6,6 +6,7 @@ The verbs:
 
 - train: `train`
 - generate: `generate`
+- project: `project`
 - evaluate: `evaluate` and `metrics`
 - dataset: `dataset build` and `dataset check`
 - presets: `presets`
@@ -18,6 +19,8 @@ What they share:
 - report: results as JSON or tables on stdout
 - progress: bars, or lines now and then, on stderr
 - notes: what the library logs, on stderr
+- project_targets: the images that `project` projects
+- project_output: the files that it writes
 - evaluation_images: the images that `evaluate` compares
 - evaluation_tables: an evaluation as tables
 - demo_measures: what `demo` measures of the generator that it trained
@@ -64,6 +67,9 @@ VERBS: dict[str, Verb] = {
     "dataset check": Verb("styleloom.cli.dataset", "DatasetCheck", "read an archive and report on it"),
     "train": Verb("styleloom.cli.train", "Train", "train a preset, or resume a run"),
     "generate": Verb("styleloom.cli.generate", "Generate", "images from a snapshot"),
+    "project": Verb(
+        "styleloom.cli.project", "Project", "the latents with which a generator makes given images"
+    ),
     "evaluate": Verb("styleloom.cli.evaluate", "Evaluate", "measure a generator, or a set of images"),
     "metrics": Verb("styleloom.cli.evaluate", "Metrics", "list what evaluate can measure"),
     "features list": Verb("styleloom.cli.features", "FeaturesList", "networks of metrics and their weights"),

@@ -11,6 +11,7 @@ Formulas, in the order in which to read:
 - descriptors: patches of the levels of a pyramid, which describe a set of images
 - swd: sliced Wasserstein distance of two sets of patches
 - ms_ssim: multi-scale structural similarity of pairs of images
+- reconstruction: how near an image is to the one that it is to be: PSNR and SSIM
 - intervals: standard errors and confidence intervals
 
 Packages, which build on the formulas:

@@ -18,7 +18,8 @@ RANGE = 255
 MIN_SIDE = 1 << (len(WEIGHTS) - 1)
 """Least side of an image, px: halved four times, it is 1 at the last scale."""
 
-_MIDDLE = 128  # of the range; subtracted before squaring, so that squares are smaller and round less
+MIDDLE = 128
+"""Of the range; subtracted before squaring, so that squares are smaller and round less."""
 
 
 def ms_ssim(a_u8: Tensor, b_u8: Tensor) -> Tensor:
@@ -86,28 +87,33 @@ def scale_terms(a_u8: Tensor, b_u8: Tensor) -> Tensor:
     Raises:
         UserError: as `ms_ssim` does.
     """
-    for name, images in (("a_u8", a_u8), ("b_u8", b_u8)):
-        if images.dtype != torch.uint8 or images.ndim != 4:
-            raise UserError(f"{name}: {images.dtype} {list(images.shape)}; valid: torch.uint8 [N, C, H, W]")
-    if a_u8.shape != b_u8.shape:
-        raise UserError(f"a_u8 is {list(a_u8.shape)}, b_u8 {list(b_u8.shape)}; valid: the same")
+    check_pair(a_u8, b_u8)
     if min(a_u8.shape[2:]) < MIN_SIDE:
         raise UserError(f"images are {list(a_u8.shape[2:])} px; valid: {MIN_SIDE} px or more for MS-SSIM")
-    a, b = a_u8.float() - _MIDDLE, b_u8.float() - _MIDDLE
+    a, b = a_u8.float() - MIDDLE, b_u8.float() - MIDDLE
     terms: list[Tensor] = []
     for scale in range(len(WEIGHTS)):
         if scale:
             a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
-        luminance, contrast = _similarity(a, b)
+        luminance, contrast = similarity(a, b)
         term = luminance * contrast if scale == len(WEIGHTS) - 1 else contrast
         terms.append(term.mean(dim=(2, 3)))
     return torch.stack(terms, 1)
 
 
-def _similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def check_pair(a_u8: Tensor, b_u8: Tensor) -> None:
+    """Raise UserError unless both are uint8 [N, C, H, W] of one shape."""
+    for name, images in (("a_u8", a_u8), ("b_u8", b_u8)):
+        if images.dtype != torch.uint8 or images.ndim != 4:
+            raise UserError(f"{name}: {images.dtype} {list(images.shape)}; valid: torch.uint8 [N, C, H, W]")
+    if a_u8.shape != b_u8.shape:
+        raise UserError(f"a_u8 is {list(a_u8.shape)}, b_u8 {list(b_u8.shape)}; valid: the same")
+
+
+def similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Similarity of luminance, and of contrast and structure, at each place of the window: [N, C, h, w].
 
-    Wang et al. 2003, eqs. 2 to 4, with C3 = C2 / 2. Images are float, less `_MIDDLE`.
+    Wang et al. 2003, eqs. 2 to 4, with C3 = C2 / 2. Images are float 0 to 255, less `MIDDLE`.
     """
     size = min(WINDOW_PX, *a.shape[2:])
     window = _gaussian(size, WINDOW_SIGMA * size / WINDOW_PX).to(a)
@@ -118,7 +124,7 @@ def _similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     covariance = product - mean_a * mean_b
     c1, c2 = (K1 * RANGE) ** 2, (K2 * RANGE) ** 2
     contrast = (2 * covariance + c2) / (variances + c2)
-    mean_a, mean_b = mean_a + _MIDDLE, mean_b + _MIDDLE
+    mean_a, mean_b = mean_a + MIDDLE, mean_b + MIDDLE
     return (2 * mean_a * mean_b + c1) / (mean_a * mean_a + mean_b * mean_b + c1), contrast
 
 

@@ -1,0 +1,99 @@
+"""The files of `project`: a folder for each target, and a sheet of all."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import styleloom
+from styleloom.atomic import atomic_path
+from styleloom.cli.project_targets import Target
+from styleloom.data.reals import to_uint8
+from styleloom.errors import UserError, shown
+from styleloom.images import Sheet, save_png
+from styleloom.latents import Latents, save_latents
+from styleloom.metrics.reconstruction import psnr, ssim
+
+LATENT = "projected.latent.safetensors"
+SHEET = "sheet.png"
+RESULT = "result.json"
+
+
+@dataclass
+class TargetFolder:
+    """What was found for one target, and where it is kept.
+
+    Args:
+        path: the folder.
+        target: what was projected.
+        settings: how, as JSON.
+        shown: pictures in the order in which they were made, uint8 [C, H, W], by name.
+    """
+
+    path: Path
+    target: Target
+    settings: Mapping[str, Any]
+    shown: dict[str, Tensor] = field(default_factory=dict)
+
+    def picture(self, name: str, image: Tensor) -> None:
+        """Write NAME.png, [C, H, W] in [-1, 1], with all that is needed to make it again."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.shown[name] = to_uint8(image).cpu()
+        save_png(self.path / f"{name}.png", self.shown[name], chunks(self._record() | {"picture": name}))
+
+    def latent(self, file: str, latents: Latents) -> None:
+        """Write a latent file with the record of its target."""
+        document = {**latents.document, "images": [self._record()]}
+        save_latents(self.path / file, replace(latents, document=document))
+
+    def quality(self, name: str) -> dict[str, float | None]:
+        """PSNR, dB, and SSIM of a picture against the target; null for the PSNR of equal images."""
+        pair = (self.shown[name][None], self.shown["target"][None])
+        decibels = psnr(*pair).item()
+        return {"psnr": decibels if math.isfinite(decibels) else None, "ssim": ssim(*pair).item()}
+
+    def result(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Write result.json; what it says."""
+        document = self._record() | dict(self.settings) | dict(found)
+        with atomic_path(self.path / RESULT) as partial:
+            partial.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
+        return document
+
+    def _record(self) -> dict[str, Any]:
+        return {"target": self.target.record}
+
+
+def chunks(record: Mapping[str, Any]) -> dict[str, str]:
+    """Text chunks of a PNG file."""
+    return {"Software": f"styleloom {styleloom.__version__}", "styleloom": json.dumps(record)}
+
+
+def save_sheet(path: Path, folders: Sequence[TargetFolder], settings: Mapping[str, Any]) -> list[str]:
+    """A row for each target, with the pictures that all have; their names."""
+    names = [name for name in folders[0].shown if all(name in folder.shown for folder in folders)]
+    sheet = Sheet(len(names), len(folders))
+    for folder in folders:
+        sheet.add(torch.stack([folder.shown[name] for name in names]))
+    targets = [folder.target.record for folder in folders]
+    save_png(path, sheet.pixels, chunks({**settings, "rows": targets, "columns": names}))
+    return names
+
+
+def check_free(out: Path, names: Sequence[str], overwrite: bool) -> None:
+    """Raise UserError where something is in the way of the results."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out: {shown(out)} is a file; valid: a folder")
+    there = [path for path in (out / SHEET, *(out / name for name in names)) if path.exists()]
+    if there and not overwrite:
+        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        raise UserError(
+            f"--out: {shown(there[0])}{more}: there already; choose another --out, or replace them with "
+            "--overwrite"
+        )
