@@ -101,7 +101,7 @@ def test_there_are_files() -> None:
 class StandIn:
     """The recorded projector's stand-in for LPIPS: squared distance of vectors of features."""
 
-    identity: Mapping[str, Any] = {"name": "stand-in"}
+    identity: dict[str, Any] = {"name": "stand-in"}  # noqa: RUF012
 
     def __init__(self, kernel: Tensor) -> None:
         self.kernel = kernel
@@ -182,7 +182,7 @@ def test_a_recorded_projection(file: Recording) -> None:
 class TintedMeans:
     """The recorded tuning's stand-in for LPIPS."""
 
-    identity: Mapping[str, Any] = {"name": "stand-in"}
+    identity: dict[str, Any] = {"name": "stand-in"}  # noqa: RUF012
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         weights = torch.tensor([1.0, 2.0, 3.0])[:, None, None]

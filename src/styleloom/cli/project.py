@@ -147,6 +147,13 @@ class Project:
         return Projection(space=self.space, noise=self.noise, steps=self.steps, seed=self.seed)
 
 
+def pictured_steps(steps: int) -> set[int]:
+    """The numbers of steps after which a picture is written, as the authors' code has them."""
+    import numpy as np
+
+    return {int(steps - done) for done in np.linspace(0, steps, PICTURES, endpoint=False, dtype=int)}
+
+
 class _Projection:
     """All targets of a command on their way."""
 
@@ -169,8 +176,8 @@ class _Projection:
             check_fits(self.start, sampler, command.start)
             if len(self.start) != len(targets):
                 raise UserError(
-                    f"--from: {shown(command.start)} has {len(self.start)} latents for {len(targets)} targets; "
-                    "valid: one for each"
+                    f"--from: {shown(command.start)} has {len(self.start)} latents for {len(targets)} "
+                    "targets; valid: one for each"
                 )
         self.settings: dict[str, Any] = {
             "snapshot": command.snapshot,
@@ -212,7 +219,6 @@ class _Projection:
 
     def _batch(self, at: range, report: Callable[[int], None]) -> None:
         """Project the targets at positions `at`."""
-        import numpy as np
         import torch
 
         from styleloom.projection import Projector
@@ -221,11 +227,11 @@ class _Projection:
         targets = torch.stack([folder.target.image for folder in folders])
         labels = None if self.labels is None else self.labels[at.start : at.stop]
         start = None if self.start is None else self.start[at.start : at.stop]
-        for folder, image in zip(folders, targets, strict=True):
-            folder.picture("target", image)
         began = time.monotonic()
         projector = Projector(self.sampler, targets, self.options, self.distance, labels, start)
-        pictured = set(steps - np.linspace(0, steps, PICTURES, endpoint=False, dtype=int))
+        for folder, image in zip(folders, targets, strict=True):
+            folder.picture("target", image)
+        pictured = pictured_steps(steps)
         report(0)
         try:
             while projector.steps_done < steps:
@@ -234,7 +240,7 @@ class _Projection:
                 if done in pictured:
                     images = self.sampler.render(projector.latents)
                     for folder, image in zip(folders, images, strict=True):
-                        folder.picture(f"step{done:04d}", image)
+                        folder.picture(f"step{done:04d}", image, in_sheet=done < steps)
                 report(done)
         finally:
             self._keep(projector, folders, time.monotonic() - began)

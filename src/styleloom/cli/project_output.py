@@ -42,11 +42,14 @@ class TargetFolder:
     settings: Mapping[str, Any]
     shown: dict[str, Tensor] = field(default_factory=dict)
 
-    def picture(self, name: str, image: Tensor) -> None:
+    def picture(self, name: str, image: Tensor, in_sheet: bool = True) -> None:
         """Write NAME.png, [C, H, W] in [-1, 1], with all that is needed to make it again."""
         self.path.mkdir(parents=True, exist_ok=True)
-        self.shown[name] = to_uint8(image).cpu()
-        save_png(self.path / f"{name}.png", self.shown[name], chunks(self._record() | {"picture": name}))
+        pixels = to_uint8(image).cpu()
+        if in_sheet:
+            self.shown[name] = pixels
+        record = dict(self.settings) | self._record() | {"picture": name}
+        save_png(self.path / f"{name}.png", pixels, chunks(record))
 
     def latent(self, file: str, latents: Latents) -> None:
         """Write a latent file with the record of its target."""

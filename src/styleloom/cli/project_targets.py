@@ -1,4 +1,4 @@
-"""What `project` projects: images of files, folders and archives, in the generator's size, and seeds' images."""
+"""Targets: images of files, folders and archives as the generator makes them, and of seeds."""
 
 from __future__ import annotations
 
@@ -108,12 +108,11 @@ def _target(where: str, name: str, data: bytes, sampler: Sampler) -> tuple[Targe
     if own == size:
         pixels = pixels_as_they_are(data, channels)
     else:
-        options = ConversionOptions(
-            sampler.resolution, channels=channels, upscale=True, grid=tuple(generator.grid)
-        )
+        grid = (generator.grid[0], generator.grid[1])
+        options = ConversionOptions(sampler.resolution, channels=channels, upscale=True, grid=grid)
         pixels = convert_image(data, options)
     record = {"image": where} | ({"changed": change} if change else {})
-    return Target(PurePosixPath(name).stem, to_signed(torch.from_numpy(pixels)), record), change
+    return Target(PurePosixPath(name).stem, to_signed(torch.tensor(pixels)), record), change
 
 
 def seed_targets(seeds: Sequence[int], sampler: Sampler, images: Tensor) -> list[Target]:

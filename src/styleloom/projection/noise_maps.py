@@ -26,7 +26,7 @@ def noise_autocorrelation_reference(maps: Sequence[Tensor], level_gain: float = 
 
 
 def noise_autocorrelation(maps: Sequence[Tensor], level_gain: float = 1.0) -> Tensor:
-    """Sum over maps and levels of (mean of n(x, y) n(x - 1, y))^2 + (mean of n(x, y) n(x, y - 1))^2, wrapping.
+    """Sum over maps and levels of mean(n(x, y) n(x - 1, y))^2 + mean(n(x, y) n(x, y - 1))^2, wrapping.
 
     The levels of a map are the map itself and its means of 2 x 2 pixels, down to 8 px on the shorter side.
     Maps and reduced maps of one size are taken together.

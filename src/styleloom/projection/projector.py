@@ -56,8 +56,8 @@ def check_targets(sampler: Renders, targets: Tensor) -> None:
     """Raise UserError unless targets are [N, C, H, W] as the generator makes them, and it has a w."""
     if not sampler.experiment.generator.truncates:
         raise UserError(
-            "snapshot: images are projected to w, but this generator has no styles that come from a w; valid: a "
-            "snapshot of a generator with styles"
+            "snapshot: images are projected to w, but this generator has no styles; valid: a snapshot of one "
+            "that has them"
         )
     expected = (None, sampler.experiment.generator.channels, *sampler.size)
     arguments.shape("targets", targets.shape, expected, "images as the generator makes them")

@@ -26,7 +26,8 @@ class Projection:
         noise: see its type.
         steps: of Adam, beta 0.9 and 0.999.
         learning_rate: its largest.
-        ramp_up, ramp_down: share of the steps in which it rises from 0, on a line, and falls to 0, on a cosine.
+        ramp_up, ramp_down: share of the steps in which it rises from 0, on a line, and falls to 0, on a
+            cosine.
         w_noise: deviation of the noise that is added to w in each step, as a share of the deviation of w,
             at first.
         w_noise_ramp: share of the steps after which it is 0; it falls with the square.

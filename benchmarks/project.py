@@ -1,0 +1,165 @@
+"""Steps/s of projection, next to a plain arrangement of the same mathematics.
+
+    python benchmarks/project.py --resolutions 64 256 --batches 1 8
+
+Plain is plain.py's grouped variant in NCHW float32, one target at a time, with the distance network, in NCHW
+too, run on the target in every step. Variants take turns in one process, under the same allocator settings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+import tyro
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from plain import make_plain, plain_operations
+from publishing import publish
+from styleloom import presets
+from styleloom.allocator import keep_large_blocks
+from styleloom.config.experiment import Precision
+from styleloom.environment import describe_machine
+from styleloom.features.registry import load_distance
+from styleloom.networks.build import build_generator
+from styleloom.precision import resolve_device, set_precision
+from styleloom.projection import Projection, Projector, projector
+from styleloom.projection.noise_maps import noise_autocorrelation_reference
+from styleloom.sampling import Sampler
+
+
+class Again:
+    """A distance that looks at both images each time, with weights in NCHW."""
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        self.inner: Any = load_distance(name, device)
+        for parameter in self.inner.parameters():
+            parameter.data = parameter.data.contiguous()
+        self.identity: dict[str, Any] = self.inner.identity
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """As the network's own."""
+        return self.inner.distance(a, b)
+
+
+@contextlib.contextmanager
+def plain_projection() -> Iterator[None]:
+    """Within the context, networks and the regularization of noise compute the plain way."""
+    reference = mock.patch.object(projector, "noise_autocorrelation", noise_autocorrelation_reference)
+    with plain_operations(True), reference:
+        yield
+
+
+@dataclass
+class ProjectTime:
+    """Time steps of projection into a preset's generator."""
+
+    preset: str = "stylegan2-f"
+    """Whose generator."""
+    resolutions: tuple[int, ...] = (64, 256)
+    """Sides, px."""
+    batches: tuple[int, ...] = (1, 8)
+    """Targets at once."""
+    precisions: tuple[Precision, ...] = ("fp32", "bf16")
+    """Of the generator."""
+    distance: str = "efficientnet-lite0"
+    """Perceptual distance."""
+    device: str = "auto"
+    """auto, cpu, cuda."""
+    rounds: int = 5
+    """Measurements of each variant, after one that does not count."""
+    json: bool = False
+    """Print one JSON document."""
+    save: bool = False
+    """Write it under benchmarks/results, too."""
+
+    def run(self) -> dict[str, Any]:
+        """Measure; the document that is printed."""
+        keep_large_blocks()
+        device = resolve_device(self.device)
+        cases = [self._case(resolution, device) for resolution in self.resolutions]
+        return {
+            "benchmark": "project",
+            "preset": self.preset,
+            "distance": self.distance,
+            "machine": describe_machine(device),
+            "rounds": self.rounds,
+            "cases": cases,
+        }
+
+    def _case(self, resolution: int, device: torch.device) -> dict[str, Any]:
+        variants = {"plain": (1, self._projector(resolution, device, 1, None))}
+        for precision in self.precisions:
+            for batch in self.batches:
+                made = self._projector(resolution, device, batch, precision)
+                variants[f"{precision}, batch {batch}"] = (batch, made)
+        times: dict[str, list[float]] = {name: [] for name in variants}
+        for index in range(self.rounds + 1):
+            for name, (batch, own) in variants.items():
+                gc.collect()
+                with plain_projection() if name == "plain" else contextlib.nullcontext():
+                    began = time.perf_counter()
+                    own.step()
+                    if device.type == "cuda":
+                        torch.cuda.synchronize(device)
+                    seconds = time.perf_counter() - began
+                if index:
+                    times[name].append(seconds / batch)
+        plain = times.pop("plain")
+        return {
+            "resolution": resolution,
+            "plain_steps_per_sec": 1 / statistics.median(plain),
+            "target_steps_per_sec": {name: 1 / statistics.median(t) for name, t in times.items()},
+            "ratio": {name: statistics.median(plain) / statistics.median(t) for name, t in times.items()},
+            "ratio_spread": {
+                name: [
+                    min(a / b for a, b in zip(plain, t, strict=True)),
+                    max(a / b for a, b in zip(plain, t, strict=True)),
+                ]
+                for name, t in times.items()
+            },
+        }
+
+    def _projector(
+        self, resolution: int, device: torch.device, batch: int, precision: Precision | None
+    ) -> Projector:
+        """On targets of noise; plain without a precision."""
+        experiment = presets.get(self.preset).with_data(resolution=resolution)
+        torch.manual_seed(0)
+        generator = build_generator(experiment.generator).to(device).eval().requires_grad_(False)
+        if precision is None:
+            make_plain(generator)
+            distance: Any = Again(self.distance, device)
+        else:
+            set_precision(precision, device, generator)
+            distance = load_distance(self.distance, device)
+        sampler = Sampler(generator, experiment)
+        targets = torch.rand(batch, experiment.generator.channels, *sampler.size) * 2 - 1
+        return Projector(sampler, targets, Projection(w_samples=1000), distance)
+
+
+def show(document: dict[str, Any]) -> None:
+    """The document as a table."""
+    print(f"{document['preset']}, {document['distance']}; {document['machine']}")
+    for case in document["cases"]:
+        print(f"{case['resolution']:5d} px: plain {case['plain_steps_per_sec']:.3f} steps/s")
+        for name, rate in case["target_steps_per_sec"].items():
+            low, high = case["ratio_spread"][name]
+            ratio = case["ratio"][name]
+            print(f"   {name:<16} {rate:8.3f} steps/s a target  {ratio:.2f}x ({low:.2f} to {high:.2f})")
+
+
+if __name__ == "__main__":
+    options = tyro.cli(ProjectTime)
+    publish("project", options.run(), options.save, options.json, show)

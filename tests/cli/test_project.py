@@ -1,0 +1,204 @@
+"""styleloom project: what it writes is what it shows, whatever images it is given."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from metrics.probed import real
+from styleloom import cli
+from styleloom.data.reals import to_uint8
+from styleloom.latents import load_latents
+from styleloom.projection.projector import Projector
+from styleloom.sampling import load
+from styleloom.snapshot import write_snapshot
+
+FILES = {"target.png", "projected.png", "projected.latent.safetensors", "result.json"}
+QUICK = ("--steps", "5", "--distance", "efficientnet-lite0", "--precision", "fp32")
+
+
+def snapshot_of(path: Path, preset: str, *overrides: str) -> Path:
+    sampler = real(preset, *overrides)
+    write_snapshot(path, sampler.generator, sampler.experiment, images_seen=5)
+    return path
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    return snapshot_of(tmp_path_factory.mktemp("model") / "tiny.safetensors", "stylegan2-f")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two images as the generator makes them, of 16 px."""
+    path = tmp_path / "images"
+    (path / "deep").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in ("a.png", "deep/a.png"):
+        Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8)).save(path / name)
+    return path
+
+
+def pixels(path: Path) -> Tensor:
+    with Image.open(path) as image:
+        array = np.array(image)
+    return torch.from_numpy(array if array.ndim == 3 else array[:, :, None]).permute(2, 0, 1)
+
+
+def project(snapshot: Path, *words: object) -> int:
+    return cli.main(["project", str(snapshot), *map(str, words)])
+
+
+def test_files_and_what_they_show(
+    snapshot: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert project(snapshot, folder, "--seeds", "7", *QUICK, "--out", out, "--batch", 2, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    names = ["a", "a-2", "seed0007"]
+    assert sorted(path.name for path in out.iterdir()) == [*names, "sheet.png"]
+    sampler = load(snapshot, "cpu", "fp32")
+    for name, listed in zip(names, document["results"], strict=True):
+        steps = {f"step{n:04d}.png" for n in range(1, 6)}
+        assert {path.name for path in (out / name).iterdir()} == FILES | steps
+        result = json.loads((out / name / "result.json").read_text())
+        assert result == listed
+        assert len(result["distance_per_step"]) == result["steps_done"] == 5
+        assert result["distance_identity"]["name"] == result["distance_name"] == "efficientnet-lite0"
+        assert result["seconds"] > 0
+        assert result["snapshot_sha256"] == sampler.snapshot_sha256
+        kept = load_latents(out / name / "projected.latent.safetensors")
+        assert torch.equal(to_uint8(sampler.render(kept))[0], pixels(out / name / "projected.png"))
+        assert torch.equal(pixels(out / name / "projected.png"), pixels(out / name / "step0005.png"))
+        assert kept.images == [{"target": result["target"]}]
+        with Image.open(out / name / "step0003.png") as image:
+            assert json.loads(image.text["styleloom"])["projection"]["steps"] == 5  # type: ignore[attr-defined]
+    assert torch.equal(pixels(out / "a/target.png"), pixels(folder / "a.png"))
+    assert torch.equal(pixels(out / "seed0007/target.png"), to_uint8(sampler.generate([7]))[0])
+    # target, four steps and the result; the last step is the result
+    assert pixels(out / "sheet.png").shape == (3, 3 * 16, 6 * 16)
+
+
+def test_pictures_of_the_way_are_the_authors() -> None:
+    """After 200, 400, ... of 1000 steps."""
+    from styleloom.cli.project import pictured_steps
+
+    assert pictured_steps(1000) == {200, 400, 600, 800, 1000}
+    assert pictured_steps(5) == {1, 2, 3, 4, 5}
+    assert pictured_steps(2) == {1, 2}
+
+
+def test_tuning_and_going_on(snapshot: Path, folder: Path, tmp_path: Path) -> None:
+    out, onward = tmp_path / "out", tmp_path / "onward"
+    assert project(snapshot, folder / "a.png", *QUICK, "--tune", 3, "--out", out) == 0
+    result = json.loads((out / "a/result.json").read_text())["tuned"]
+    assert result["steps_done"] == len(result["per_step"]) == 3
+    assert [step["locality"] > 0 for step in result["per_step"]] == [False, True, True]
+    tuned = load(out / "a/tuned.safetensors", "cpu", "fp32")
+    kept = load_latents(out / "a/tuned.latent.safetensors")
+    assert torch.equal(to_uint8(tuned.render(kept))[0], pixels(out / "a/tuned.png"))
+    assert pixels(out / "sheet.png").shape[2] == 7 * 16
+    latent = out / "a/projected.latent.safetensors"
+    words = ("--from", latent, "--space", "w+", "--no-locality", "--tune", 1, "--out", onward)
+    assert project(snapshot, folder / "a.png", *QUICK, *words) == 0
+    first = json.loads((onward / "a/result.json").read_text())
+    assert first["tuned"]["per_step"][0]["locality"] == 0
+    assert first["from"] == str(latent)
+
+
+def test_ctrl_c_keeps_what_there_is(
+    snapshot: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Projector.step
+
+    def interrupted(self: Projector, draw: Tensor | None = None) -> Tensor:
+        if self.steps_done == 3:
+            raise KeyboardInterrupt
+        return plain(self, draw)
+
+    monkeypatch.setattr(Projector, "step", interrupted)
+    assert project(snapshot, folder, *QUICK, "--out", tmp_path / "out", "--batch", 1) == 130
+    assert json.loads((tmp_path / "out/a/result.json").read_text())["steps_done"] == 3
+    assert {path.name for path in (tmp_path / "out/a").iterdir()} >= FILES
+    assert not (tmp_path / "out/a-2").exists()
+    assert (tmp_path / "out/sheet.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "mode"),
+    [
+        (("channels=1", "generator.grid=3,4", "discriminator.grid=3,4"), "L"),
+        (("channels=4",), "RGBA"),
+        (("label_dim=3",), "RGB"),
+    ],
+)
+def test_other_images_and_generators(
+    overrides: tuple[str, ...], mode: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = snapshot_of(tmp_path / "m.safetensors", "stylegan2-f", *overrides)
+    Image.new("RGB", (40, 24), "#2080f0").save(tmp_path / "blue.png")
+    words = (tmp_path / "blue.png", *QUICK, "--out", tmp_path / "out")
+    words += ("--classes", "2") if "label_dim=3" in overrides else ()
+    assert project(model, *words, "--exact") == 2
+    refused = capsys.readouterr().err
+    assert "--exact" in refused
+    assert "40 x 24 px, RGB; the generator makes" in refused
+    assert project(model, *words) == 0
+    assert "note: " in (noted := capsys.readouterr().err)
+    assert "cropped in the middle, resized and converted" in noted
+    with Image.open(tmp_path / "out/blue/projected.png") as image:
+        assert image.mode == mode
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "targets: none given"),
+        (("nowhere.png",), "no such target: nowhere.png"),
+        (("{empty}",), "no images in it"),
+        (("{text}",), "x.png"),
+        (("{folder}", "--steps", "0"), "steps: 0 is not valid"),
+        (("{folder}", "--batch", "0"), "--batch: 0 is not valid"),
+        (("{folder}", "--distance", "lpips"), "no feature network 'lpips'"),
+        (("{folder}", "--classes", "1"), "class: this generator was trained without labels"),
+        (("{folder}/a.png", "--from", "{other}"), "latents of another snapshot"),
+        (("{folder}", "--out", "{there}"), "there already; choose another --out"),
+        (("{folder}", "--out", "{text}"), "is a file; valid: a folder"),
+    ],
+)
+def test_refusals(
+    words: tuple[str, ...],
+    message: str,
+    snapshot: Path,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "there/a").mkdir(parents=True)
+    (tmp_path / "x.png").write_text("no image")
+    places = {"empty": tmp_path / "empty", "text": tmp_path / "x.png", "folder": folder}
+    places |= {"there": tmp_path / "there", "other": tmp_path / "o/a/projected.latent.safetensors"}
+    if "{other}" in words:
+        torch.manual_seed(1)  # other weights than those of the fixture
+        other = snapshot_of(tmp_path / "other.safetensors", "stylegan2-f")
+        assert project(other, folder / "a.png", *QUICK, "--out", tmp_path / "o") == 0
+    given = [word.format(**places) for word in words]
+    given += [] if "--out" in words else ["--out", str(tmp_path / "out")]
+    assert project(snapshot, *given, *(() if "--steps" in words or "--distance" in words else QUICK)) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_generators_without_styles(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = snapshot_of(tmp_path / "m.safetensors", "progan")
+    assert project(model, folder, *QUICK, "--out", tmp_path / "out") == 2
+    assert "images are projected to w, but this generator has no styles" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
