@@ -22,6 +22,7 @@ The packages, in the order in which to read:
 - runs: a run on disk, and its training to the end
 - features: feature networks of metrics
 - metrics: measures of generators and images
+- projection: from an image to the latent that makes it
 - directions: directions in the latent space, and moving along them
 - weights: names and layouts of other people's weights
 - pretrained: models inside the package

@@ -28,8 +28,9 @@ from styleloom.image_request import (
 from styleloom.latents import Latents, Space, check_fits
 from styleloom.networks.assembly import StyleGenerator, Truncation, finest
 from styleloom.precision import resolve_device, resolve_precision, set_precision
+from styleloom.projection import Projected, Projection, project
 from styleloom.snapshot import Snapshot, read_snapshot
-from styleloom.types import GrowthState, Noise
+from styleloom.types import GrowthState, Noise, PerceptualDistance
 
 PIXELS_PER_BATCH = 8 * 256 * 256
 """Pixels of all images that `Sampler.batches` yields at a time, unless the caller chooses their number."""
@@ -273,6 +274,20 @@ class Sampler:
         images = [record | {"noise": n} for record, n in zip(latents.images, each, strict=True)]
         maps = self._kept_noise(source if isinstance(source, str) else self.draw(source)[1])
         return replace(latents, noise=maps, document={**latents.document, "images": images})
+
+    def project(
+        self,
+        images: Tensor,
+        options: Projection | None = None,
+        distance: PerceptualDistance | None = None,
+        labels: Tensor | None = None,
+        start: Latents | None = None,
+    ) -> Projected:
+        """The latents with which this generator makes images [N, C, H, W] in [-1, 1], as it makes them.
+
+        StyleGAN2 appendix D; see `projection.project`.
+        """
+        return project(self, images, options, distance, labels, start)
 
     def request(
         self,
