@@ -24,6 +24,7 @@ The packages, in the order in which to read:
 - metrics: measures of generators and images
 - projection: from an image to the latent that makes it
 - directions: directions in the latent space, and moving along them
+- video: films of a generator, and their files
 - weights: names and layouts of other people's weights
 - pretrained: models inside the package
 - cli: the command line

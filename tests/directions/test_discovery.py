@@ -12,7 +12,15 @@ from styleloom import presets
 from styleloom.config import Experiment
 from styleloom.directions.boundary import fit_boundary
 from styleloom.directions.direction_set import Directions
-from styleloom.directions.discovery import boundaries, latents_of, pca, sampled_w, scored_latents, sefa
+from styleloom.directions.discovery import (
+    boundaries,
+    by_classifiers,
+    latents_of,
+    pca,
+    sampled_w,
+    scored_latents,
+    sefa,
+)
 from styleloom.errors import UserError
 from styleloom.networks.build import build_generator
 from styleloom.sampling import Sampler
@@ -47,7 +55,7 @@ def test_pca_finds_the_planted_direction() -> None:
 
 def test_classifiers_find_the_planted_direction() -> None:
     sampler, direction = planted()
-    latents, scores = scored_latents(sampler, [bright()], range(400))
+    latents, scores = scored_latents(sampler, by_classifiers([bright()]), ["bright"], range(400))
     assert list(scores) == ["bright"]
     torch.testing.assert_close(latents, latents_of(sampler, range(400)))
     found = boundaries(sampler, latents, scores)

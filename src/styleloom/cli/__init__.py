@@ -12,6 +12,8 @@ The verbs:
 - presets: `presets`
 - features: `features list`, `features fetch` and `features check`
 - classifiers: `train-classifiers`
+- directions: `directions`
+- edit: `edit`
 - demo: `demo`
 
 What they share:
@@ -78,6 +80,8 @@ VERBS: dict[str, Verb] = {
     "train-classifiers": Verb(
         "styleloom.cli.classifiers", "TrainClassifiers", "attribute classifiers, for linear separability"
     ),
+    "directions": Verb("styleloom.cli.directions", "Directions", "directions in the latent space"),
+    "edit": Verb("styleloom.cli.edit", "Edit", "images along directions"),
     "presets": Verb("styleloom.cli.presets", "Presets", "list the presets, show one, compare two"),
     "demo": Verb("styleloom.cli.demo", "Demo", "train a small model on images that come along"),
 }

@@ -30,6 +30,10 @@ PENALTY = 1.0
 with C = 1; latents are scaled to unit variance."""
 
 
+class TooFewError(UserError):
+    """An attribute that too few images have, or too many."""
+
+
 @dataclass(frozen=True)
 class Boundary:
     """A plane in the latent space.
@@ -52,21 +56,23 @@ def fit_boundary(latents: Tensor, scores: Tensor, keep: float = 0.5, seed: int =
 
     Args:
         latents: [N, D].
-        scores: [N], positive where the image has the attribute; the larger in magnitude, the surer.
+        scores: [N], positive where the image has the attribute, negative where it has not; the larger in
+            magnitude, the surer. Those of 0 say nothing and are left out.
         keep: the surest of each side are kept, this share of N in all at most, as many of either side.
         seed: of the choice of the latents that are held out.
 
-    Raises UserError where one side has fewer than MIN_PER_SIDE.
+    Raises TooFewError where one side has fewer than MIN_PER_SIDE.
     """
     within("keep", keep, 0, 1)
     points, score = latents.detach().cpu().double().numpy(), scores.detach().cpu().double().numpy()
     if not (np.isfinite(points).all() and np.isfinite(score).all()):
         raise UserError("latents or scores are not all finite; the generator or a classifier is broken")
+    points, score = points[score != 0], score[score != 0]
     order = np.argsort(-score, kind="stable")
     have = int((score > 0).sum())
     side = min(have, len(score) - have, int(len(score) * keep / 2))
     if side < MIN_PER_SIDE:
-        raise UserError(
+        raise TooFewError(
             f"{have} of {len(score)} images have it; a boundary needs at least {MIN_PER_SIDE} of the surest "
             "with it and as many without: take more samples"
         )
@@ -75,14 +81,19 @@ def fit_boundary(latents: Tensor, scores: Tensor, keep: float = 0.5, seed: int =
     sides = [rng.permutation(order[:side]), rng.permutation(order[len(order) - side :])]
     test = np.concatenate([chosen[:held] for chosen in sides])
     train = np.concatenate([chosen[held:] for chosen in sides])
-    normal, offset = _logistic(points[train], score[train] > 0)
+    normal, offset = logistic(points[train], score[train] > 0)
     right = (points[test] @ normal + offset > 0) == (score[test] > 0)
     vector = torch.from_numpy(normal / np.linalg.norm(normal)).float()
     return Boundary(vector, float(right.mean()), len(train), len(test))
 
 
-def _logistic(points: NDArray[np.float64], labels: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
-    """Normal and offset of the plane with the least sum of log(1 + exp(-y f)), and PENALTY."""
+def logistic(points: NDArray[np.float64], labels: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
+    """Normal [D] and offset of the plane with the least sum of log(1 + exp(-y f)), and PENALTY.
+
+    Args:
+        points: [N, D].
+        labels: [N]; the normal points towards True.
+    """
     mean = points.mean(0)
     scale = max(float(np.sqrt(points.var(0).mean())), np.finfo(float).tiny)
     x, y = (points - mean) / scale, np.where(labels, 1.0, -1.0)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from styleloom import arguments
-from styleloom.directions.boundary import fit_boundary
+from styleloom.directions.boundary import TooFewError, fit_boundary
 from styleloom.directions.direction_set import Directions
 from styleloom.directions.pca import covariance, principal_components
 from styleloom.directions.sefa import factorize
 from styleloom.errors import UserError
 from styleloom.metrics.classifiers.classifier import Classifier
-from styleloom.metrics.probes.separability import latents_and_logits
+from styleloom.networks.assembly import finest
 from styleloom.sampling import Sampler
+
+logger = logging.getLogger(__name__)
 
 COUNT = 10
 """Directions of a method that orders them, unless told otherwise."""
@@ -33,6 +35,10 @@ BLOCK = 1024
 
 Progress = Callable[[str, int, int], None]
 """Told what is done, how much of it, and how much there is."""
+
+
+Scorer = Callable[[Tensor], Tensor]
+"""Images [N, C, H, W] to a score [N, A] for each attribute, positive where an image has it."""
 
 
 def _quiet(what: str, done: int, total: int) -> None:
@@ -69,8 +75,8 @@ def sampled_w(
 def latent_covariance(
     sampler: Sampler, samples: int = SAMPLES, seed: int = Z_SEED, classes: int | None = None
 ) -> Tensor:
-    """The covariance [D, D] of the latents of `latent_space`, float64: z has that of its definition."""
-    if latent_space(sampler) == "z":
+    """The covariance [D, D] of the latents of `sampler.space`, float64: z has that of its definition."""
+    if sampler.space == "z":
         return torch.eye(sampler.generator.z_dim, dtype=torch.float64)
     return covariance(sampled_w(sampler, samples, seed, classes))
 
@@ -93,14 +99,14 @@ def sefa(
         spread: the covariance of latents, where it is known already.
     """
     generator = sampler.generator
-    if latent_space(sampler) == "z" and len(generator.mapping_network.layers):
+    if sampler.space == "z" and len(generator.mapping_network.layers):
         raise UserError(
             "directions: this generator has no styles, and its weights say nothing about z, which a mapping "
             "network stands before; use --method classifier"
         )
     chosen = _layers(sampler, layers)
     weights = generator.synthesis_network.style_weights()
-    vectors, values = factorize([weights[layer][:, : _size(sampler)] for layer in chosen])
+    vectors, values = factorize([weights[layer][:, : sampler.latent_shape[-1]] for layer in chosen])
     spread = latent_covariance(sampler) if spread is None else spread
     return _named(sampler, "sefa", vectors, values, spread, count, chosen)
 
@@ -115,7 +121,7 @@ def pca(
 
     Args as in `sefa`. Raises UserError for generators without w: the components of z are arbitrary.
     """
-    if latent_space(sampler) == "z":
+    if sampler.space == "z":
         raise UserError(
             "directions: this generator has no w, and z varies alike in every direction, so that it has no "
             "principal components; use --method sefa or classifier"
@@ -138,76 +144,89 @@ def boundaries(
 
     Args:
         sampler: the generator.
-        latents: [N, D], w or z, as `latent_space` says.
+        latents: [N, D], w or z, as `sampler.space` says.
         scores: by the attribute's name, [N], positive where the image has it.
         keep: as in `fit_boundary`.
         layers, spread: as in `sefa`.
 
-    Raises UserError where an attribute has too few images on one side.
+    An attribute with too few images on one side is left out with a warning. Raises UserError where none is
+    left.
     """
-    normals, values = [], []
+    found = {}
     for name, score in scores.items():
         try:
-            boundary = fit_boundary(latents, score, keep)
-        except UserError as error:
-            raise UserError(f"attribute {name}: {error}") from error
-        normals.append(boundary.normal)
-        values.append(boundary.accuracy)
+            found[name] = fit_boundary(latents, score, keep)
+        except TooFewError as error:
+            if len(scores) == 1:
+                raise UserError(f"attribute {name}: {error}") from error
+            logger.warning(f"attribute {name} is left out: {error}")
+    if not found:
+        raise UserError(f"attributes: none of {', '.join(scores)} has enough images on both sides")
     spread = latent_covariance(sampler) if spread is None else spread
     chosen = _layers(sampler, layers)
     return Directions(
-        latent_space(sampler),
+        sampler.space,
         "classifier",
-        tuple(scores),
-        torch.stack(normals),
-        torch.tensor(values),
+        tuple(found),
+        torch.stack([boundary.normal for boundary in found.values()]),
+        torch.tensor([boundary.accuracy for boundary in found.values()]),
         spread.float(),
         chosen,
     )
 
 
+@torch.inference_mode()
 def scored_latents(
     sampler: Sampler,
-    classifiers: Sequence[Classifier],
+    score: Scorer,
+    names: Sequence[str],
     seeds: Sequence[int],
     classes: int | None = None,
     progress: Progress = _quiet,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Latents [N, D] of `seeds`, in the space of `latent_space`, and by attribute what the classifiers see.
+    """Latents [N, D] of `seeds`, in the space of `sampler.space`; by attribute, scores [N] of their images.
 
-    Images are as `metrics.probes.separability.latents_and_logits` makes them: not truncated.
+    Images are not truncated, and have each seed's own noise.
+
+    Args:
+        sampler: the generator.
+        score: images [N, C, H, W], about [-1, 1] (not clipped), to scores [N, A]; `by_classifiers` or
+            `probe.Probes`.
+        names: of the A attributes.
+        seeds: one image each.
+        classes: as in `sampled_w`.
+        progress: told what is done.
     """
-    space = latent_space(sampler)
-    latents, logits, block = [], [], sampler.images_per_pass
+    generator, block = sampler.generator, sampler.images_per_pass
+    latents, scores = [], []
     for at in range(0, len(seeds), block):
-        progress("images", at, len(seeds))
-        part = seeds[at : at + block]
-        found = latents_and_logits(sampler, classifiers, part, sampler.labels(len(part), classes))
-        latents.append(found[space])
-        logits.append(found["logits"])
-    columns = torch.cat(logits).unbind(1)
-    names = [classifier.record.attribute for classifier in classifiers]
-    return torch.cat(latents), dict(zip(names, columns, strict=True))
+        progress("generated images", at, len(seeds))
+        z, maps = sampler.draw(seeds[at : at + block])
+        ws = generator.mapping(z, _labels(sampler, seeds[at : at + block], classes))
+        scores.append(score(finest(generator.synthesis(ws, sampler.growth, maps))).float().cpu())
+        latents.append((z if sampler.space == "z" else ws[:, 0]).cpu())
+    return torch.cat(latents), dict(zip(names, torch.cat(scores).unbind(1), strict=True))
+
+
+def by_classifiers(classifiers: Sequence[Classifier]) -> Scorer:
+    """The logits of classifiers on the sampler's device."""
+    return lambda images: torch.stack([classifier.logits(images) for classifier in classifiers], 1)
 
 
 @torch.inference_mode()
 def latents_of(sampler: Sampler, seeds: Sequence[int], classes: int | None = None) -> Tensor:
-    """Latents [N, D] of `seeds`, in the space of `latent_space`, on the CPU."""
+    """Latents [N, D] of `seeds`, in the space of `sampler.space`, on the CPU."""
     z, _ = sampler.draw(seeds)
-    if latent_space(sampler) == "z":
+    if sampler.space == "z":
         return z.cpu()
-    return sampler.generator.mapping(z, sampler.labels(len(seeds), classes))[:, 0].cpu()
+    return sampler.generator.mapping(z, _labels(sampler, seeds, classes))[:, 0].cpu()
 
 
-def latent_space(sampler: Sampler) -> Any:
-    """ "w"; or "z" of generators without styles."""
-    return "w" if sampler.experiment.generator.truncates else "z"
-
-
-def _size(sampler: Sampler) -> int:
-    """Numbers of a latent."""
-    generator = sampler.generator
-    return generator.z_dim if latent_space(sampler) == "z" else generator.w_avg.shape[0]
+def _labels(sampler: Sampler, seeds: Sequence[int], classes: int | None) -> Tensor | None:
+    """Labels [N, K] of one class, or of the class that each seed falls on; None without labels."""
+    dim = sampler.generator.label_dim
+    drawn = classes if not dim or classes is not None else [seed % dim for seed in seeds]
+    return sampler.labels(len(seeds), drawn)
 
 
 def _layers(sampler: Sampler, layers: Sequence[int] | None) -> tuple[int, ...]:
@@ -234,6 +253,4 @@ def _named(
     """The first `count` of the vectors."""
     count = min(COUNT, len(vectors)) if count is None else arguments.whole("count", count, 1, len(vectors))
     names = tuple(f"{method}-{at}" for at in range(count))
-    return Directions(
-        latent_space(sampler), method, names, vectors[:count], values[:count], spread.float(), layers
-    )
+    return Directions(sampler.space, method, names, vectors[:count], values[:count], spread.float(), layers)
