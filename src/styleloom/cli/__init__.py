@@ -14,6 +14,7 @@ The verbs:
 - classifiers: `train-classifiers`
 - directions: `directions`
 - edit: `edit`
+- video: `video`
 - demo: `demo`
 
 What they share:
@@ -82,6 +83,7 @@ VERBS: dict[str, Verb] = {
     ),
     "directions": Verb("styleloom.cli.directions", "Directions", "directions in the latent space"),
     "edit": Verb("styleloom.cli.edit", "Edit", "images along directions"),
+    "video": Verb("styleloom.cli.video", "Video", "films of a generator"),
     "presets": Verb("styleloom.cli.presets", "Presets", "list the presets, show one, compare two"),
     "demo": Verb("styleloom.cli.demo", "Demo", "train a small model on images that come along"),
 }

@@ -1,0 +1,119 @@
+"""`styleloom video`: files are decoded again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from docs.tiny_model import write_snapshot
+from every import every
+from styleloom import sampling
+from styleloom.cli import main
+from styleloom.latents import save_latents
+
+DIRECTIONS = ["--directions", "{folder}/a.directions.safetensors"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two snapshots, directions, and kept latents."""
+    root = tmp_path_factory.mktemp("video")
+    for number in (1, 2):
+        write_snapshot(root / f"snapshot-00000{number}.safetensors")
+    (root / "experiment.json").write_text("{}")
+    words = ["--out", str(root / "a.directions.safetensors"), "--count", "1", "--samples", "100"]
+    assert main(["directions", str(root / "snapshot-000001.safetensors"), *words]) == 0
+    sampler = sampling.load(root / "snapshot-000001.safetensors")
+    save_latents(root / "a.latent.safetensors", sampler.latents([0, 5, 6]))
+    return root
+
+
+def run(folder: Path, out: Path, *words: str) -> int:
+    which = folder if "training" in words else folder / "snapshot-000001.safetensors"
+    filled = [word.format(folder=folder) for word in words]
+    return main(["video", str(which), "--out", str(out), "--fps", "10", "--seconds", "1.2", *filled])
+
+
+@every(
+    ("words", "size"),
+    [
+        (["--kind", "walk", "--seeds", "0-5", "--grid", "3x1", "--easing", "smooth"], (16, 48)),
+        (["--kind", "walk", "--latents", "{folder}/a.latent.safetensors"], (16, 16)),
+        (["--kind", "circle", "--zoom", "2"], (32, 32)),
+        (["--kind", "truncation", "--grid", "2x2", "--range", "-0.5..1"], (32, 32)),
+        (["--kind", "noise"], (16, 16)),
+        (["--kind", "mix", "--sources", "3-5", "--styles", "0-1", "--noise", "fixed"], (16, 16)),
+        (
+            [
+                "--kind",
+                "edit",
+                "--directions",
+                "{folder}/a.directions.safetensors",
+                "--direction",
+                "sefa-0=-2..2",
+            ],
+            (16, 16),
+        ),
+        (["--kind", "latents", "--latents", "{folder}/a.latent.safetensors"], (16, 16)),
+        (["--kind", "training", "--grid", "2x1"], (16, 32)),
+    ],
+)
+def test_every_kind(folder: Path, tmp_path: Path, words: list[str], size: tuple[int, int]) -> None:
+    """Twelve frames of the right size; the last is as near the first as any frame is to the next."""
+    out = tmp_path / f"{len(list(tmp_path.iterdir()))}.mp4"
+    assert run(folder, out, *words) == 0
+    with av.open(str(out)) as file:
+        frames = [frame.to_ndarray(format="rgb24").astype(float) for frame in file.decode(video=0)]
+    assert len(frames) == 12
+    assert frames[0].shape == (*size, 3)
+    steps = [np.abs(frames[at - 1] - frames[at]).mean() for at in range(12)]
+    assert steps[0] <= max(steps[1:]) * 1.5 + 0.5
+
+
+def test_document_and_existing_files(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a.webp"
+    assert run(folder, out, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "file": str(out),
+        "kind": "walk",
+        "frames": 12,
+        "fps": 10.0,
+        "loop": True,
+    }
+    assert run(folder, out) == 2
+    assert "there already" in capsys.readouterr().err
+    assert run(folder, out, "--overwrite", "--no-loop") == 0
+
+
+@every(
+    ("words", "message"),
+    [
+        (["--kind", "mix"], "--sources: needed for --kind mix"),
+        (["--styles", "0"], "--styles: not valid with --kind walk"),
+        (["--kind", "mix", "--sources", "1", "--styles", "99"], "styles: 99"),
+        (["--kind", "latents"], "--latents: needed"),
+        (["--kind", "circle", "--no-loop"], "--no-loop: not valid"),
+        (["--grid", "2"], "--grid: '2' is not valid"),
+        (["--seeds", "0-4", "--grid", "2x1"], "5 key frames for 2 cells"),
+        (["--kind", "noise", "--seeds", "0,1"], "--seeds: 2 seeds for a grid of 1"),
+        (["--kind", "noise", "--noise", "none"], "not valid without noise"),
+        (["--kind", "truncation", "--range", "a"], "--range: 'a' is not valid"),
+        (["--seconds", "0"], "--seconds: 0 is not valid"),
+        (["--seconds", "1e9"], "at most 10,000,000"),
+        (["--zoom", "0"], "--zoom: 0"),
+        (["--out", "x.avi"], "no format of videos"),
+        (["--latents", "nothing.latent.safetensors"], "there is no such file"),
+    ],
+)
+def test_videos_that_cannot_be(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert run(folder, tmp_path / "a.gif", *words) == 2
+    assert message in capsys.readouterr().err.replace("\n", " ")
+    assert not list(tmp_path.iterdir())
