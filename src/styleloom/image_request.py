@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Any, TypeAlias, cast, get_args
 
 import numpy as np
 import torch
@@ -12,15 +12,12 @@ from torch import Tensor
 
 from styleloom import arguments
 from styleloom.config.checks import one_of
+from styleloom.config.parts import Rng as Rng
 from styleloom.errors import UserError, quoted
 from styleloom.types import NoiseMode
 
 SampleNoise: TypeAlias = NoiseMode | int | Sequence[int]
 """A mode; or the seed that noise is drawn from, one for all images or one for each."""
-
-Rng: TypeAlias = Literal["torch", "numpy"]
-"""Where z of a seed comes from: "torch" is ours; "numpy" is `RandomState(seed).randn(1, Z)`, by which
-the authors' scripts and their users number images."""
 
 LabelLike: TypeAlias = "Tensor | np.ndarray | Sequence[float] | Sequence[Sequence[float]]"
 """One label [K] for all images, or one for each [N, K]."""

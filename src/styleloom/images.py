@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +86,15 @@ class Sheet:
         assert self._tiles is not None, "no images were added"
         tiles = self._tiles.unflatten(0, (self.rows, self.columns))  # [rows, columns, C, H, W]
         return tiles.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
+
+
+def regrouped(parts: Iterator[Tensor], size: int) -> Iterator[Tensor]:
+    """The images of all `parts`, `size` at a time."""
+    held: list[Tensor] = []
+    for image in itertools.chain.from_iterable(part.split(1) for part in parts):
+        held.append(image)
+        if len(held) == size:
+            yield torch.cat(held)
+            held.clear()
+    if held:
+        yield torch.cat(held)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -25,6 +24,7 @@ from styleloom.image_request import (
     noise_source,
     rngs_of,
 )
+from styleloom.images import regrouped
 from styleloom.latents import Latents, Space, check_fits
 from styleloom.networks.assembly import StyleGenerator, Truncation, finest
 from styleloom.precision import resolve_device, resolve_precision, set_precision
@@ -207,7 +207,10 @@ class Sampler:
         The default batch has as many pixels as 8 images of 256 x 256. All arguments are checked before the
         iterator is returned.
         """
-        request = self.request(seeds, truncation, truncation_layers, classes, label, noise)
+        return self.images(self.request(seeds, truncation, truncation_layers, classes, label, noise), batch)
+
+    def images(self, request: Request, batch: int | None = None) -> Iterator[Tensor]:
+        """What `request` asks for, in tensors of `batch` images each."""
         default = max(1, PIXELS_PER_BATCH // math.prod(self.size))
         batch = arguments.whole("batch", default if batch is None else batch, 1)
 
@@ -216,7 +219,7 @@ class Sampler:
             z, maps = self._drawn(own)
             return finest(self.generator.synthesis(self._styles(z, own), self.growth, maps))
 
-        return _regrouped(self.passes(len(request.seeds), images), batch)
+        return regrouped(self.passes(len(request.seeds), images), batch)
 
     def latents(
         self,
@@ -234,12 +237,14 @@ class Sampler:
             seeds, truncation, truncation_layers, classes, label, noise: as in `generate`.
             rng: where z comes from, for all seeds or each; noise is that of our seed either way.
         """
-        request = self.request(seeds, truncation, truncation_layers, classes, label, noise, rng)
-        count = len(request.seeds)
+        return self.kept(self.request(seeds, truncation, truncation_layers, classes, label, noise, rng))
+
+    def kept(self, request: Request) -> Latents:
+        """The latents of what `request` asks for, on the CPU."""
         z, maps = self._drawn(request)
         values = z.cpu()
         if self.space == "w":
-            passes = self.passes(count, lambda at: self._styles(z[list(at)], request.at(at)))
+            passes = self.passes(len(z), lambda at: self._styles(z[list(at)], request.at(at)))
             values = torch.cat([torch.empty(0, *self.latent_shape), *(part.cpu() for part in passes)])
         document = {"snapshot_sha256": self.snapshot_sha256, "images": request.records()}
         labels = None if request.labels is None else request.labels.cpu()
@@ -351,15 +356,3 @@ class Sampler:
         for start in range(0, count, size):
             at = range(start, min(start + size, count))
             yield images([*at, *[at[-1]] * (size - len(at))])[: len(at)]
-
-
-def _regrouped(parts: Iterator[Tensor], size: int) -> Iterator[Tensor]:
-    """The same images, `size` at a time."""
-    held: list[Tensor] = []
-    for image in itertools.chain.from_iterable(part.split(1) for part in parts):
-        held.append(image)
-        if len(held) == size:
-            yield torch.cat(held)
-            held.clear()
-    if held:
-        yield torch.cat(held)

@@ -14,7 +14,7 @@ from PIL import Image
 import styleloom
 from every import every
 from styleloom.cli import main
-from styleloom.cli.generate import MAX_IMAGES, parse_seeds, parse_truncation
+from styleloom.cli.wanted_images import MAX_IMAGES, parse_numbered, parse_seeds, parse_truncation
 from styleloom.config.seeds import MAX_IMAGE_SEED
 from styleloom.errors import UserError
 from styleloom.images import grid
@@ -34,7 +34,11 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("generate") / "labelled.safetensors"
     experiment = tiny("label_dim=3", "channels=1")
-    write_snapshot(path, build_generator(experiment.generator), experiment)
+    generator = build_generator(experiment.generator)
+    for name, t in generator.state_dict().items():
+        if name.endswith("strength"):
+            t.fill_(0.3)
+    write_snapshot(path, generator, experiment)
     return path
 
 
@@ -228,6 +232,14 @@ def test_parsing() -> None:
     assert len(parse_seeds(f"1-{MAX_IMAGES}")) == MAX_IMAGES
     with pytest.raises(UserError, match="at most"):
         parse_seeds(f"0-{MAX_IMAGES - 1},5")
+    assert parse_numbered("0-1,np:85-86,torch:7, np:1") == (
+        [0, 1, 85, 86, 7, 1],
+        ["torch", "torch", "numpy", "numpy", "torch", "numpy"],
+    )
+    assert parse_numbered("0,torch:1", "numpy") == ([0, 1], ["numpy", "torch"])
+    for wrong in ("numpy85", "x:1", "np:", "np:np:1", ":1"):
+        with pytest.raises(UserError, match="--seeds: "):
+            parse_numbered(wrong)
     assert parse_truncation("0.7") == 0.7
     assert parse_truncation("1,0.5") == [1, 0.5]
 
@@ -237,14 +249,14 @@ def test_images_are_written_as_they_come(
 ) -> None:
     """Memory holds one batch, not all."""
     sizes: list[int] = []
-    forward = styleloom.Sampler.batches
+    forward = styleloom.Sampler.images
 
     def counted(*args: object, **kwargs: object) -> object:
         for images in forward(*args, **kwargs):  # type: ignore[arg-type]
             sizes.append(len(list(tmp_path.glob("*.png"))))
             yield images
 
-    monkeypatch.setattr(styleloom.Sampler, "batches", counted)
+    monkeypatch.setattr(styleloom.Sampler, "images", counted)
     assert main(["generate", str(snapshot), "--seeds", "0-5", "--batch", "2", "--out", str(tmp_path)]) == 0
     assert sizes == [0, 2, 4]
     assert torch.is_grad_enabled()
@@ -316,3 +328,95 @@ def test_grids_have_the_rows_that_were_asked_for(
         assert main([*words, str(path), *(["--grid", grid_shape] if grid_shape else [])]) == 2
         assert message in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
+
+
+# ---- latents
+
+
+def test_seeds_of_numpy(snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    words = ["generate", str(snapshot), "--out", str(out), "--device", "cpu", "--precision", "fp32"]
+    assert main([*words, "--seeds", "3,np:3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == [{"seed": 3}, {"seed": 3, "rng": "numpy"}]
+    assert {p.name for p in out.iterdir()} == {"seed0003.png", "seed0003-np.png"}
+    g = styleloom.load(snapshot, "cpu", "fp32")
+    expected = styleloom.to_uint8(g.render(g.latents([3], rng="numpy")))[0].permute(1, 2, 0).numpy()
+    assert (pixels(out / "seed0003-np.png") == expected).all()
+    assert (pixels(out / "seed0003.png") != expected).any()
+    assert main([*words, "--seeds", "3", "--rng", "numpy", "--overwrite"]) == 0
+    assert (pixels(out / "seed0003-np.png") == expected).all()
+    with Image.open(out / "seed0003-np.png") as image:
+        assert json.loads(image.text["styleloom"])["rng"] == "numpy"  # type: ignore[attr-defined]
+
+
+def test_latents_are_kept_and_shown_again(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same bits in files of one image and of several, and other noise where it is asked for."""
+    first, again = tmp_path / "first", tmp_path / "again"
+    files = [tmp_path / name for name in ("a.latent.safetensors", "b.latent.safetensors")]
+    words = ["generate", str(labelled), "--device", "cpu"]
+    made = ["--classes", "0,1", "--truncation", "0.5", "--out", str(first)]
+    assert main([*words, "--seeds", "4,np:5", *made, "--save-latents", str(files[0])]) == 0
+    assert main([*words, "--seeds", "6", *made, "--noise", "fixed", "--save-latents", str(files[1])]) == 0
+    shown = ["--latents", *map(str, files), "--out", str(again)]
+    capsys.readouterr()
+    assert main([*words, *shown, "--json"]) == 0
+    images = json.loads(capsys.readouterr().out)["images"]
+    assert [(image["seed"], image["latents"], image["index"]) for image in images] == [
+        (4, "a.latent.safetensors", 0),
+        (5, "a.latent.safetensors", 1),
+        (6, "b.latent.safetensors", 0),
+        (6, "b.latent.safetensors", 1),
+    ]
+    names = {p.name: pixels(p).tobytes() for p in again.iterdir()}
+    assert set(names) == {"a-0000.png", "a-0001.png", "b-0000.png", "b-0001.png"}
+    assert names["a-0000.png"] == pixels(first / "seed0004-class0-psi0.5.png").tobytes()
+    assert names["a-0001.png"] == pixels(first / "seed0005-np-class1-psi0.5.png").tobytes()
+    assert names["b-0001.png"] == pixels(first / "seed0006-class1-noise-fixed-psi0.5.png").tobytes()
+    assert main([*words, *shown]) == 2  # they are there
+    one = tmp_path / "one.latent.safetensors"
+    nine = [*words, "--seeds", "9", "--classes", "2", "--out", str(first)]
+    assert main([*nine, "--save-latents", str(one)]) == 0
+    assert main([*words, "--latents", str(one), "--noise-seed", "8-10", "--out", str(again)]) == 0
+    assert pixels(again / "one-noise9.png").tobytes() == pixels(first / "seed0009-class2.png").tobytes()
+    assert pixels(again / "one-noise8.png").tobytes() != pixels(again / "one-noise9.png").tobytes()
+    assert main([*words, "--latents", str(one), "--noise", "none", "--out", str(again)]) == 0
+    assert pixels(again / "one-noise-none.png").tobytes() != pixels(again / "one-noise9.png").tobytes()
+    sheet = tmp_path / "sheet.png"
+    assert main([*words, "--latents", *map(str, files), "--grid", "2x2", "--out", str(sheet)]) == 0
+    assert pixels(sheet)[:8, 8:].tobytes() == names["a-0001.png"]
+
+
+def test_latents_that_cannot_be_shown(
+    snapshot: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept, out = tmp_path / "kept.latent.safetensors", tmp_path / "out"
+    words = ["generate", str(snapshot), "--out", str(out)]
+    assert main([*words, "--seeds", "100-101", "--save-latents", str(kept)]) == 0
+    elsewhere = ["generate", str(labelled), "--out", str(tmp_path / "elsewhere")]
+    capsys.readouterr()
+    refused: list[tuple[list[str], str]] = [
+        (
+            [*words, "--seeds", "5", "--save-latents", "x.safetensors"],
+            "valid: a name that ends with .latent.safetensors",
+        ),
+        ([*words, "--seeds", "5", "--save-latents", str(kept)], "--save-latents: "),
+        ([*words, "--latents", str(kept), "--seeds", "3"], "--seeds: '3' is not valid with --latents"),
+        ([*words, "--latents", str(kept), "--truncation", "0.7"], "--truncation: '0.7' is not valid with"),
+        ([*words, "--latents", str(kept), "--rng", "numpy"], "--rng: 'numpy' is not valid with --latents"),
+        (
+            [*words, "--latents", str(kept), "--noise-seed", "1-3"],
+            "--latents: 2 values; one, or one for each of 3",
+        ),
+        ([*words, "--latents", str(kept), "--grid", "1x1"], "--grid: 1x1 has no room for 2 latents"),
+        ([*words, "--latents", str(snapshot)], "not a styleloom-latents (found: 'styleloom-snapshot')"),
+        ([*words, "--latents", "no.latent.safetensors"], "no.latent.safetensors: there is no such file"),
+        ([*elsewhere, "--latents", str(kept)], f"{kept}: latents of another snapshot"),
+    ]
+    for command, message in refused:
+        assert main(command) == 2, command
+        *_, error = capsys.readouterr().err.splitlines()  # after notes
+        assert error.startswith("styleloom: error: ")
+        assert message in error
+    assert not (tmp_path / "elsewhere").exists()

@@ -7,6 +7,7 @@ The verbs:
 - train: `train`
 - generate: `generate`
 - project: `project`
+- mix: `mix`
 - evaluate: `evaluate` and `metrics`
 - dataset: `dataset build` and `dataset check`
 - presets: `presets`
@@ -19,6 +20,7 @@ The verbs:
 
 What they share:
 
+- wanted_images: the images of seeds or latent files that a command is to make
 - report: results as JSON or tables on stdout
 - progress: bars, or lines now and then, on stderr
 - notes: what the library logs, on stderr
@@ -73,6 +75,7 @@ VERBS: dict[str, Verb] = {
     "project": Verb(
         "styleloom.cli.project", "Project", "the latents with which a generator makes given images"
     ),
+    "mix": Verb("styleloom.cli.mix", "Mix", "a sheet of images that take some styles of others"),
     "evaluate": Verb("styleloom.cli.evaluate", "Evaluate", "measure a generator, or a set of images"),
     "metrics": Verb("styleloom.cli.evaluate", "Metrics", "list what evaluate can measure"),
     "features list": Verb("styleloom.cli.features", "FeaturesList", "networks of metrics and their weights"),

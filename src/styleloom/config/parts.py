@@ -17,6 +17,10 @@ Activation: TypeAlias = Literal[
 NoiseMode: TypeAlias = Literal["random", "fixed", "none"]
 """Fresh N(0, 1) per call, the maps stored with the network, or no noise at all."""
 
+Rng: TypeAlias = Literal["torch", "numpy"]
+"""Where z of a seed comes from: "torch" is ours; "numpy" is `RandomState(seed).randn(1, Z)`, by which
+the authors' scripts and their users number images."""
+
 
 @dataclass(frozen=True)
 class FeatureMaps:
@@ -163,6 +167,11 @@ class ImageShape:
     def mixes_styles(self) -> bool:
         """Whether a generator's layers can take the styles of different latents."""
         return False
+
+    def styles_at(self, side: int) -> range:
+        """Indices of the style inputs of a generator's layers at the level of nominal `side`, px; none without
+        styles."""
+        return range(0)
 
     @property
     def has_w(self) -> bool:

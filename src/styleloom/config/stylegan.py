@@ -98,6 +98,11 @@ class StyleGANGenerator(ImageShape):
         """True unless there are no styles: the authors' code does not truncate traditional generators."""
         return self.styles != "none"
 
+    def styles_at(self, side: int) -> range:
+        """Two at each level."""
+        level = self.sides.index(side)
+        return range(2 * level, 2 * level + 2) if self.styles != "none" else range(0)
+
     @property
     def num_ws(self) -> int:
         """Style inputs: 2 log2(resolution) - 2, 18 at 1024; with input "z" one more, the last, for z."""

@@ -69,6 +69,12 @@ class StyleGAN2Generator(ImageShape):
         """Every layer has a style."""
         return True
 
+    def styles_at(self, side: int) -> range:
+        """Those of the convolutions: one at the lowest level, two at others; toRGB shares that of the next
+        level's first, and at full resolution has one of its own."""
+        level = self.sides.index(side)
+        return range(max(2 * level - 1, 0), 2 * level + 1 + (side == self.resolution))
+
     @property
     def num_ws(self) -> int:
         """Style inputs: 2 log2(resolution) - 2, 18 at 1024."""
