@@ -56,7 +56,7 @@ def test_layers_of_smaller_networks(g: Sampler) -> None:
     growing = made("stylegan-f", 64, growth=GrowthState(2, 0.5))
     assert layers_named(growing, "middle").indices == (4, 5)
     for wrong in ("", "corase", "10", "5-3", "-1", "0-10", "0-3-5", "²", "9" * 400):
-        with pytest.raises(UserError, match="styles: .* is not valid"):
+        with pytest.raises(UserError, match=r"styles: .* is not valid"):
             layers_named(g, wrong)
     with pytest.raises(UserError, match="did you mean 'coarse'"):
         layers_named(g, "corase")
@@ -64,7 +64,7 @@ def test_layers_of_smaller_networks(g: Sampler) -> None:
 
 def test_generators_that_cannot_mix() -> None:
     for preset in ("progan", "stylegan-b", "stylegan-c-paper", "msg-progan"):
-        with pytest.raises(UserError, match="styles: .* has no styles that could be mixed"):
+        with pytest.raises(UserError, match=r"styles: .* has no styles that could be mixed"):
             layers_named(made(preset, 16), "coarse")
 
 

@@ -49,8 +49,8 @@ def layers_named(sampler: Sampler, text: str) -> Layers:
     """The layers that `text` means: "coarse" (4 to 8 px), "middle" (16 to 32 px), "fine" (from 64 px), or
     indices of style inputs such as "0-6" or "3,5,7-9".
 
-    The names go by the resolution of the convolutions, so they mean other indices in StyleGAN2 than in StyleGAN
-    (coarse is 0-2 and 0-3). In a growing run levels that are not there yet have no layers.
+    The names go by the resolution of the convolutions, so they mean other indices in StyleGAN2 than in
+    StyleGAN (coarse is 0-2 and 0-3). In a growing run levels that are not there yet have no layers.
 
     Raises UserError for other words, for layers that the generator lacks, and for one that cannot mix styles.
     """
@@ -63,8 +63,8 @@ def layers_named(sampler: Sampler, text: str) -> Layers:
         found = [index for side in sides for index in config.styles_at(side) if index < active]
         if not found:
             raise UserError(
-                f"styles: this generator of {sampler.resolution} px has no {text} layers, which begin at {low} "
-                f"px; valid: {valid}"
+                f"styles: this generator of {sampler.resolution} px has no {text} layers, which begin at "
+                f"{low} px; valid: {valid}"
             )
         return Layers(text, tuple(found))
     indices: set[int] = set()
@@ -135,7 +135,7 @@ def figure(sampler: Sampler, columns: Latents, blocks: Sequence[Block]) -> Itera
     Args:
         sampler: the generator.
         columns: source B, in w.
-        blocks: source A, and which styles it takes from B; in the paper three blocks, coarse, middle and fine.
+        blocks: source A, and which styles it takes from B; in the paper coarse, middle and fine ones.
 
     Raises UserError for latents of another generator, and for a generator that cannot mix styles.
     """

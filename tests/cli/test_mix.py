@@ -34,9 +34,8 @@ def test_a_sheet(snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     out, kept = tmp_path / "mix.png", tmp_path / "cells.latent.safetensors"
     common = ["--device", "cpu", "--precision", "fp32"]
     words = ["mix", str(snapshot), "--rows", "0-1", "--columns", "5,np:6", "--classes", "1", *common]
-    assert (
-        main([*words, "--out", str(out), "--save-latents", str(kept), "--truncation", "0.7", "--json"]) == 0
-    )
+    written = ["--out", str(out), "--save-latents", str(kept)]
+    assert main([*words, *written, "--truncation", "0.7", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["styles"] == {"coarse": [0, 1, 2], "middle": [3, 4, 5]}  # 16 px have no fine ones
     assert [record["rng"] for record in document["columns"]] == ["torch", "numpy"]

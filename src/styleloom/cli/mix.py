@@ -67,9 +67,7 @@ class Mix:
         """Write the sheet; 0."""
         parse_truncation(self.truncation)
         if self.out.suffix.lower() != ".png":
-            raise UserError(
-                f"--out: {shown(self.out)} is not valid, the sheet is a PNG file; end it with .png"
-            )
+            raise UserError(f"--out: {shown(self.out)} is not valid; valid: a name that ends with .png")
         for flag, file in (("out", self.out), ("save-latents", self.save_latents)):
             if file is not None and file.exists() and not self.overwrite:
                 raise UserError(f"--{flag}: {shown(file)}: there already; replace it with --overwrite")
@@ -153,9 +151,7 @@ class Mix:
 
         across, down = 1 + len(columns), 1 + sum(len(block.rows) for block in blocks)
         if across * down * sampler.size[0] * sampler.size[1] > MAX_SHEET_PIXELS:
-            raise UserError(
-                f"--rows: a sheet of {across} x {down} images of {sampler.size[1]} px is too large"
-            )
+            raise UserError(f"--rows: {across} x {down} images of {sampler.size[1]} px are too large a sheet")
         sheet = Sheet(across, down)
         with EvaluationProgress() as progress:
             progress("rows", 0, down)

@@ -260,6 +260,7 @@ def parse_truncation(text: str) -> Truncation:
 
 
 def parse_whole(field: str, text: str) -> int:
+    """ "3" to a number; `field` is the flag, for the message."""
     if not text.strip().isdecimal():
         raise UserError(f"--{field}: {quoted(text)} is not valid; a whole number, or one per image: 0,1,...")
     return int(text)

@@ -169,8 +169,7 @@ class ImageShape:
         return False
 
     def styles_at(self, side: int) -> range:
-        """Indices of the style inputs of a generator's layers at the level of nominal `side`, px; none without
-        styles."""
+        """Indices of a generator's style inputs at the level of nominal `side`, px; none without styles."""
         return range(0)
 
     @property
