@@ -16,8 +16,8 @@ import tyro
 from rich.table import Table
 
 import styleloom
-from styleloom.cli.generate import parse_seeds
 from styleloom.cli.report import console, print_json, say
+from styleloom.cli.wanted_images import parse_seeds
 from styleloom.config.experiment import Precision
 from styleloom.errors import UserError, quoted, shown
 from styleloom.snapshot_names import find_snapshot

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 import styleloom
-from styleloom.cli.generate import MAX_SHEET_PIXELS, parse_seeds, parse_truncation
+from styleloom.cli.generate import MAX_SHEET_PIXELS
 from styleloom.cli.report import print_json, say
+from styleloom.cli.wanted_images import parse_seeds, parse_truncation
 from styleloom.config.experiment import Precision
 from styleloom.config.parts import NoiseMode
 from styleloom.errors import UserError, quoted, shown

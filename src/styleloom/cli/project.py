@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 import styleloom
-from styleloom.cli.generate import parse_labels, parse_seeds
 from styleloom.cli.report import print_json, say
+from styleloom.cli.wanted_images import parse_labels, parse_seeds
 from styleloom.config.experiment import Precision
 from styleloom.errors import UserError, quoted, shown
 from styleloom.snapshot_names import find_snapshot
