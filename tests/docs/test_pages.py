@@ -22,7 +22,9 @@ from .tiny_model import RESOLUTION, experiment, write_photos, write_snapshot
 
 SEQUENCES = (
     (README,),
-    tuple(f"docs/{page}.md" for page in ("presets", "data", "training", "generating", "measuring")),
+    tuple(
+        f"docs/{page}.md" for page in ("presets", "data", "training", "generating", "projecting", "measuring")
+    ),
     ("docs/command-line.md",),
 )
 """Pages whose commands run one after the other in one folder: a page may use what an earlier one made."""
@@ -51,6 +53,8 @@ def shortened(words: list[str]) -> list[str]:
     ]
     if words[0] == "evaluate":
         return ["2" if before == "--repeats" else word for before, word in zip(previous, words, strict=False)]
+    if words[0] == "project":
+        return [*words, "--steps", "2", *(["--tune", "1"] if "--tune" in words else [])]
     if words[0] == "train-classifiers":
         return [*words, "--kimg", "0.016", "--held-out", "4"]
     words = [

@@ -163,13 +163,15 @@ class _Projection:
         from styleloom.cli.project_output import TargetFolder
         from styleloom.features.registry import load_distance
         from styleloom.latents import check_fits, load_latents
+        from styleloom.precision import resolve_precision
         from styleloom.projection import distance_name
 
         self.command, self.snapshot, self.sampler = command, snapshot, sampler
         self.options = command.options()
         self.labels = command.labels(sampler, len(targets))
         name = command.distance or distance_name()
-        self.distance: PerceptualDistance = load_distance(name, sampler.generator.w_avg.device)
+        device = sampler.generator.w_avg.device
+        self.distance: PerceptualDistance = load_distance(name, device)
         self.start: Latents | None = None
         if command.start is not None:
             self.start = load_latents(command.start)
@@ -186,7 +188,8 @@ class _Projection:
             "distance_identity": self.distance.identity,
             "projection": dataclasses.asdict(self.options),
             "from": None if command.start is None else str(command.start),
-            "precision": command.precision,
+            "precision": resolve_precision(command.precision, device),
+            "device": str(device),
             "styleloom": styleloom.__version__,
         }
         self.folders = [TargetFolder(command.out / t.name, t, self.settings) for t in targets]
