@@ -96,7 +96,7 @@ def test_document_and_existing_files(
     [
         (["--kind", "mix"], "--sources: needed for --kind mix"),
         (["--styles", "0"], "--styles: not valid with --kind walk"),
-        (["--kind", "mix", "--sources", "1", "--styles", "99"], "styles: 99"),
+        (["--kind", "mix", "--sources", "1", "--styles", "99"], "styles: '99' is not valid"),
         (["--kind", "latents"], "--latents: needed"),
         (["--kind", "circle", "--no-loop"], "--no-loop: not valid"),
         (["--grid", "2"], "--grid: '2' is not valid"),

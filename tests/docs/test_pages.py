@@ -26,10 +26,12 @@ SEQUENCES = (
         f"docs/{page}.md" for page in ("presets", "data", "training", "generating", "projecting", "measuring")
     ),
     ("docs/command-line.md",),
+    ("docs/steering.md",),
 )
 """Pages whose commands run one after the other in one folder: a page may use what an earlier one made."""
 
 MADE = {
+    "docs/steering.md": ("edited.png", "edited.latent.safetensors", "walk.mp4", "psi.webm"),
     README: ("sheet.png", "photos.zip", "generated/seed0015.png", "runs/photos/stats.jsonl"),
     "docs/measuring.md": (
         "emoji.png",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 import styleloom
-from styleloom.cli.generate import MAX_SHEET_PIXELS
+from styleloom.cli.generate import MAX_SHEET_PIXELS, chunks
 from styleloom.cli.report import print_json, say
-from styleloom.cli.wanted_images import parse_seeds, parse_truncation
+from styleloom.cli.wanted_images import parse_numbered, parse_seeds, parse_truncation
 from styleloom.config.experiment import Precision
 from styleloom.config.parts import NoiseMode
 from styleloom.errors import UserError, quoted, shown
@@ -45,7 +44,7 @@ class Edit:
     direction: tuple[str, ...]
     """NAME=-3..3, or NAME=-2,0,2: strengths along each direction."""
     seeds: str | None = None
-    """Seeds: 0-3, or 1,5,9. Default: 0-3, unless there are --latents."""
+    """Seeds: 0-3, or 1,5,9; np:85 is numpy's. Default: 0-3, unless there are --latents."""
     latents: tuple[Path, ...] = ()
     """Latent files (*.latent.safetensors) instead of seeds."""
     layers: str | None = None
@@ -105,8 +104,7 @@ class Edit:
             blocks.append(edited(start, used, own, strengths, layers, self.unit))
         sheet = _sheet(sampler, blocks, [len(strengths) for _, strengths in wanted], columns)
         record = self._record(sampler, found, blocks)
-        chunks = {"Software": f"styleloom {styleloom.__version__}", "styleloom": json.dumps(record)}
-        save_png(self.out, sheet, chunks)
+        save_png(self.out, sheet, chunks(record))
         if self.save is not None:
             save_latents(self.save, join(blocks))
         if self.json:
@@ -135,10 +133,10 @@ class Edit:
         from styleloom.latents import check_fits, join, load_latents
 
         if not self.latents:
-            seeds = parse_seeds(self.seeds or "0-3")
+            seeds, rngs = parse_numbered(self.seeds or "0-3")
             self._check_size(sampler, len(seeds) * each)
             psi = parse_truncation(self.truncation)
-            return sampler.latents(seeds, psi, classes=self.classes, noise=self.noise)
+            return sampler.latents(seeds, psi, classes=self.classes, noise=self.noise, rng=rngs)
         parts = []
         for file in self.latents:
             parts.append(load_latents(file))

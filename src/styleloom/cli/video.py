@@ -6,15 +6,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import tyro
 
 from styleloom.cli.edit import parse_direction
-from styleloom.cli.generate import parse_seeds
 from styleloom.cli.report import print_json, say
+from styleloom.cli.wanted_images import parse_numbered
 from styleloom.config.experiment import Precision
-from styleloom.config.parts import NoiseMode
+from styleloom.config.parts import NoiseMode, Rng
 from styleloom.errors import UserError, quoted, shown
 from styleloom.snapshot_names import find_snapshot, is_run, numbered_snapshots
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from styleloom.video.film import Film
 
 Kind = Literal["walk", "circle", "truncation", "noise", "mix", "edit", "latents", "training"]
+
+Numbered: TypeAlias = tuple[list[int], list[Rng]]
+"""Seeds, and where z of each comes from."""
 
 MAX_FRAMES = 10_000_000
 
@@ -76,7 +79,7 @@ class Video:
     sources: str | None = None
     """mix: seeds whose styles are taken in turn."""
     styles: str | None = None
-    """mix: the layers whose styles are taken: 0-3, or 4,5."""
+    """mix: the layers whose styles are taken: coarse, middle, fine, or 0-3, or 4,5."""
     directions: Path | None = None
     """edit: the file that `styleloom directions` wrote."""
     direction: str | None = None
@@ -187,6 +190,7 @@ class Video:
 
     def _film(self, sampler: Sampler, cells: int) -> Film:
         """The film of the chosen kind."""
+        from styleloom.mixing import layers_named
         from styleloom.video import kinds
 
         if self.kind in ("walk", "latents"):
@@ -198,7 +202,7 @@ class Video:
         if len(base) != cells:
             raise UserError(f"--latents: {len(base)} latents for a grid of {cells}; one for each place")
         if self.kind == "circle":
-            return kinds.circle(sampler, seeds, base, self.truncation)
+            return kinds.circle(sampler, seeds[0], base, self.truncation, seeds[1])
         if self.kind == "truncation":
             low, _, high = self.range.partition("..")
             try:
@@ -208,8 +212,9 @@ class Video:
         if self.kind == "noise":
             return kinds.noise(sampler, base)
         if self.kind == "mix":
-            sources = self._of_seeds(sampler, parse_seeds(self.sources or "", "sources"))
-            return kinds.mix(base, sources, parse_seeds(self.styles or "", "styles"), self.easing)
+            sources = self._of_seeds(sampler, parse_numbered(self.sources or ""))
+            layers = layers_named(sampler, self.styles or "").indices
+            return kinds.mix(base, sources, layers, self.easing)
         return self._edit(sampler, base)
 
     def _edit(self, sampler: Sampler, base: Latents) -> Film:
@@ -222,21 +227,21 @@ class Video:
         name, (low, *_, high) = parse_direction(self.direction or "", 2)
         return kinds.edit(base, found, name, low, high, closed=self.loop)
 
-    def _keys(self, cells: int) -> list[int]:
+    def _keys(self, cells: int) -> Numbered:
         """Seeds of the key frames, cell by cell."""
-        return parse_seeds(f"0-{4 * cells - 1}" if self.seeds is None else self.seeds)
+        return parse_numbered(f"0-{4 * cells - 1}" if self.seeds is None else self.seeds)
 
-    def _cells(self, cells: int) -> list[int]:
+    def _cells(self, cells: int) -> Numbered:
         """A seed for each cell."""
-        seeds = parse_seeds(f"0-{cells - 1}" if self.seeds is None else self.seeds)
+        seeds, rngs = parse_numbered(f"0-{cells - 1}" if self.seeds is None else self.seeds)
         if len(seeds) != cells:
             raise UserError(f"--seeds: {len(seeds)} seeds for a grid of {cells}; one for each place")
-        return seeds
+        return seeds, rngs
 
-    def _of_seeds(self, sampler: Sampler, seeds: list[int], psi: float | None = None) -> Latents:
-        return sampler.latents(
-            seeds, self.truncation if psi is None else psi, classes=self.classes, noise=self.noise
-        )
+    def _of_seeds(self, sampler: Sampler, numbered: Numbered, psi: float | None = None) -> Latents:
+        psi = self.truncation if psi is None else psi
+        seeds, rngs = numbered
+        return sampler.latents(seeds, psi, classes=self.classes, noise=self.noise, rng=rngs)
 
     def _files(self, sampler: Sampler) -> Latents:
         """The latents of all files."""

@@ -45,8 +45,9 @@ def check_format(path: Path, fps: float) -> None:
 def write_video(path: Path | str, frames: Iterable[Frame], fps: float) -> int:
     """Encode frames [H, W, 3] of one size to `path`, atomically; the number of frames.
 
-    The name's ending chooses: .mp4 (H.264), .webm (VP9), .gif and .webp (both repeat for ever). H.264 and VP9
-    take even sides alone: an odd one is made even by repeating the last row or column.
+    The name's ending chooses: .mp4 (H.264), .webm (VP9), .gif and .webp (both repeat for ever; WebP keeps
+    equal frames that follow each other as one that is shown longer). H.264 and VP9 take even sides alone: an
+    odd one is made even by repeating the last row or column.
 
     Raises UserError for another ending, no frames, and an encoder that is not there.
     """

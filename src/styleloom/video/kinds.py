@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from styleloom import arguments
+from styleloom.config.parts import Rng
 from styleloom.directions.direction_set import Directions, Unit
 from styleloom.directions.editing import moved
 from styleloom.errors import UserError
@@ -35,7 +36,13 @@ def walk(keys: Latents, cells: int = 1, closed: bool = True, easing: Easing = "l
     return Film(first, KeyFrames(values, closed, keys.space == "z", easing), closed=closed)
 
 
-def circle(sampler: Sampler, seeds: Sequence[int], base: Latents, psi: float = 1.0) -> Film:
+def circle(
+    sampler: Sampler,
+    seeds: Sequence[int],
+    base: Latents,
+    psi: float = 1.0,
+    rng: Rng | Sequence[Rng] = "torch",
+) -> Film:
     """From the image of each seed once round a great circle of z, at constant speed in w.
 
     Args:
@@ -43,8 +50,9 @@ def circle(sampler: Sampler, seeds: Sequence[int], base: Latents, psi: float = 1
         seeds: one a cell; the circle's plane goes through a second latent of the seed.
         base: the latents of the seeds, whose noise and labels stay.
         psi: of the truncation.
+        rng: where z of the seeds comes from.
     """
-    z, _, streams = sampler.draw_streams(seeds)
+    z, _, streams = sampler.draw_streams(seeds, rng)
     across = sampler.further_latents(streams).cpu()
     device = sampler.generator.w_avg.device
 
