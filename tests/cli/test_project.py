@@ -20,7 +20,7 @@ from styleloom.sampling import load
 from styleloom.snapshot import write_snapshot
 
 FILES = {"target.png", "projected.png", "projected.latent.safetensors", "result.json"}
-QUICK = ("--steps", "5", "--distance", "efficientnet-lite0", "--precision", "fp32")
+QUICK = ("--steps", "5", "--distance", "efficientnet-lite0", "--device", "cpu")
 
 
 def snapshot_of(path: Path, preset: str, *overrides: str) -> Path:
@@ -60,9 +60,9 @@ def test_files_and_what_they_show(
     snapshot: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert project(snapshot, folder, "--seeds", "7", *QUICK, "--out", out, "--batch", 2, "--json") == 0
+    assert project(snapshot, folder, "--seeds", "7,np:7", *QUICK, "--out", out, "--batch", 2, "--json") == 0
     document = json.loads(capsys.readouterr().out)
-    names = ["a", "a-2", "seed0007"]
+    names = ["a", "a-2", "seed0007", "seed0007-2"]
     assert sorted(path.name for path in out.iterdir()) == [*names, "sheet.png"]
     sampler = load(snapshot, "cpu", "fp32")
     for name, listed in zip(names, document["results"], strict=True):
@@ -73,6 +73,7 @@ def test_files_and_what_they_show(
         assert len(result["distance_per_step"]) == result["steps_done"] == 5
         assert result["distance_identity"]["name"] == result["distance_name"] == "efficientnet-lite0"
         assert result["seconds"] > 0
+        assert (result["precision"], result["device"]) == ("fp32", "cpu")
         assert result["snapshot_sha256"] == sampler.snapshot_sha256
         kept = load_latents(out / name / "projected.latent.safetensors")
         assert torch.equal(to_uint8(sampler.render(kept))[0], pixels(out / name / "projected.png"))
@@ -82,8 +83,10 @@ def test_files_and_what_they_show(
             assert json.loads(image.text["styleloom"])["projection"]["steps"] == 5  # type: ignore[attr-defined]
     assert torch.equal(pixels(out / "a/target.png"), pixels(folder / "a.png"))
     assert torch.equal(pixels(out / "seed0007/target.png"), to_uint8(sampler.generate([7]))[0])
+    authors = sampler.render(sampler.latents([7], rng="numpy"))
+    assert torch.equal(pixels(out / "seed0007-2/target.png"), to_uint8(authors)[0])
     # target, four steps and the result; the last step is the result
-    assert pixels(out / "sheet.png").shape == (3, 3 * 16, 6 * 16)
+    assert pixels(out / "sheet.png").shape == (3, 4 * 16, 6 * 16)
 
 
 def test_pictures_of_the_way_are_the_authors() -> None:

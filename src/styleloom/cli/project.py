@@ -14,7 +14,7 @@ import tyro
 
 import styleloom
 from styleloom.cli.report import print_json, say
-from styleloom.cli.wanted_images import parse_labels, parse_seeds
+from styleloom.cli.wanted_images import parse_labels, parse_numbered
 from styleloom.config.experiment import Precision
 from styleloom.errors import UserError, quoted, shown
 from styleloom.snapshot_names import find_snapshot
@@ -44,9 +44,9 @@ class Project:
     targets: tyro.conf.Positional[tuple[str, ...]] = ()
     """Images, folders, zips or data sets."""
     seeds: str | None = None
-    """Project the images of these seeds, too: 0-3, or 1,5,9."""
+    """Project the images of these seeds, too: 0-3, or 1,5,9; np:85 is the authors' seed 85."""
     rng: Literal["torch", "numpy"] = "torch"
-    """Where the z of --seeds come from; numpy: as the authors' seeds."""
+    """Where the z of --seeds come from; numpy: as the authors' seeds, with the noise of ours."""
     count: int | None = None
     """Images of each folder and archive; all by default."""
     out: Path = Path("projected")
@@ -79,8 +79,8 @@ class Project:
     """Targets at once."""
     device: str = "auto"
     """auto, cpu, cuda, mps."""
-    precision: Precision = "auto"
-    """Arithmetic of the generator's convolutions."""
+    precision: Precision = "fp32"
+    """Arithmetic of the generator's convolutions. bf16 is faster, and comes less near to the images."""
     json: bool = False
     """Print one JSON document."""
 
@@ -118,12 +118,12 @@ class Project:
 
         targets = list(image_targets(self.targets, sampler, self.count, self.exact))
         if self.seeds is not None:
-            seeds = parse_seeds(self.seeds)
+            seeds, rngs = parse_numbered(self.seeds, self.rng)
             where = range(len(targets), len(targets) + len(seeds))
             labels = self.labels(sampler, len(targets) + len(seeds))
             own = None if labels is None else labels[where.start :]
-            images = sampler.render(sampler.latents(seeds, label=own, rng=self.rng))
-            targets += seed_targets(seeds, sampler, images)
+            images = sampler.render(sampler.latents(seeds, label=own, rng=rngs))
+            targets += seed_targets(seeds, rngs, images)
         return targets
 
     def labels(self, sampler: Sampler, count: int) -> Tensor | None:

@@ -115,11 +115,11 @@ def _target(where: str, name: str, data: bytes, sampler: Sampler) -> tuple[Targe
     return Target(PurePosixPath(name).stem, to_signed(torch.tensor(pixels)), record), change
 
 
-def seed_targets(seeds: Sequence[int], sampler: Sampler, images: Tensor) -> list[Target]:
+def seed_targets(seeds: Sequence[int], rngs: Sequence[str], images: Tensor) -> list[Target]:
     """Images [N, C, H, W] of seeds, not rounded to 8 bits, as the authors' code projects them."""
     return [
-        Target(f"seed{seed:04d}", image.cpu(), {"seed": seed})
-        for seed, image in zip(seeds, images, strict=True)
+        Target(f"seed{seed:04d}", image.cpu(), {"seed": seed, "rng": rng})
+        for seed, rng, image in zip(seeds, rngs, images, strict=True)
     ]
 
 
