@@ -35,6 +35,7 @@ The modules:
 - sampling: images of a trained generator, by seed
 - image_request: what may be asked of it: seeds, truncation, labels, noise
 - mixing: styles of several images in one
+- blending: layers of two generators in one
 - latents: what its images are made from, in memory and in files
 - images: PNG files and grids of images
 - snapshot: the file of a trained generator

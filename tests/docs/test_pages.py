@@ -60,7 +60,7 @@ def shortened(words: list[str]) -> list[str]:
     if words[0] == "train-classifiers":
         return [*words, "--kimg", "0.016", "--held-out", "4"]
     words = [
-        str(RESOLUTION) if before == "--resolution" else word
+        {"--resolution": str(RESOLUTION), "--at": str(RESOLUTION // 2)}.get(before, word)
         for before, word in zip(["", *words], words, strict=False)
     ]
     if words[:2] == ["train", "--data"] and "--resolution" not in words:

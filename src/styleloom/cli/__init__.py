@@ -8,6 +8,7 @@ The verbs:
 - generate: `generate`
 - project: `project`
 - mix: `mix`
+- blend: `blend`
 - evaluate: `evaluate` and `metrics`
 - dataset: `dataset build` and `dataset check`
 - presets: `presets`
@@ -76,6 +77,7 @@ VERBS: dict[str, Verb] = {
         "styleloom.cli.project", "Project", "the latents with which a generator makes given images"
     ),
     "mix": Verb("styleloom.cli.mix", "Mix", "a sheet of images that take some styles of others"),
+    "blend": Verb("styleloom.cli.blend", "BlendTwo", "coarse layers of one generator, fine ones of another"),
     "evaluate": Verb("styleloom.cli.evaluate", "Evaluate", "measure a generator, or a set of images"),
     "metrics": Verb("styleloom.cli.evaluate", "Metrics", "list what evaluate can measure"),
     "features list": Verb("styleloom.cli.features", "FeaturesList", "networks of metrics and their weights"),
