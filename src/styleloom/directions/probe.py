@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from styleloom.data.dataset import ImageDataset
@@ -100,14 +101,16 @@ def fit_probes(
         if len(set(column[held_out:].tolist())) < 2 or len(set(column[:held_out].tolist())) < 2:
             continue  # too rare among these images
         normal, offset = logistic(features[held_out:], column[held_out:])
-        found = features[:held_out] @ normal + offset > 0
-        accuracies.append(
-            float(np.mean([np.mean(found[column[:held_out] == side] == side) for side in (0, 1)]))
-        )
+        accuracies.append(_balanced(features[:held_out] @ normal + offset > 0, column[:held_out]))
         planes.append(np.append(normal, offset))
         kept.append(attribute.name)
     _some(attributes, kept, count)
     return Probes(network, tuple(kept), torch.from_numpy(np.stack(planes)), tuple(accuracies), embed)
+
+
+def _balanced(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """The mean of the shares of both sides that were found."""
+    return float(np.mean([np.mean(found[truth == side] == side) for side in (False, True)]))
 
 
 def _some(attributes: Sequence[Attribute], kept: Sequence[str], count: int) -> None:
