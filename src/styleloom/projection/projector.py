@@ -8,7 +8,7 @@ rounding, on the others beside it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -254,8 +254,3 @@ def projected(projector: Projector) -> Projected:
     history = torch.stack(projector.distances).cpu() if projector.distances else torch.empty(0, len(images))
     now = projector.distances_now(images)
     return Projected(latents, images, now, history, projector.comparison.distance.identity)
-
-
-def joined_history(parts: Sequence[Projected]) -> Tensor:
-    """The histories of several batches side by side."""
-    return torch.cat([part.history for part in parts], 1)
