@@ -15,15 +15,7 @@ from styleloom import arguments
 from styleloom.config.experiment import Experiment, Precision
 from styleloom.errors import UserError
 from styleloom.features.weights import sha256_of
-from styleloom.image_request import (
-    LabelLike,
-    Request,
-    Rng,
-    SampleNoise,
-    image_labels,
-    noise_source,
-    rngs_of,
-)
+from styleloom.image_request import LabelLike, Request, Rng, SampleNoise, image_labels, noise_source, rngs_of
 from styleloom.images import regrouped
 from styleloom.latents import Latents, Space, check_fits
 from styleloom.networks.assembly import StyleGenerator, Truncation, finest
