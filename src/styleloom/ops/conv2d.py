@@ -18,7 +18,7 @@ from torch import Tensor
 from styleloom.ops import winograd
 from styleloom.ops.tracing import traced
 
-MAX_PIXELS = 64
+MAX_PRODUCT_PIXELS = 64
 """Pixels of an output of which the weight gradient is one product of matrices."""
 
 
@@ -86,7 +86,7 @@ def _product_suits(g: Tensor) -> bool:
     kernels. With larger images, gathering the patches, which repeat each pixel up to k x k times, costs more
     than the product saves.
     """
-    return g.device.type == "cpu" and g.dtype == torch.bfloat16 and g.shape[2] * g.shape[3] <= MAX_PIXELS
+    return g.device.type == "cpu" and g.dtype == torch.bfloat16 and g.shape[2] * g.shape[3] <= MAX_PRODUCT_PIXELS
 
 
 def _weight_gradient_product(g: Tensor, x: Tensor, shape: torch.Size, stride: int, padding: int) -> Tensor:
@@ -159,9 +159,9 @@ class _InputGrad(torch.autograd.Function):
 
 
 class _WeightGrad(torch.autograd.Function):
-    compute = staticmethod(_weight_gradient)
-
     """Gradients of weights and, where there is one, of the bias."""
+
+    compute = staticmethod(_weight_gradient)
 
     @staticmethod
     def forward(
