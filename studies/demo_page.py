@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from demo_candidates import BEFORE, CANDIDATES, NOW
 from family_pictures import ENLARGED, tiles
+from pages import hand_written, when_and_where
 from styleloom.atomic import write_text
 from styleloom.images import save_png
 
@@ -21,19 +22,20 @@ SIDE, SMALL = 32, 12
 """Side of an image, px; images of a setting that lost."""
 
 
-def write_page(out: Path, lines: Sequence[Line], sheets: dict[tuple[str, int], Path]) -> None:
+def write_page(out: Path, lines: Sequence[Line], sheet_of: Callable[[Line], Path]) -> None:
     """Write the page and its pictures.
 
     Args:
         out: the page; pictures go to a folder of its name.
         lines: of all runs.
-        sheets: of those runs whose pictures are there; without them, pictures of before stay.
+        sheet_of: where the picture of a run is, if it is there; without it, a picture of before stays.
     """
     longest = max(line["minutes"] for line in lines)
-    ranked = ranking([line for line in lines if line["minutes"] == longest])
-    write_pictures(out.with_suffix(""), list(ranked), sheets)
-    seen = out.with_suffix("") / "seen.md"
-    write_text(out, report(out, lines, seen.read_text() if seen.exists() else None))
+    main = [line for line in lines if line["minutes"] == longest]
+    sheets = {(line["setting"], line["seed"]): sheet_of(line) for line in main}
+    there = {key: path for key, path in sheets.items() if path.exists()}
+    write_pictures(out.with_suffix(""), list(ranking(main)), there)
+    write_text(out, report(out, lines, hand_written(out.with_suffix(""))))
 
 
 def ranking(lines: Sequence[Line]) -> dict[str, list[Line]]:
@@ -65,11 +67,8 @@ def report(out: Path, lines: Sequence[Line], seen: str | None) -> str:
 
 def introduction(lines: Sequence[Line], minutes: float) -> list[str]:
     """What was done, where and when."""
-    dates = sorted(line["date"] for line in lines)
-    when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
-    machines = list(dict.fromkeys(line["machine"] for line in lines))
     return [
-        f"{when}; {'; '.join(machines)} for each training.",
+        f"{when_and_where(lines)} for each training.",
         "",
         f"`styleloom demo` has {minutes:g} minutes. Each setting was trained on the portraits at {SIDE} px "
         "for as many images as it gets through in that time on two quiet cores: images/s of all settings "

@@ -27,12 +27,12 @@ import json
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
-import tyro
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -40,6 +40,7 @@ from demo_candidates import BEFORE, changes, experiment, names
 from demo_page import write_page
 from demo_speed import Speeds, as_json
 from family_pictures import sheet
+from pages import run_study
 from styleloom import sampling
 from styleloom.cli.demo_measures import quality
 from styleloom.config import ByResolution, Experiment, RunOptions
@@ -87,6 +88,12 @@ class DemoStudy:
         """A line of JSON for each run."""
         return self.out.with_suffix(".jsonl")
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the images that every setting trains on."""
+        made = experiment(BEFORE)
+        return open_dataset(self.data, made.resolution).split(made.data.held_out)[0].fingerprint
+
 
 @dataclass(frozen=True)
 class Job:
@@ -115,8 +122,8 @@ class Job:
         return open_dataset(self.data, self.experiment.resolution)
 
     def folder(self, study: DemoStudy) -> Path:
-        """Of its run: another one for other settings, or another number of images."""
-        what = json.dumps([as_json(changes(self.name)), self.images])
+        """Of its run: another one for other settings, another number of images, or other images."""
+        what = json.dumps([as_json(changes(self.name)), self.images, study.fingerprint])
         return study.work / f"{self.name}-{self.seed}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
 
 
@@ -144,9 +151,8 @@ def record(
     """What the study keeps of a finished run; its sheet is saved beside the runs."""
     sampler = sampling.load(run.snapshots()[-1], "cpu")
     generated, floor = quality(sampler, *sets, "cpu")
-    save_png(sheet_of(study, job.name, job.seed), sheet(samples(sampler.generator, job.experiment, 64)))
     lines = run.stats.read()
-    return {
+    line = {
         "setting": job.name,
         "changes": as_json(changes(job.name)),
         "seed": job.seed,
@@ -161,24 +167,27 @@ def record(
         "date": datetime.date.today().isoformat(),
         "machine": describe_machine(torch.device("cpu")),
     }
+    save_png(sheet_of(study, line), sheet(samples(sampler.generator, job.experiment, 64)))
+    return line
 
 
-def sheet_of(study: DemoStudy, name: str, seed: int) -> Path:
+def sheet_of(study: DemoStudy, line: dict[str, Any]) -> Path:
     """The picture of a finished run."""
-    return study.work / "sheets" / f"{name}-{seed}.png"
+    name = f"{line['setting']}-{line['seed']}-{line['minutes']:g}-{line['data'][:8]}.png"
+    return study.work / "sheets" / name
 
 
 # ---- the study
 
 
 def read_records(study: DemoStudy) -> list[dict[str, Any]]:
-    """The latest line of each setting, seed and length, of settings as they are now."""
+    """The latest line of each setting, seed and length, of settings and images as they are now."""
     if not study.records.exists():
         return []
     current = {name: as_json(changes(name)) for name in names()}
     found = {}
     for line in map(json.loads, study.records.read_text().splitlines()):
-        if line["changes"] == current.get(line["setting"]):
+        if line["changes"] == current.get(line["setting"]) and line["data"] == study.fingerprint:
             found[line["setting"], line["seed"], line["minutes"]] = line
     return list(found.values())
 
@@ -223,11 +232,12 @@ def run_all(study: DemoStudy, missing: list[Job]) -> int:
                     print(f"{futures[future].name}: {error}", file=sys.stderr)
                 elif line := future.result():
                     append(study, line)
-                else:
-                    raise KeyboardInterrupt  # a signal to one training ends the study
+                else:  # a signal to one training ends the study
+                    status = 130
+                    break
         except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            return 130
+            status = 130
+        pool.shutdown(cancel_futures=True)
     return status
 
 
@@ -238,10 +248,9 @@ def main(study: DemoStudy) -> int:
     status = run_all(study, jobs(study))
     lines = read_records(study)
     if lines:
-        sheets = {(n, s): sheet_of(study, n, s) for n in names() for s in sorted({r["seed"] for r in lines})}
-        write_page(study.out, lines, {key: path for key, path in sheets.items() if path.exists()})
+        write_page(study.out, lines, lambda line: sheet_of(study, line))
     return status
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(DemoStudy)))
+    run_study(main, DemoStudy)

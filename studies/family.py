@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -34,6 +33,7 @@ from family_measures import Values, all_of, of_generator, of_reals
 from family_page import report
 from family_pictures import TILES, sheet, side_by_side
 from family_settings import DATA, MODELS, POINT_KIMG, FamilyStudy
+from pages import hand_written, run_study
 from styleloom import sampling
 from styleloom.atomic import write_text
 from styleloom.cli.progress import TrainingProgress
@@ -143,8 +143,7 @@ def write_page(study: FamilyStudy) -> str:
     sheets = {"reals": study.folder / "reals.png"} | {n: study.folder / f"{n}.png" for n in outcomes}
     picture = side_by_side(sheets, settings.resolution)
     save_png(study.folder / "all.png", np.asarray(picture).transpose(2, 0, 1))
-    said = study.folder / "said.md"
-    page = report(study, outcomes, floor_of(study, dataset), said.read_text() if said.exists() else None)
+    page = report(study, outcomes, floor_of(study, dataset), hand_written(study.folder))
     write_text(study.out, page)
     return page
 
@@ -163,7 +162,4 @@ def main(study: FamilyStudy) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(tyro.cli(FamilyStudy)))
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    run_study(main, FamilyStudy)

@@ -17,6 +17,7 @@ from family_settings import (
     START_PX,
     FamilyStudy,
 )
+from pages import different, when_and_where
 from styleloom.metrics.intervals import summarize
 from styleloom.networks.build import build_discriminator, build_generator, count_parameters
 
@@ -33,8 +34,8 @@ def report(study: FamilyStudy, outcomes: dict[str, dict[str, Any]], floor: Value
     lines = [
         f"# The whole family at {RESOLUTION} px",
         "",
-        f"{_range([o['date'] for o in outcomes.values()])}; {'; '.join(_unique(outcomes, 'machine'))}; "
-        f"{' and '.join(_unique(outcomes, 'precision'))}; seed {study.seed}.",
+        f"{when_and_where(outcomes.values())}; "
+        f"{' and '.join(different(outcomes.values(), 'precision'))}; seed {study.seed}.",
         "",
         f"One model of each kind on the embedded portraits, {study.kimg:g} thousand images each; {HELD_OUT} "
         "portraits are held out. Networks, losses and schedules are those of the presets, in miniature (see "
@@ -192,11 +193,3 @@ def settings_table(study: FamilyStudy, outcomes: dict[str, dict[str, Any]]) -> l
 
 def _every(steps: int) -> str:
     return "every step" if steps == 1 else f"every {steps} steps"
-
-
-def _unique(outcomes: dict[str, dict[str, Any]], key: str) -> list[str]:
-    return list(dict.fromkeys(o[key] for o in outcomes.values()))
-
-
-def _range(dates: list[str]) -> str:
-    return min(dates) if min(dates) == max(dates) else f"{min(dates)} to {max(dates)}"

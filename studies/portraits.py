@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import tyro
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from pages import hand_written, run_study
 from portraits_neighbours import neighbours
 from portraits_page import report
 from styleloom.atomic import write_text
@@ -304,15 +304,11 @@ def main(study: PortraitsStudy) -> int:
         **parts,
     }
     write_text(study.folder / "numbers.json", json.dumps(document, indent=1) + "\n")
-    seen = study.folder / "seen.md"
-    page = report(document, seen.read_text() if seen.exists() else None)
+    page = report(document, hand_written(study.folder))
     write_text(study.out, page)
     print(page)
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(tyro.cli(PortraitsStudy)))
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    run_study(main, PortraitsStudy)

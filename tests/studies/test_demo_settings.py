@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -143,6 +146,55 @@ def test_a_setting_that_was_changed_is_trained_anew(
     assert demo_settings.main(chosen) == 0
     assert [line["changes"] for line in demo_settings.read_records(chosen)] == [{"d_regularizer.gamma": 4}]
     assert len(study.records.read_text().splitlines()) == 2
+
+
+def test_runs_of_another_length_or_on_other_images_are_kept_apart(study: DemoStudy, tmp_path: Path) -> None:
+    known(study, before=1.0)
+    chosen = replace(study, only=("before",))
+    assert demo_settings.main(chosen) == 0
+    best = (study.out.with_suffix("") / "best.png").read_bytes()
+    page = study.out.read_text()
+    assert demo_settings.main(replace(chosen, minutes=0.01)) == 0
+    assert "## In 0.01 minutes" in study.out.read_text()
+    assert (study.out.with_suffix("") / "best.png").read_bytes() == best  # of the longest length
+
+    other = replace(chosen, data=str(make_archive(tmp_path, 32)), out=study.out)
+    assert demo_settings.read_records(other) == []
+    assert demo_settings.main(other) == 0
+    assert len({line["data"] for line in map(json.loads, study.records.read_text().splitlines())}) == 2
+    assert demo_settings.main(replace(chosen, minutes=0.02)) == 0  # nothing is trained anew
+    assert len(study.records.read_text().splitlines()) == 3
+    assert page.splitlines()[-3:] == study.out.read_text().splitlines()[-3:]
+
+
+def test_trainings_at_once(study: DemoStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that fails ends no other; one that a signal ended ends the study."""
+    known(study, **{"before": 1.0, "r3gan": 1.0, "gamma-3": 1.0})
+    monkeypatch.setattr(demo_settings, "ProcessPoolExecutor", lambda count, **_: ThreadPoolExecutor(count))
+    monkeypatch.setattr(demo_settings, "write_page", lambda *_: None)
+    numbers = {"minutes": study.minutes, "data": study.fingerprint, "kid": 1, "recall": 1, "swd": 1}
+    failing = ["r3gan"]
+
+    def train(_: DemoStudy, job: demo_settings.Job) -> dict[str, Any] | None:
+        if job.name in failing:
+            raise RuntimeError("broken")
+        line = {"setting": job.name, "seed": job.seed, "changes": demo_candidates.changes(job.name)}
+        return None if job.name == "r3gan" else line | numbers
+
+    monkeypatch.setattr(demo_settings, "train", train)
+    both = replace(study, at_once=2)
+    assert demo_settings.main(both) == 1
+    assert {line["setting"] for line in demo_settings.read_records(both)} == {"before", "gamma-3"}
+    failing.clear()
+    assert demo_settings.main(both) == 130
+    assert len(study.records.read_text().splitlines()) == 2
+
+
+def test_a_misspelt_setting_is_an_error_in_words() -> None:
+    script = demo_settings.__file__
+    ended = subprocess.run([sys.executable, script, "--only", "typo"], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: only: 'typo' is not valid, choose from before")
 
 
 def test_images_per_second_are_measured_in_turns(study: DemoStudy) -> None:

@@ -149,7 +149,7 @@ def test_outcomes_become_a_page_with_pictures(study, capsys):
     with Image.open(study.folder / "all.png") as picture:
         assert picture.size == (3 * (4 * 32 + 16) + 16, 32 + 16 * 32 + 16)
 
-    (study.folder / "said.md").write_text("## Seen\n\nNoise, as after one step.\n")
+    (study.folder / "seen.md").write_text("## Seen\n\nNoise, as after one step.\n")
     assert "\n\n## Seen\n\nNoise, as after one step.\n\n## Command\n" in family.write_page(study)
 
 
