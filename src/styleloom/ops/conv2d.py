@@ -86,7 +86,9 @@ def _product_suits(g: Tensor) -> bool:
     kernels. With larger images, gathering the patches, which repeat each pixel up to k x k times, costs more
     than the product saves.
     """
-    return g.device.type == "cpu" and g.dtype == torch.bfloat16 and g.shape[2] * g.shape[3] <= MAX_PRODUCT_PIXELS
+    return (
+        g.device.type == "cpu" and g.dtype == torch.bfloat16 and g.shape[2] * g.shape[3] <= MAX_PRODUCT_PIXELS
+    )
 
 
 def _weight_gradient_product(g: Tensor, x: Tensor, shape: torch.Size, stride: int, padding: int) -> Tensor:
