@@ -292,3 +292,12 @@ def check_fits(latents: Latents, sampler: RendersLatents, where: Path | str = "l
     given = 0 if latents.labels is None else latents.labels.shape[1]
     if given != sampler.label_dim and (latents.space == "z" or latents.labels is not None):
         raise UserError(f"{where}: labels of {given} numbers; valid: {sampler.label_dim}")
+
+
+def load_fitting(paths: Sequence[Path | str], sampler: RendersLatents) -> Latents:
+    """The latents of all files, in one. Raises UserError, also for a file that is not of `sampler`."""
+    parts = []
+    for path in paths:
+        parts.append(load_latents(path))
+        check_fits(parts[-1], sampler, path)
+    return join(parts)

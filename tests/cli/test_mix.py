@@ -67,11 +67,15 @@ def test_refusals(snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
         (["--out", "mix.jpg"], "valid: a name that ends with .png"),
         (["--styles", "fine"], "styles: this generator of 16 px has no fine layers"),
         (["--styles", "coarse", "6"], "styles: '6' is not valid"),
-        (["--rows", "x"], "--seeds: 'x' is not valid"),
+        (["--rows", "x"], "--rows: 'x' is not valid"),
+        (["--columns", "np:x"], "--columns: 'x' is not valid"),
         (["--rows", "no.latent.safetensors"], "no.latent.safetensors: there is no such file"),
         (["--truncation", "much"], "--truncation: 'much' is not valid"),
         (["--save-latents", str(tmp_path / "x.safetensors")], "ends with .latent.safetensors"),
-        (["--rows", "0-9999", "--columns", "0-9999"], "are too large a sheet"),
+        (
+            ["--rows", "0-9999", "--columns", "0-9999"],
+            "--rows: 200030001 images of 16 x 16 px are too many for one picture",
+        ),
     ):
         out = [] if "--out" in extra else ["--out", str(tmp_path / "mix.png")]
         assert main([*words, *out, *extra]) == 2, extra

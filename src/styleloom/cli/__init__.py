@@ -21,6 +21,7 @@ The verbs:
 
 What they share:
 
+- sheets: what is checked of pictures and other files before they are written
 - wanted_images: the images of seeds or latent files that a command is to make
 - report: results as JSON or tables on stdout
 - progress: bars, or lines now and then, on stderr

@@ -9,6 +9,7 @@ from typing import Literal
 import tyro
 
 from styleloom.cli.report import print_json, say
+from styleloom.cli.sheets import check_free
 from styleloom.errors import UserError, shown
 from styleloom.snapshot_names import find_snapshot
 
@@ -39,8 +40,7 @@ class BlendTwo:
         """Write the snapshot; 0."""
         if self.out.suffix != ".safetensors":
             raise UserError(f"--out: {shown(self.out)} is not valid; a name that ends with .safetensors")
-        if self.out.exists() and not self.overwrite:
-            raise UserError(f"--out: {shown(self.out)}: there already; replace it with --overwrite")
+        check_free("out", [self.out], self.overwrite)
         paths = [find_snapshot(given) for given in (self.a, self.b)]
         from styleloom.blending import Blend, blend  # late: torch takes seconds to import
         from styleloom.snapshot import read_snapshot, write_snapshot

@@ -17,7 +17,8 @@ from rich.table import Table
 
 import styleloom
 from styleloom.cli.report import console, print_json, say
-from styleloom.cli.wanted_images import parse_seeds
+from styleloom.cli.sheets import check_free
+from styleloom.cli.wanted_images import MAX_LABEL_BYTES, parse_seeds
 from styleloom.config.experiment import Precision
 from styleloom.errors import UserError, quoted, shown
 from styleloom.snapshot_names import find_snapshot
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from styleloom.sampling import Sampler
 
 logger = logging.getLogger(__name__)
-
-MAX_LABEL_BYTES = 2**26
-"""Longest file of labels."""
 
 
 @dataclass
@@ -95,11 +93,7 @@ class Directions:
 
         if not self.out.name.endswith(ENDING):
             raise UserError(f"--out: {shown(self.out)} is no name for directions; valid: NAME{ENDING}")
-        if self.out.exists() and not self.overwrite:
-            raise UserError(
-                f"--out: {shown(self.out)}: there already; choose another --out, or replace it with "
-                "--overwrite"
-            )
+        check_free("out", [self.out], self.overwrite)
         sampler = sampling.load(path, self.device, self.precision)
         found = self._found(sampler, layers)
         for name, others in wanted:

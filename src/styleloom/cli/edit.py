@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 import styleloom
-from styleloom.cli.generate import MAX_SHEET_PIXELS, chunks
 from styleloom.cli.report import print_json, say
+from styleloom.cli.sheets import check_free, check_sheet, chunks
 from styleloom.cli.wanted_images import parse_numbered, parse_seeds, parse_truncation
 from styleloom.config.experiment import Precision
 from styleloom.config.parts import NoiseMode
@@ -119,10 +119,7 @@ class Edit:
         if self.out.suffix.lower() != ".png":
             raise UserError(f"--out: {shown(self.out)} is not valid; a name that ends with .png")
         for flag, file in (("out", self.out), ("save", self.save)):
-            if file is not None and file.exists() and not self.overwrite:
-                raise UserError(
-                    f"--{flag}: {shown(file)}: there already; choose another, or replace it with --overwrite"
-                )
+            check_free(flag, [] if file is None else [file], self.overwrite)
         if self.save is not None:
             from styleloom.latents import check_latent_name
 
@@ -130,28 +127,16 @@ class Edit:
 
     def _latents(self, sampler: Sampler, each: int) -> Latents:
         """Where the edits start; `each` has so many places in the sheet."""
-        from styleloom.latents import check_fits, join, load_latents
+        from styleloom.latents import load_fitting
 
-        if not self.latents:
-            seeds, rngs = parse_numbered(self.seeds or "0-3")
-            self._check_size(sampler, len(seeds) * each)
-            psi = parse_truncation(self.truncation)
-            return sampler.latents(seeds, psi, classes=self.classes, noise=self.noise, rng=rngs)
-        parts = []
-        for file in self.latents:
-            parts.append(load_latents(file))
-            check_fits(parts[-1], sampler, file)
-        self._check_size(sampler, sum(map(len, parts)) * each)
-        return join(parts)
-
-    def _check_size(self, sampler: Sampler, places: int) -> None:
-        """Raise UserError for a sheet that is too large to be one picture."""
-        height, width = sampler.size
-        if places * height * width > MAX_SHEET_PIXELS:
-            raise UserError(
-                f"--steps: {places} images of {height} x {width} px are too many for one picture; fewer "
-                "seeds, steps or directions"
-            )
+        if self.latents:
+            start = load_fitting(self.latents, sampler)
+            check_sheet("steps", len(start) * each, sampler.size)
+            return start
+        seeds, rngs = parse_numbered(self.seeds or "0-3")
+        check_sheet("steps", len(seeds) * each, sampler.size)
+        psi = parse_truncation(self.truncation)
+        return sampler.latents(seeds, psi, classes=self.classes, noise=self.noise, rng=rngs)
 
     def _record(self, sampler: Sampler, found: Directions, blocks: list[Latents]) -> dict[str, Any]:
         """All that is needed to make the sheet again, as JSON."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,6 +14,7 @@ import tyro
 
 import styleloom
 from styleloom.cli.report import print_json, say
+from styleloom.cli.sheets import check_free, check_sheet, chunks, parse_grid
 from styleloom.cli.wanted_images import (
     KeptImages,
     WantedImages,
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 logger = logging.getLogger(__name__)
-
-MAX_SHEET_PIXELS = 2**28
-"""Most pixels of a grid: 16 x 16 images of 1024 x 1024 px."""
 
 OTHER_IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """Endings that --out refuses, since it would make folders of these names."""
@@ -89,7 +86,7 @@ class Generate:
             raise UserError(f"--noise-seed: not valid with --noise {self.noise}, which draws none")
         wanted = self._kept() if self.latents else self._wanted()
         count = len(wanted)
-        shape = None if self.grid is None else _grid(self.grid)
+        shape = None if self.grid is None else parse_grid(self.grid)
         if shape is not None and shape[0] * shape[1] < count:
             raise UserError(f"--grid: {self.grid} has no room for {count} {wanted.kind}")
         if self.batch is not None and self.batch < 1:
@@ -99,11 +96,11 @@ class Generate:
         from styleloom import latents, sampling  # late: torch takes seconds to import
 
         if self.save_latents is not None:
-            kept = latents.check_latent_name(self.save_latents)
-            if kept.exists() and not self.overwrite:
-                raise UserError(f"--save-latents: {shown(kept)}: there already; replace it with --overwrite")
+            latents.check_latent_name(self.save_latents)
+            check_free("save-latents", [self.save_latents], self.overwrite)
         sampler = sampling.load(path, self.device, self.precision)
-        _check_sheet(self.grid, shape, sampler.size)
+        if shape is not None:
+            check_sheet("grid", shape[0] * shape[1], sampler.size)
         if sampler.growth is not None:
             height, width = sampler.size
             logger.info(
@@ -188,13 +185,7 @@ class Generate:
             files = [self.out / "grid.png"]
         else:
             files = [self.out / f"{name}.png" for name in _names(wanted)]
-        there = [file for file in files if file.exists()]
-        if there and not self.overwrite:
-            more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-            raise UserError(
-                f"--out: {shown(there[0])}{more}: there already; choose another --out, or replace them with "
-                "--overwrite"
-            )
+        check_free("out", files, self.overwrite)
         others = set(self.out.glob("*.png")) - set(files) if shape is None and is_folder else set()
         if others:
             logger.info(
@@ -241,25 +232,3 @@ def _names(wanted: WantedImages | KeptImages) -> list[str]:
         seen[name] += 1
         names.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
     return names
-
-
-def chunks(record: dict[str, Any]) -> dict[str, str]:
-    """Text chunks of a PNG file: all that is needed to make it again."""
-    return {"Software": f"styleloom {styleloom.__version__}", "styleloom": json.dumps(record)}
-
-
-def _check_sheet(text: str | None, shape: tuple[int, int] | None, size: tuple[int, int]) -> None:
-    """Raise UserError for a grid that is too large to be one picture."""
-    if shape is not None and shape[0] * shape[1] * size[0] * size[1] > MAX_SHEET_PIXELS:
-        most = MAX_SHEET_PIXELS // (size[0] * size[1])
-        raise UserError(
-            f"--grid: {quoted(text)} is not valid, with images of {size[0]} x {size[1]} px; valid: at most "
-            f"{most} places"
-        )
-
-
-def _grid(text: str) -> tuple[int, int]:
-    columns, _, rows = text.partition("x")
-    if not (columns.isdecimal() and rows.isdecimal() and int(columns) and int(rows)):
-        raise UserError(f"--grid: {quoted(text)} is not valid; COLUMNSxROWS, for example 8x8")
-    return int(columns), int(rows)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 import styleloom
-from styleloom.cli.generate import MAX_SHEET_PIXELS, chunks
 from styleloom.cli.report import print_json, say
+from styleloom.cli.sheets import check_free, check_sheet, chunks
 from styleloom.cli.wanted_images import parse_labels, parse_numbered, parse_truncation
 from styleloom.config.experiment import Precision
 from styleloom.config.parts import NoiseMode, Rng
@@ -69,8 +69,7 @@ class Mix:
         if self.out.suffix.lower() != ".png":
             raise UserError(f"--out: {shown(self.out)} is not valid; valid: a name that ends with .png")
         for flag, file in (("out", self.out), ("save-latents", self.save_latents)):
-            if file is not None and file.exists() and not self.overwrite:
-                raise UserError(f"--{flag}: {shown(file)}: there already; replace it with --overwrite")
+            check_free(flag, [] if file is None else [file], self.overwrite)
         path = find_snapshot(self.snapshot)
         from styleloom import latents, mixing, sampling  # late: torch takes seconds to import
 
@@ -78,7 +77,7 @@ class Mix:
             latents.check_latent_name(self.save_latents)
         sampler = sampling.load(path, self.device, self.precision)
         names = self._styles(sampler)
-        rows, columns = (self._source(sampler, words) for words in (self.rows, self.columns))
+        rows, columns = (self._source(sampler, flag) for flag in ("rows", "columns"))
         blocks = [mixing.Block(rows, layers) for layers in names]
         mixing.check_sources(sampler, columns, blocks)
         settings = {
@@ -113,21 +112,20 @@ class Mix:
             raise wrong
         return found
 
-    def _source(self, sampler: Sampler, words: tuple[str, ...]) -> Latents:
-        """The latents that rows or columns name."""
-        from styleloom.latents import SUFFIX, check_fits, join, load_latents
+    def _source(self, sampler: Sampler, flag: str) -> Latents:
+        """The latents that "rows" or "columns" name."""
+        from styleloom.latents import SUFFIX, join, load_fitting
 
         label = None if self.label is None else parse_labels(self.label)
         if label is not None and len(label) != 1:
             raise UserError(f"--label: {quoted(self.label)} is not valid; one label, for all images")
         parts = []
-        for word in words:
+        for word in getattr(self, flag):
             if word.endswith(SUFFIX):
-                part = load_latents(word)
-                check_fits(part, sampler, word)
+                part = load_fitting([word], sampler)
                 parts.append(part if self.noise in (None, "random") else sampler.with_noise(part, self.noise))
             else:
-                seeds, rngs = parse_numbered(word, self.rng)
+                seeds, rngs = parse_numbered(word, self.rng, flag)
                 parts.append(
                     sampler.latents(
                         seeds,
@@ -150,8 +148,7 @@ class Mix:
         from styleloom.mixing import figure
 
         across, down = 1 + len(columns), 1 + sum(len(block.rows) for block in blocks)
-        if across * down * sampler.size[0] * sampler.size[1] > MAX_SHEET_PIXELS:
-            raise UserError(f"--rows: {across} x {down} images of {sampler.size[1]} px are too large a sheet")
+        check_sheet("rows", across * down, sampler.size)
         sheet = Sheet(across, down)
         with EvaluationProgress() as progress:
             progress("rows", 0, down)

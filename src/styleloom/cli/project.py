@@ -99,7 +99,7 @@ class Project:
         snapshot = read_snapshot(path)
         sampler = Sampler.of(snapshot, self.device, self.precision)
         targets = project_targets.with_own_names(self._given(sampler))
-        project_output.check_free(self.out, [target.name for target in targets], self.overwrite)
+        project_output.check_results_free(self.out, [target.name for target in targets], self.overwrite)
         projection = _Projection(self, snapshot, sampler, targets)
         results = projection.run()
         if self.json:
@@ -162,7 +162,7 @@ class _Projection:
     ) -> None:
         from styleloom.cli.project_output import TargetFolder
         from styleloom.features.registry import load_distance
-        from styleloom.latents import check_fits, load_latents
+        from styleloom.latents import load_fitting
         from styleloom.precision import resolve_precision
         from styleloom.projection import distance_name
 
@@ -174,8 +174,7 @@ class _Projection:
         self.distance: PerceptualDistance = load_distance(name, device)
         self.start: Latents | None = None
         if command.start is not None:
-            self.start = load_latents(command.start)
-            check_fits(self.start, sampler, command.start)
+            self.start = load_fitting([command.start], sampler)
             if len(self.start) != len(targets):
                 raise UserError(
                     f"--from: {shown(command.start)} has {len(self.start)} latents for {len(targets)} "

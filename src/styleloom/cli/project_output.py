@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import styleloom
 from styleloom.atomic import atomic_path
 from styleloom.cli.project_targets import Target
+from styleloom.cli.sheets import check_free, chunks
 from styleloom.data.reals import to_uint8
 from styleloom.errors import UserError, shown
 from styleloom.images import Sheet, save_png
@@ -73,11 +73,6 @@ class TargetFolder:
         return {"target": self.target.record}
 
 
-def chunks(record: Mapping[str, Any]) -> dict[str, str]:
-    """Text chunks of a PNG file."""
-    return {"Software": f"styleloom {styleloom.__version__}", "styleloom": json.dumps(record)}
-
-
 def save_sheet(path: Path, folders: Sequence[TargetFolder], settings: Mapping[str, Any]) -> list[str]:
     """A row for each target, with the pictures that all have; their names."""
     names = [name for name in folders[0].shown if all(name in folder.shown for folder in folders)]
@@ -89,14 +84,8 @@ def save_sheet(path: Path, folders: Sequence[TargetFolder], settings: Mapping[st
     return names
 
 
-def check_free(out: Path, names: Sequence[str], overwrite: bool) -> None:
+def check_results_free(out: Path, names: Sequence[str], overwrite: bool) -> None:
     """Raise UserError where something is in the way of the results."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out: {shown(out)} is a file; valid: a folder")
-    there = [path for path in (out / SHEET, *(out / name for name in names)) if path.exists()]
-    if there and not overwrite:
-        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-        raise UserError(
-            f"--out: {shown(there[0])}{more}: there already; choose another --out, or replace them with "
-            "--overwrite"
-        )
+    check_free("out", [out / SHEET, *(out / name for name in names)], overwrite)

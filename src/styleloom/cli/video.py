@@ -12,6 +12,7 @@ import tyro
 
 from styleloom.cli.edit import parse_direction
 from styleloom.cli.report import print_json, say
+from styleloom.cli.sheets import check_free, parse_grid
 from styleloom.cli.wanted_images import parse_numbered
 from styleloom.config.experiment import Precision
 from styleloom.config.parts import NoiseMode, Rng
@@ -97,16 +98,12 @@ class Video:
 
     def run(self) -> int:
         """Write the video; 0."""
-        columns, rows = self._shape()
+        columns, rows = parse_grid(self.grid)
         count = self._check()
         from styleloom.video.encoders import check_format, write_video
 
         check_format(self.out, self.fps)
-        if self.out.exists() and not self.overwrite:
-            raise UserError(
-                f"--out: {shown(self.out)}: there already; choose another --out, or replace it with "
-                "--overwrite"
-            )
+        check_free("out", [self.out], self.overwrite)
         frames = self._frames(columns, columns * rows, count)
         from styleloom.cli.progress import EvaluationProgress
 
@@ -135,13 +132,6 @@ class Video:
     @property
     def _closed(self) -> bool:
         return self.loop and self.kind != "training"
-
-    def _shape(self) -> tuple[int, int]:
-        """Columns and rows."""
-        columns, _, rows = self.grid.partition("x")
-        if not (columns.isdecimal() and rows.isdecimal() and int(columns) and int(rows)):
-            raise UserError(f"--grid: {quoted(self.grid)} is not valid; COLUMNSxROWS, for example 3x2")
-        return int(columns), int(rows)
 
     def _check(self) -> int:
         """The number of frames. Raises UserError for flags that do not go together."""
@@ -194,11 +184,10 @@ class Video:
         from styleloom.video import kinds
 
         if self.kind in ("walk", "latents"):
-            keys = self._files(sampler) if self.latents else self._of_seeds(sampler, self._keys(cells))
-            return kinds.walk(keys, cells, self.loop, self.easing)
+            return kinds.walk(self._start(sampler, self._keys(cells)), cells, self.loop, self.easing)
         seeds = self._cells(cells)
         psi = 1.0 if self.kind == "truncation" else self.truncation
-        base = self._files(sampler) if self.latents else self._of_seeds(sampler, seeds, psi)
+        base = self._start(sampler, seeds, psi)
         if len(base) != cells:
             raise UserError(f"--latents: {len(base)} latents for a grid of {cells}; one for each place")
         if self.kind == "circle":
@@ -212,7 +201,7 @@ class Video:
         if self.kind == "noise":
             return kinds.noise(sampler, base)
         if self.kind == "mix":
-            sources = self._of_seeds(sampler, parse_numbered(self.sources or ""))
+            sources = self._of_seeds(sampler, parse_numbered(self.sources or "", flag="sources"))
             layers = layers_named(sampler, self.styles or "").indices
             return kinds.mix(base, sources, layers, self.easing)
         return self._edit(sampler, base)
@@ -238,17 +227,13 @@ class Video:
             raise UserError(f"--seeds: {len(seeds)} seeds for a grid of {cells}; one for each place")
         return seeds, rngs
 
+    def _start(self, sampler: Sampler, numbered: Numbered, psi: float | None = None) -> Latents:
+        """The latents of all files; without files, those of seeds."""
+        from styleloom.latents import load_fitting
+
+        return load_fitting(self.latents, sampler) if self.latents else self._of_seeds(sampler, numbered, psi)
+
     def _of_seeds(self, sampler: Sampler, numbered: Numbered, psi: float | None = None) -> Latents:
         psi = self.truncation if psi is None else psi
         seeds, rngs = numbered
         return sampler.latents(seeds, psi, classes=self.classes, noise=self.noise, rng=rngs)
-
-    def _files(self, sampler: Sampler) -> Latents:
-        """The latents of all files."""
-        from styleloom.latents import check_fits, join, load_latents
-
-        parts = []
-        for file in self.latents:
-            parts.append(load_latents(file))
-            check_fits(parts[-1], sampler, file)
-        return join(parts)

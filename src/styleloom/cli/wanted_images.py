@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_IMAGES = 1_000_000
 
-MAX_LABEL_TEXT_BYTES = 2**26
+MAX_LABEL_BYTES = 2**26
 """Longest file of labels."""
 
 RNGS: dict[str, Rng] = {"np": "numpy", "numpy": "numpy", "torch": "torch"}
@@ -199,8 +199,8 @@ def parse_labels(text: str) -> list[list[float]]:
     lines = [text]
     try:
         if path.is_file():
-            if path.stat().st_size > MAX_LABEL_TEXT_BYTES:
-                raise UserError(f"--label: {shown(path)} has more than {MAX_LABEL_TEXT_BYTES:,} bytes")
+            if path.stat().st_size > MAX_LABEL_BYTES:
+                raise UserError(f"--label: {shown(path)} has more than {MAX_LABEL_BYTES:,} bytes")
             lines = path.read_text(encoding="utf-8").splitlines()
         labels = [[float(number) for number in line.split(",")] for line in lines if line.strip()]
     except (OSError, ValueError) as error:  # ValueError: also what is no UTF-8
@@ -233,17 +233,17 @@ def parse_seeds(text: str, flag: str = "seeds") -> list[int]:
     return seeds
 
 
-def parse_numbered(text: str, rng: Rng = "torch") -> tuple[list[int], list[Rng]]:
+def parse_numbered(text: str, rng: Rng = "torch", flag: str = "seeds") -> tuple[list[int], list[Rng]]:
     """ "0-1,np:85" to the seeds [0, 1, 85] and where z of each is from: `rng` where a part does not say."""
     seeds: list[int] = []
     rngs: list[Rng] = []
     for part in text.split(","):
         prefix, colon, rest = part.strip().partition(":")
         if colon and prefix not in RNGS:
-            raise UserError(f"--seeds: {quoted(part)} is not valid; examples: 0-63, np:85, torch:3")
-        seeds += parse_seeds(rest if colon else part)
+            raise UserError(f"--{flag}: {quoted(part)} is not valid; examples: 0-63, np:85, torch:3")
+        seeds += parse_seeds(rest if colon else part, flag)
         if len(seeds) > MAX_IMAGES:
-            raise UserError(f"--seeds: {quoted(text)} is not valid; at most {MAX_IMAGES} images at a time")
+            raise UserError(f"--{flag}: {quoted(text)} is not valid; at most {MAX_IMAGES} images at a time")
         rngs.extend(itertools.repeat(RNGS[prefix] if colon else rng, len(seeds) - len(rngs)))
     return seeds, rngs
 
