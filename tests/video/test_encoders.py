@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import math
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -11,7 +14,7 @@ import pytest
 from PIL import Image
 
 from styleloom.errors import UserError
-from styleloom.video.encoders import ENCODERS, Frame, write_video
+from styleloom.video.encoders import ENCODERS, MAX_SIDE_PX, Frame, check_size, write_video
 
 
 def moving(count: int, height: int = 64, width: int = 96) -> list[Frame]:
@@ -64,23 +67,36 @@ def test_odd_sides_and_single_frames(tmp_path: Path) -> None:
 
 
 def test_frames_are_taken_one_at_a_time(tmp_path: Path) -> None:
-    """No encoder asks for all frames before it encodes the first."""
+    """No frame is held. Before the last is taken the file holds encoded ones; that of WebP alone is empty."""
+    rng = np.random.default_rng(0)
     for suffix in ENCODERS:
-        alive = [0]
+        alive, written = [0], [0]
 
-        def frames(alive: list[int] = alive) -> object:
-            import weakref
-
+        def frames(alive: list[int] = alive, written: list[int] = written) -> Iterator[Frame]:
             held = []
-            for frame in moving(40, 32, 32):
-                copy = frame.copy()
-                held.append(weakref.ref(copy))
-                yield copy
-                del copy
+            for _ in range(150):
+                frame = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+                held.append(weakref.ref(frame))
+                yield frame
+                del frame
                 alive[0] = max(alive[0], sum(ref() is not None for ref in held))
+            written[0] = sum(path.stat().st_size for path in tmp_path.glob(".*.partial"))
 
-        write_video(tmp_path / f"c{suffix}", frames(), 30)  # type: ignore[arg-type]
+        write_video(tmp_path / f"c{suffix}", frames(), 10)  # WebM writes clusters of 5 s
         assert alive[0] <= 2, suffix
+        whole = (tmp_path / f"c{suffix}").stat().st_size
+        assert (written[0] == 0) if suffix == ".webp" else (written[0] > whole / 3), suffix
+
+
+@pytest.mark.parametrize("suffix", ENCODERS)
+def test_sides_have_a_largest_length(tmp_path: Path, suffix: str) -> None:
+    """The longest side of each format can be written; a longer one is refused by name."""
+    path, side = tmp_path / f"d{suffix}", MAX_SIDE_PX[suffix]
+    check_size(path, side, 2)
+    assert write_video(path, [np.zeros((2, side, 3), dtype=np.uint8)], 30) == 1
+    for size in ((side + 1, 2), (2, side + 1)):
+        with pytest.raises(UserError, match=f"at most {side:,} px"):
+            check_size(path, *size)
 
 
 def test_what_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,6 +104,9 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.M
         ("a.avi", 30, "valid: a name that ends with .mp4, .webm, .gif, .webp"),
         ("a.gif", 60, "fps: 60 is not valid; above 0, for .gif at most 50"),
         ("a.mp4", 0, "fps: 0 is not valid"),
+        ("a.mp4", 1e10, r"fps: 1e\+10 is not valid; above 0, for .mp4 at most 1000"),
+        ("a.webm", math.inf, "fps: inf is not valid"),
+        ("a.webp", 1e-4, "fps: 0.0001 is not valid; at least a frame in 1,001 seconds"),
     ):
         with pytest.raises(UserError, match=message):
             write_video(tmp_path / name, moving(1), fps)

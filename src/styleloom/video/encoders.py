@@ -1,5 +1,5 @@
 """Frames to a video file, one after the other: what is encoded is forgotten, so that an hour needs no more
-memory than a second. (WebP alone keeps the compressed frames until its end.)"""
+memory than a second. WebP alone takes all frames before it encodes the first: it is for short films."""
 
 from __future__ import annotations
 
@@ -20,9 +20,18 @@ from styleloom.errors import UserError, shown
 Frame = NDArray[np.uint8]
 """uint8 [H, W, 3]."""
 
-MAX_FPS = {".gif": 50, ".webp": 1000}
-"""Most frames a second that a format can say: GIF counts hundredths of a second, and viewers slow down
-frames of one; WebP counts thousandths."""
+MAX_FPS = {".gif": 50}
+"""Most frames a second where it is not MOST_FPS: GIF counts hundredths of a second, and viewers slow down
+frames of one."""
+
+MOST_FPS = 1000
+"""Most frames a second; WebP counts thousandths."""
+
+SLOWEST_SEC = 1001
+"""Longest time of a frame; the denominator of 29.97 = 30,000 / 1001 frames a second."""
+
+MAX_SIDE_PX = {".mp4": 16_384, ".webm": 65_535, ".gif": 65_535, ".webp": 16_383}
+"""Longest side of a frame that the encoder of a format takes."""
 
 
 def check_format(path: Path, fps: float) -> None:
@@ -37,9 +46,21 @@ def check_format(path: Path, fps: float) -> None:
             f"{shown(path)}: writing {suffix} needs PyAV, which is not installed: "
             "pip install 'styleloom[video]'; .webp works without it"
         )
-    most = MAX_FPS.get(suffix)
-    if not 0 < fps < float("inf") or (most is not None and fps > most):
-        raise UserError(f"fps: {fps:g} is not valid; above 0, for {suffix} at most {most or 1000}")
+    most = MAX_FPS.get(suffix, MOST_FPS)
+    if not 0 < fps <= most:
+        raise UserError(f"fps: {fps:g} is not valid; above 0, for {suffix} at most {most}")
+    if not _rate(fps):
+        raise UserError(f"fps: {fps:g} is not valid; at least a frame in {SLOWEST_SEC:,} seconds")
+
+
+def check_size(path: Path, height: int, width: int) -> None:
+    """Raise UserError for frames, px, that are too large for the format of this name."""
+    most = MAX_SIDE_PX[path.suffix.lower()]
+    if max(height, width) > most:
+        raise UserError(
+            f"{shown(path)}: frames of {height} x {width} px are too large; in {path.suffix.lower()} a side "
+            f"has at most {most:,} px"
+        )
 
 
 def write_video(path: Path | str, frames: Iterable[Frame], fps: float) -> int:
@@ -53,57 +74,42 @@ def write_video(path: Path | str, frames: Iterable[Frame], fps: float) -> int:
     """
     path = Path(path)
     check_format(path, fps)
-    rate = Fraction(fps).limit_denominator(1001)
-    counted = _Counting(frames)
+    numbers = itertools.count()
     with atomic_path(path) as partial:
-        ENCODERS[path.suffix.lower()](partial, iter(counted), rate)
-        if not counted.count:
+        counted = (frame for frame, _ in zip(frames, numbers, strict=False))
+        ENCODERS[path.suffix.lower()](partial, counted, _rate(fps))
+        count = next(numbers)
+        if not count:
             raise UserError(f"{shown(path)}: no frames to write; at least one")
-    return counted.count
+    return count
 
 
-class _Counting:
-    """An iterable that knows how many were taken."""
-
-    def __init__(self, frames: Iterable[Frame]) -> None:
-        self.frames = frames
-        self.count = 0
-
-    def __iter__(self) -> Iterator[Frame]:
-        for frame in self.frames:
-            self.count += 1
-            yield frame
+def _rate(fps: float) -> Fraction:
+    """Frames a second as a fraction that every format can say."""
+    return Fraction(fps).limit_denominator(SLOWEST_SEC)
 
 
-def _even(frame: Frame) -> Frame:
-    """The frame with even sides."""
-    height, width = frame.shape[:2]
-    return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-
-
-def _film(container: str, codec: str, options: dict[str, str]) -> Callable[..., None]:
-    """An encoder of 4:2:0 video with the colours of BT.709, as players expect."""
+def _encoder(
+    container: str,
+    codec: str,
+    picture: Callable[[Frame], Any],
+    options: dict[str, str],
+    container_options: dict[str, str] | None = None,
+) -> Callable[..., None]:
+    """An encoder of PyAV. `picture` makes its VideoFrame of a frame, in the form that the codec takes."""
 
     def encode(path: Path, frames: Iterator[Frame], rate: Fraction) -> None:
         import av
-        from av.video.reformatter import ColorRange, Colorspace
 
-        with av.open(str(path), "w", format=container) as file:
+        with av.open(str(path), "w", format=container, options=container_options) as file:
             stream: Any = None
-            for number, frame in enumerate(map(_even, frames)):
+            for number, image in enumerate(map(picture, frames)):
                 if stream is None:
                     stream = file.add_stream(codec, rate=rate, options=options)
-                    stream.height, stream.width = frame.shape[:2]
-                    stream.pix_fmt = "yuv420p"
-                    context = stream.codec_context
-                    context.colorspace, context.color_range = 1, 1  # BT.709, limited range
-                    context.color_primaries, context.color_trc = 1, 1
-                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-                picture = picture.reformat(
-                    format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-                )
-                picture.pts, picture.time_base = number, 1 / rate
-                for packet in stream.encode(picture):
+                    stream.height, stream.width = image.height, image.width
+                    stream.pix_fmt = image.format.name
+                image.pts, image.time_base = number, 1 / rate
+                for packet in stream.encode(image):
                     file.mux(packet)
             if stream is not None:
                 for packet in stream.encode(None):
@@ -112,25 +118,28 @@ def _film(container: str, codec: str, options: dict[str, str]) -> Callable[..., 
     return encode
 
 
-def _gif(path: Path, frames: Iterator[Frame], rate: Fraction) -> None:
-    """Each frame with a palette of its own."""
+BT709 = {"colorspace": "bt709", "color_range": "tv", "color_primaries": "bt709", "color_trc": "bt709"}
+"""The colours of `_subsampled`, as players expect."""
+
+
+def _subsampled(frame: Frame) -> Any:
+    """4:2:0 in limited range, with even sides."""
+    import av
+    from av.video.reformatter import ColorRange, Colorspace
+
+    height, width = frame.shape[:2]
+    even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24").reformat(
+        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+    )
+
+
+def _indexed(frame: Frame) -> Any:
+    """With a palette of its own."""
     import av
 
-    with av.open(str(path), "w", format="gif", options={"loop": "0"}) as file:
-        stream: Any = None
-        for number, frame in enumerate(frames):
-            if stream is None:
-                stream = file.add_stream("gif", rate=rate)
-                stream.height, stream.width = frame.shape[:2]
-                stream.pix_fmt = "pal8"
-            indexed: Any = _palette(frame)  # the type hints of PyAV know no pair of indices and colours
-            picture = av.VideoFrame.from_ndarray(indexed, format="pal8")
-            picture.pts, picture.time_base = number, 1 / rate
-            for packet in stream.encode(picture):
-                file.mux(packet)
-        if stream is not None:
-            for packet in stream.encode(None):
-                file.mux(packet)
+    indexed: Any = _palette(frame)  # the type hints of PyAV know no pair of indices and colours
+    return av.VideoFrame.from_ndarray(indexed, format="pal8")
 
 
 def _palette(frame: Frame) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -143,12 +152,11 @@ def _palette(frame: Frame) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def _webp(path: Path, frames: Iterator[Frame], rate: Fraction) -> None:
-    first = next(frames, None)
+    images = map(Image.fromarray, frames)
+    first = next(images, None)
     if first is None:
         return
-    images = (Image.fromarray(frame) for frame in itertools.chain([first], frames))
-    head = next(images)
-    head.save(
+    first.save(
         path,
         format="WEBP",
         save_all=True,
@@ -161,9 +169,11 @@ def _webp(path: Path, frames: Iterator[Frame], rate: Fraction) -> None:
 
 
 ENCODERS: dict[str, Callable[[Path, Iterator[Frame], Fraction], None]] = {
-    ".mp4": _film("mp4", "libx264", {"crf": "17", "preset": "medium"}),
-    ".webm": _film("webm", "libvpx-vp9", {"crf": "24", "b": "0", "row-mt": "1", "cpu-used": "4"}),
-    ".gif": _gif,
+    ".mp4": _encoder("mp4", "libx264", _subsampled, {"crf": "17", "preset": "medium", **BT709}),
+    ".webm": _encoder(
+        "webm", "libvpx-vp9", _subsampled, {"crf": "24", "b": "0", "row-mt": "1", "cpu-used": "4", **BT709}
+    ),
+    ".gif": _encoder("gif", "gif", _indexed, {}, {"loop": "0"}),
     ".webp": _webp,
 }
 """What writes a file, by the ending of its name."""
