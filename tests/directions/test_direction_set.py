@@ -45,6 +45,8 @@ def test_conditional() -> None:
     for name, others in (("smile", ["smile"]), ("smile", []), ("smile", ["smil"]), ("smail", ["young"])):
         with pytest.raises(UserError, match="direction: 'sm"):
             three().conditional(name, others)
+    with pytest.raises(UserError, match=r"'smile\|young,dark' is there already"):
+        found.conditional("smile", ["young", "dark"])
     spanned = three().conditional("smile", ["young"])
     with pytest.raises(UserError, match="lies within"):
         spanned.conditional("smile", ["young", "smile|young"])

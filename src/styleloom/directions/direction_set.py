@@ -86,11 +86,14 @@ class Directions:
 
         The projection on the others is taken away (InterFaceGAN section 3.1), so that moving along it leaves
         a linear measure of the others as it is. Its value is that of `name`. Raises UserError where nothing
-        would be left.
+        would be left, and where the new direction is there already.
         """
         at = self.index(name)
         if not others or name in others:
             raise UserError(f"direction: {quoted(name)} is made orthogonal to others, at least one")
+        made = conditional_name(name, others)
+        if made in self.names:
+            raise UserError(f"direction: {quoted(made)} is there already")
         rows = self.vectors[[self.index(other) for other in others]].double()
         vector = self.vectors[at].double()
         basis = torch.linalg.qr(rows.T).Q
@@ -101,7 +104,7 @@ class Directions:
             )
         return replace(
             self,
-            names=(*self.names, f"{name}|{','.join(others)}"),
+            names=(*self.names, made),
             vectors=torch.cat([self.vectors, (rest / rest.norm()).float()[None]]),
             values=torch.cat([self.values, self.values[at : at + 1]]),
         )
@@ -126,6 +129,11 @@ class Directions:
         own = self.document.get("snapshot_sha256")
         if snapshot_sha256 is not None and own is not None and own != snapshot_sha256:
             logger.warning("the directions were found in another snapshot; here they may mean something else")
+
+
+def conditional_name(name: str, others: Sequence[str]) -> str:
+    """What the direction `name` is called when it is made orthogonal to others."""
+    return f"{name}|{','.join(others)}"
 
 
 def save_directions(path: Path | str, directions: Directions) -> None:
