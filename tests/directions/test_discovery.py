@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor
@@ -61,6 +63,23 @@ def test_classifiers_find_the_planted_direction() -> None:
     found = boundaries(sampler, latents, scores)
     assert float(found.vectors[0] @ direction) > 0.98  # towards bright images, not away from them
     assert found.values[0] > 0.95
+
+
+def test_latents_of_many_seeds_are_drawn_pass_by_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The noise maps of all seeds together would not fit in memory."""
+    sampler, drawn = sampler_of(tiny("label_dim=3")), []
+    draw = sampler.draw
+
+    def noted(seeds: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+        drawn.append(len(seeds))
+        return draw(seeds)
+
+    monkeypatch.setattr(sampler, "draw", noted)
+    seeds = range(7, 27)
+    found = latents_of(sampler, seeds)
+    assert drawn == [16, 4]
+    classes = [seed % 3 for seed in seeds]
+    torch.testing.assert_close(found, sampler.latents(seeds, classes=classes).values[:, 0])
 
 
 def test_accuracy_is_that_of_latents_that_were_not_fitted() -> None:

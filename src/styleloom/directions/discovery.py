@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -194,17 +194,16 @@ def scored_latents(
             `probe.Probes`.
         names: of the A attributes.
         seeds: one image each.
-        classes: as in `sampled_w`.
+        classes: of generators with labels: the class of all; None takes for each the class (its seed modulo
+            the number of classes).
         progress: told what is done.
     """
-    generator, block = sampler.generator, sampler.images_per_pass
     latents, scores = [], []
-    for at in range(0, len(seeds), block):
-        progress("generated images", at, len(seeds))
-        z, maps = sampler.draw(seeds[at : at + block])
-        ws = generator.mapping(z, _labels(sampler, seeds[at : at + block], classes))
-        scores.append(score(finest(generator.synthesis(ws, sampler.growth, maps))).float().cpu())
-        latents.append((z if sampler.space == "z" else ws[:, 0]).cpu())
+    for values, ws, maps in _passes(sampler, seeds, classes):
+        progress("generated images", sum(map(len, latents)), len(seeds))
+        images = finest(sampler.generator.synthesis(ws, sampler.growth, maps))
+        scores.append(score(images).float().cpu())
+        latents.append(values)
     return torch.cat(latents), dict(zip(names, torch.cat(scores).unbind(1), strict=True))
 
 
@@ -216,10 +215,18 @@ def by_classifiers(classifiers: Sequence[Classifier]) -> Scorer:
 @torch.inference_mode()
 def latents_of(sampler: Sampler, seeds: Sequence[int], classes: int | None = None) -> Tensor:
     """Latents [N, D] of `seeds`, in the space of `sampler.space`, on the CPU."""
-    z, _ = sampler.draw(seeds)
-    if sampler.space == "z":
-        return z.cpu()
-    return sampler.generator.mapping(z, _labels(sampler, seeds, classes))[:, 0].cpu()
+    return torch.cat([values for values, _, _ in _passes(sampler, seeds, classes)])
+
+
+def _passes(
+    sampler: Sampler, seeds: Sequence[int], classes: int | None
+) -> Iterator[tuple[Tensor, Tensor, list[Tensor]]]:
+    """Latents [N, D] on the CPU, ws and noise maps of `seeds`, as many at a time as make one pass."""
+    for at in range(0, len(seeds), sampler.images_per_pass):
+        own = seeds[at : at + sampler.images_per_pass]
+        z, maps = sampler.draw(own)
+        ws = sampler.generator.mapping(z, _labels(sampler, own, classes))
+        yield (z if sampler.space == "z" else ws[:, 0]).cpu(), ws, maps
 
 
 def _labels(sampler: Sampler, seeds: Sequence[int], classes: int | None) -> Tensor | None:
