@@ -131,6 +131,12 @@ def test_memory_does_not_depend_on_the_length() -> None:
     assert next(endless).shape == (8, 16, 3)
 
 
+def test_directions_of_another_size_are_refused() -> None:
+    other = sefa(sampler_of("", "generator.w_dim=8"), count=1)
+    with pytest.raises(UserError, match="numbers of a latent"):
+        kinds.edit(sampler_of().latents([0]), other, "sefa-0", -1, 1)
+
+
 def test_training_shows_every_snapshot_in_turn() -> None:
     """Equally long; fewer frames than snapshots show evenly spaced ones, first and last among them."""
     sampler = sampler_of()

@@ -31,6 +31,26 @@ def moved(values: Tensor, step: Tensor, strengths: Tensor, layers: Sequence[int]
     return values + strengths.to(values)[:, None, None] * moves[:, None] * step
 
 
+def step_of(
+    latents: Latents,
+    directions: Directions,
+    name: str,
+    layers: Sequence[int] | None = None,
+    unit: Unit = "deviation",
+) -> tuple[Tensor, list[int]]:
+    """What a strength of 1 adds, [W] or [Z], and the rows of ws that move. Args and errors as in `edited`."""
+    if latents.space != directions.space:
+        raise UserError(
+            f"directions: in {directions.space}, and latents in {latents.space}: they do not belong together"
+        )
+    chosen = list(directions.layers if layers is None else layers)
+    if latents.space == "w":
+        chosen = list(arguments.wholes("layers", chosen, 0, latents.values.shape[1] - 1))
+    step = directions.step(name, unit)
+    arguments.shape("directions", step.shape, latents.values.shape[-1:], "numbers of a latent")
+    return step, chosen
+
+
 def edited(
     latents: Latents,
     directions: Directions,
@@ -54,15 +74,7 @@ def edited(
 
     Raises UserError for another space, an unknown name, and layers that do not exist.
     """
-    if latents.space != directions.space:
-        raise UserError(
-            f"directions: in {directions.space}, and latents in {latents.space}: they do not belong together"
-        )
-    chosen = list(directions.layers if layers is None else layers)
-    if latents.space == "w":
-        chosen = list(arguments.wholes("layers", chosen, 0, latents.values.shape[1] - 1))
-    step = directions.step(name, unit)
-    arguments.shape("directions", step.shape, latents.values.shape[-1:], "numbers of a latent")
+    step, chosen = step_of(latents, directions, name, layers, unit)
     amounts = [arguments.finite("strength", strength) for strength in strengths]
     copies = latents[[at for at in range(len(latents)) for _ in amounts]]
     every = torch.tensor(amounts * len(latents), dtype=torch.float32)

@@ -10,7 +10,7 @@ from torch import Tensor
 from styleloom import arguments
 from styleloom.config.parts import Rng
 from styleloom.directions.direction_set import Directions, Unit
-from styleloom.directions.editing import moved
+from styleloom.directions.editing import moved, step_of
 from styleloom.errors import UserError
 from styleloom.latents import Latents
 from styleloom.sampling import Sampler
@@ -133,12 +133,7 @@ def edit(
     closed: bool = True,
 ) -> Film:
     """Along a direction from strength `low` to `high` and back; not closed, there alone (see `editing`)."""
-    if base.space != directions.space:
-        raise UserError(f"directions: in {directions.space}, and latents in {base.space}")
-    step = directions.step(name, unit)
-    rows = list(directions.layers if layers is None else layers)
-    if base.space == "w":
-        arguments.wholes("layers", rows, 0, base.values.shape[1] - 1)
+    step, rows = step_of(base, directions, name, layers, unit)
 
     def values(t: float) -> Tensor:
         strength = swing(t, low, high) if closed else sweep(t, low, high)
