@@ -38,7 +38,6 @@ class Probes:
     """Linear probes of some attributes.
 
     Args:
-        network: name of the feature network.
         names: of the attributes.
         planes: [A, D + 1]: normals and, last, offsets.
         accuracies: of each on held-out images: the mean of the share of images with the attribute that it
@@ -46,7 +45,6 @@ class Probes:
         embed: images uint8 [N, C, H, W] to features [N, D].
     """
 
-    network: str
     names: tuple[str, ...]
     planes: Tensor
     accuracies: tuple[float, ...]
@@ -105,7 +103,7 @@ def fit_probes(
         planes.append(np.append(normal, offset))
         kept.append(attribute.name)
     _some(attributes, kept, count)
-    return Probes(network, tuple(kept), torch.from_numpy(np.stack(planes)), tuple(accuracies), embed)
+    return Probes(tuple(kept), torch.from_numpy(np.stack(planes)), tuple(accuracies), embed)
 
 
 def _balanced(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
