@@ -23,7 +23,7 @@ import tyro
 sys.path.insert(0, str(Path(__file__).parent))
 
 from plain import make_plain, plain_operations
-from publishing import publish
+from publishing import Published, publish, ratio_spread
 from styleloom import presets
 from styleloom.allocator import keep_large_blocks
 from styleloom.config.experiment import Precision
@@ -33,7 +33,7 @@ from styleloom.precision import resolve_device, set_precision
 
 
 @dataclass
-class GenerateTime:
+class GenerateTime(Published):
     """Time generation of preset networks."""
 
     preset: str = "stylegan2-f"
@@ -44,14 +44,8 @@ class GenerateTime:
     """Images at once."""
     precisions: tuple[Precision, ...] = ("fp32", "bf16")
     """What to compare with the grouped variant."""
-    device: str = "auto"
-    """auto, cpu, cuda."""
     rounds: int = 5
     """Measurements of each variant."""
-    json: bool = False
-    """Print one JSON document."""
-    save: bool = False
-    """Write it under benchmarks/results, too."""
 
     def run(self) -> dict[str, Any]:
         """Measure; the document that is printed."""
@@ -97,13 +91,7 @@ class GenerateTime:
             "latency_sec": medians,
             "images_per_sec": {name: batch / t for name, t in medians.items()},
             "ratio": {name: medians["grouped"] / medians[name] for name in self.precisions},
-            "ratio_spread": {
-                name: [
-                    min(a / b for a, b in zip(grouped, times[name], strict=True)),
-                    max(a / b for a, b in zip(grouped, times[name], strict=True)),
-                ]
-                for name in self.precisions
-            },
+            "ratio_spread": {name: ratio_spread(grouped, times[name]) for name in self.precisions},
         }
 
 

@@ -32,7 +32,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from publishing import publish
+from publishing import Published, publish
 from styleloom import presets
 from styleloom.config import ByResolution, Experiment, apply_overrides
 from styleloom.config.experiment import Precision
@@ -47,7 +47,7 @@ BAR = 1.2
 
 
 @dataclass
-class GrowingTime:
+class GrowingTime(Published):
     """Time steps of growing runs at a low level."""
 
     presets: tuple[str, ...] = ("stylegan-f", "progan", "stylegan2-d")
@@ -66,14 +66,8 @@ class GrowingTime:
     """Steps of a measurement at least; a whole period of the lazy regularizers in any case."""
     precision: Precision = "auto"
     """Of the convolutions."""
-    device: str = "auto"
-    """auto, cpu, cuda."""
     threads: int | None = None
     """CPU threads; by default torch's own."""
-    json: bool = False
-    """Print one JSON document."""
-    save: bool = False
-    """Write it under benchmarks/results, too."""
     overrides: list[str] = field(default_factory=list)
     """FIELD=VALUE of the experiments."""
 

@@ -26,7 +26,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent))
 
 from plain import make_plain, plain_operations
-from publishing import publish
+from publishing import Published, publish, ratio_spread
 from styleloom import presets
 from styleloom.allocator import keep_large_blocks
 from styleloom.config.experiment import Precision
@@ -62,7 +62,7 @@ def plain_projection() -> Iterator[None]:
 
 
 @dataclass
-class ProjectTime:
+class ProjectTime(Published):
     """Time steps of projection into a preset's generator."""
 
     preset: str = "stylegan2-f"
@@ -75,14 +75,8 @@ class ProjectTime:
     """Of the generator."""
     distance: str = "efficientnet-lite0"
     """Perceptual distance."""
-    device: str = "auto"
-    """auto, cpu, cuda."""
     rounds: int = 5
     """Measurements of each variant, after one that does not count."""
-    json: bool = False
-    """Print one JSON document."""
-    save: bool = False
-    """Write it under benchmarks/results, too."""
 
     def run(self) -> dict[str, Any]:
         """Measure; the document that is printed."""
@@ -99,16 +93,19 @@ class ProjectTime:
         }
 
     def _case(self, resolution: int, device: torch.device) -> dict[str, Any]:
-        variants = {"plain": (1, self._projector(resolution, device, 1, None))}
-        for precision in self.precisions:
-            for batch in self.batches:
-                made = self._projector(resolution, device, batch, precision)
-                variants[f"{precision}, batch {batch}"] = (batch, made)
+        kinds: dict[str, tuple[Precision | None, int]] = {"plain": (None, 1)}
+        kinds |= {f"{p}, batch {b}": (p, b) for p in self.precisions for b in self.batches}
+        variants = {
+            name: self._projector(resolution, device, batch, plain=precision is None)
+            for name, (precision, batch) in kinds.items()
+        }
         times: dict[str, list[float]] = {name: [] for name in variants}
         for index in range(self.rounds + 1):
-            for name, (batch, own) in variants.items():
+            for name, (precision, batch) in kinds.items():
+                own = variants[name]
+                set_precision(precision or "fp32", device, own.sampler.generator)
                 gc.collect()
-                with plain_projection() if name == "plain" else contextlib.nullcontext():
+                with plain_projection() if precision is None else contextlib.nullcontext():
                     began = time.perf_counter()
                     own.step()
                     if device.type == "cuda":
@@ -122,27 +119,18 @@ class ProjectTime:
             "plain_steps_per_sec": 1 / statistics.median(plain),
             "target_steps_per_sec": {name: 1 / statistics.median(t) for name, t in times.items()},
             "ratio": {name: statistics.median(plain) / statistics.median(t) for name, t in times.items()},
-            "ratio_spread": {
-                name: [
-                    min(a / b for a, b in zip(plain, t, strict=True)),
-                    max(a / b for a, b in zip(plain, t, strict=True)),
-                ]
-                for name, t in times.items()
-            },
+            "ratio_spread": {name: ratio_spread(plain, t) for name, t in times.items()},
         }
 
-    def _projector(
-        self, resolution: int, device: torch.device, batch: int, precision: Precision | None
-    ) -> Projector:
-        """On targets of noise; plain without a precision."""
+    def _projector(self, resolution: int, device: torch.device, batch: int, plain: bool) -> Projector:
+        """On targets of noise."""
         experiment = presets.get(self.preset).with_data(resolution=resolution)
         torch.manual_seed(0)
         generator = build_generator(experiment.generator).to(device).eval().requires_grad_(False)
-        if precision is None:
+        if plain:
             make_plain(generator)
             distance: Any = Again(self.distance, device)
         else:
-            set_precision(precision, device, generator)
             distance = load_distance(self.distance, device)
         sampler = Sampler(generator, experiment)
         targets = torch.rand(batch, experiment.generator.channels, *sampler.size) * 2 - 1

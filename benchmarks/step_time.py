@@ -30,7 +30,7 @@ from torch.profiler import ProfilerActivity, profile
 sys.path.insert(0, str(Path(__file__).parent))
 
 from plain import make_plain, plain_operations
-from publishing import publish
+from publishing import Published, publish, ratio_spread
 from styleloom import presets
 from styleloom.allocator import keep_large_blocks
 from styleloom.config import Experiment, apply_overrides
@@ -53,7 +53,7 @@ Times = dict[str, list[float]]
 
 
 @dataclass
-class StepTime:
+class StepTime(Published):
     """Time the phases of a training step."""
 
     preset: str = "stylegan2-f"
@@ -64,18 +64,12 @@ class StepTime:
     """Side of the active level of a growing run, px; by default the full resolution."""
     batch: int | None = None
     """Images per step; by default the preset's at this level."""
-    device: str = "auto"
-    """auto, cpu, cuda."""
     precisions: tuple[Precision, ...] = ("fp32", "bf16")
     """What to compare with plain float32."""
     rounds: int = 5
     """Measurements of each phase and variant."""
     threads: int | None = None
     """CPU threads; by default torch's own."""
-    json: bool = False
-    """Print one JSON document."""
-    save: bool = False
-    """Write it under benchmarks/results, too."""
     overrides: list[str] = field(default_factory=list)
     """FIELD=VALUE of the experiment."""
 
@@ -273,11 +267,10 @@ def step_flops(experiment: Experiment) -> float:
 def ratios_to(plain: Times, times: Times, weights: dict[str, float]) -> dict[str, Any]:
     """How many times faster than plain: each phase, `amortised`, and the `spread` of that over the rounds."""
     whole, total = amortised(weights, plain), amortised(weights, times)
-    ratios = [a / b for a, b in zip(whole, total, strict=True)]
     by_phase = {p: statistics.median(plain[p]) / statistics.median(times[p]) for p in weights}
     return by_phase | {
         "amortised": statistics.median(whole) / statistics.median(total),
-        "spread": [min(ratios), max(ratios)],
+        "spread": ratio_spread(whole, total),
     }
 
 
