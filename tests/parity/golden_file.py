@@ -41,7 +41,7 @@ class GoldenFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         with np.load(path) as stored:
-            self._arrays = {name: stored[name] for name in stored.files if name != "meta"}
+            self.arrays = {name: stored[name] for name in stored.files if name != "meta"}
             self.meta: dict[str, Any] = json.loads(str(stored["meta"]))
 
     def __repr__(self) -> str:
@@ -54,8 +54,8 @@ class GoldenFile:
 
     def tensors(self, prefix: str) -> dict[str, Tensor]:
         """Every array under `prefix`, by the rest of its name."""
-        names = [name for name in self._arrays if name.startswith(prefix)]
-        return {name.removeprefix(prefix): torch.tensor(self._arrays[name]) for name in names}
+        names = [name for name in self.arrays if name.startswith(prefix)]
+        return {name.removeprefix(prefix): torch.tensor(self.arrays[name]) for name in names}
 
     @cached_property
     def params(self) -> dict[str, Tensor]:

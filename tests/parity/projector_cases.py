@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,14 +52,7 @@ def projector_cases(file: GoldenFile) -> list[Case]:
 
     def schedules() -> dict[str, list[Tensor]]:
         given = file.meta["schedule"]
-        options = Projection(
-            steps=given["num_steps"],
-            learning_rate=given["initial_learning_rate"],
-            w_noise=given["initial_noise_factor"],
-            ramp_up=given["lr_rampup_length"],
-            ramp_down=given["lr_rampdown_length"],
-            w_noise_ramp=given["noise_ramp_length"],
-        )
+        options = scheduled(given)
         steps = range(options.steps)
         scale = [given["dlatent_std"] * options.w_noise_scale(step) for step in steps]
         rates = [options.rate(step) for step in steps]
@@ -69,6 +64,18 @@ def projector_cases(file: GoldenFile) -> list[Case]:
         Case("statistics", ("dlatent_avg", "dlatent_std"), statistics),
         Case("schedules", ("noise_strength", "learning_rate"), schedules),
     ]
+
+
+def scheduled(given: Mapping[str, Any]) -> Projection:
+    """Steps and ramps, from the names of the authors' code."""
+    return Projection(
+        steps=given["num_steps"],
+        learning_rate=given["initial_learning_rate"],
+        w_noise=given["initial_noise_factor"],
+        ramp_up=given["lr_rampup_length"],
+        ramp_down=given["lr_rampdown_length"],
+        w_noise_ramp=given["noise_ramp_length"],
+    )
 
 
 def _mapping_alone(file: GoldenFile) -> StyleGenerator:

@@ -6,9 +6,8 @@ compared tightly; later ones loosely, since Adam amplifies rounding.
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import os
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from torch import Tensor
 
 from styleloom.latents import Latents
 from styleloom.networks.assembly import StyleGenerator
-from styleloom.networks.build import build_generator
 from styleloom.projection.latent_statistics import w_statistics
 from styleloom.projection.noise_maps import noise_autocorrelation, noise_autocorrelation_reference
 from styleloom.projection.projector import Projector
@@ -30,22 +28,17 @@ from styleloom.projection.tuning import Tuner, Tuning, morphed
 from styleloom.weights import stylegan2_ada
 from styleloom.weights.tables import fill
 
+from .golden_file import GoldenFile
+from .network_cases import ada_generator
+from .projector_cases import scheduled
+
 FOLDER = Path(os.environ.get("STYLELOOM_GOLDEN_DATA") or Path(__file__).parent / "golden")
 TIGHT, LOOSE = 1e-4, 0.02
 TIGHT_STEPS = 4
 
 
-class Recording:
-    """A file of recorded numbers."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with np.load(path) as stored:
-            self.arrays = {name: stored[name] for name in stored.files if name != "meta"}
-            self.meta: dict[str, Any] = json.loads(str(stored["meta"]))
-
-    def __repr__(self) -> str:
-        return self.path.stem
+class Recording(GoldenFile):
+    """A file with the network that was recorded."""
 
     def tensor(self, name: str) -> Tensor:
         return torch.from_numpy(self.arrays[name])
@@ -53,14 +46,8 @@ class Recording:
     @cached_property
     def generator(self) -> StyleGenerator:
         """The recorded network, in one of the two files' names."""
-        cfg = stylegan2_ada.generator_config(self.meta["network"])
-        prefix = "G." if any(name.startswith("G.") for name in self.arrays) else "G_original."
-        weights = {
-            name.removeprefix(prefix): self.tensor(name) for name in self.arrays if name.startswith(prefix)
-        }
-        generator = build_generator(cfg)
-        fill(stylegan2_ada.generator_table(cfg), weights, generator)
-        return generator.eval().requires_grad_(False)
+        weights = self.tensors("G.") or self.tensors("G_original.")
+        return ada_generator(self.meta["network"], weights).eval().requires_grad_(False)
 
     @property
     def sampler(self) -> Any:
@@ -72,12 +59,15 @@ class Stand:
 
     snapshot_sha256 = None
     growth = None
+    space = "w"
 
     def __init__(self, generator: StyleGenerator) -> None:
         self.generator = generator
         self.experiment = type("Experiment", (), {"generator": generator.synthesis_network.cfg})
         self.size = generator.synthesis_network.cfg.size
         self.noise_sizes = list(generator.synthesis_network.noise_sizes)
+        self.latent_shape = (generator.num_ws, len(generator.w_avg))
+        self.label_dim = generator.label_dim
 
 
 def files(folder: str) -> list[Recording]:
@@ -114,19 +104,6 @@ class StandIn:
         return (self.features(a) - self.features(b)).square().sum(1)
 
 
-def options_of(settings: Mapping[str, Any]) -> Projection:
-    return Projection(
-        steps=settings["num_steps"],
-        learning_rate=settings["initial_learning_rate"],
-        w_noise=settings["initial_noise_factor"],
-        ramp_up=settings["lr_rampup_length"],
-        ramp_down=settings["lr_rampdown_length"],
-        w_noise_ramp=settings["noise_ramp_length"],
-        noise_weight=settings["regularize_noise_weight"],
-        w_samples=settings["w_avg_samples"],
-    )
-
-
 @pytest.mark.parametrize("file", files("projector"), ids=repr)
 def test_mean_and_deviation_of_w(file: Recording) -> None:
     mean, deviation = w_statistics(file.generator, file.meta["settings"]["w_avg_samples"])
@@ -151,7 +128,12 @@ def test_ramps_and_regularization(file: Recording) -> None:
 @pytest.mark.parametrize("file", files("projector"), ids=repr)
 def test_a_recorded_projection(file: Recording) -> None:
     target = file.tensor("target")[None].float() / 127.5 - 1
-    options = options_of(file.meta["settings"])
+    settings = file.meta["settings"]
+    options = dataclasses.replace(
+        scheduled(settings),
+        noise_weight=settings["regularize_noise_weight"],
+        w_samples=settings["w_avg_samples"],
+    )
     start = [file.tensor(f"noise_init.{name}")[None, None] for name in file.meta["noise_buffers"]]
     mean, _ = w_statistics(file.generator, options.w_samples)
     values = mean.expand(1, file.generator.num_ws, -1)
@@ -216,9 +198,7 @@ def test_morphed_codes_and_locality(file: Recording) -> None:
     found = morphed(file.tensor("morph.pivot"), file.tensor("morph.new_w"), file.meta["settings"]["alpha"])
     close(found, file.arrays["morph.result"], TIGHT, "morphed")
     cfg = stylegan2_ada.generator_config(file.meta["network"])
-    weights = {n.removeprefix("G_tuned."): t for n, t in file.arrays.items() if n.startswith("G_tuned.")}
-    stored = {n.removeprefix("G_original."): t for n, t in file.arrays.items() if n.startswith("G_original.")}
-    variables = {name: torch.from_numpy(t) for name, t in (stored | weights).items()}
+    variables = file.tensors("G_original.") | file.tensors("G_tuned.")
     own = tuner(file, file.tensor("ball.pivot"))
     fill(stylegan2_ada.generator_table(cfg), variables, own.generator)
     for i in range(sum(name.startswith("ball.loss") for name in file.arrays)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,12 @@ def test_spaces_noise_and_starts(g: Sampler) -> None:
         Projector(g, images, FEW, Squared(), start=each.latents)
     with pytest.raises(UserError, match="start: of shape"):
         Projector(g, images, FEW, Squared(), start=one.latents[:1])
+    assert one.latents.noise is not None
+    other = replace(one.latents, noise=one.latents.noise[:-1])
+    with pytest.raises(UserError, match="start: noise maps of"):
+        Projector(g, images, FEW, Squared(), start=other)
+    with pytest.raises(UserError, match="pivot: noise maps of"):
+        Tuner(g, images[:1], other[0], Squared())
 
 
 def test_what_cannot_be_projected(g: Sampler) -> None:
@@ -134,7 +141,8 @@ def test_what_cannot_be_projected(g: Sampler) -> None:
     for wrong in ({"steps": 0}, {"space": "z"}, {"ramp_up": 0}, {"ramp_down": 2}, {"noise_weight": -1}):
         with pytest.raises(UserError, match=next(iter(wrong))):
             Projection(**wrong)  # type: ignore[arg-type]
-    for wrong in ({"steps": 0}, {"learning_rate": 0}, {"l2": -1}, {"locality_every": -1}):
+    endless, nan = {"learning_rate": float("inf")}, {"stop_at": float("nan")}
+    for wrong in ({"steps": 0}, {"learning_rate": 0}, {"l2": -1}, {"locality_every": -1}, endless, nan):
         with pytest.raises(UserError, match=next(iter(wrong))):
             Tuning(**wrong)  # type: ignore[arg-type]
 
@@ -148,6 +156,9 @@ def test_labels_have_their_own_mean_of_w() -> None:
         assert torch.equal(projector.w.detach()[i, 0], mean)
         assert projector.deviation[i].item() == pytest.approx(deviation)
     assert not torch.equal(projector.w[0], projector.w[1])
+    for wrong in (labels[:1], labels[:, :2]):
+        with pytest.raises(UserError, match=r"labels: of shape .*; valid: \[3, 3\], a label for each target"):
+            Projector(sampler, targets(sampler, 3), FEW, Squared(), wrong)
 
 
 # ---- noise maps
@@ -193,6 +204,14 @@ def test_transparency_counts_whatever_the_colour() -> None:
     coloured = clear.clone()
     coloured[:, :3] = 0.3
     assert Comparison(Squared(), clear)(coloured).item() == 0
+
+
+def test_large_images_are_compared_at_256_px() -> None:
+    """Means of 2 x 2 pixels count at 512 px: a pattern within them does not; it does below 512 px."""
+    for side, distance in ((512, 0), (256, 3 * 256 * 256)):
+        pattern = torch.ones(1, 3, side, side)
+        pattern[..., ::2] = -1
+        assert Comparison(Squared(), torch.zeros_like(pattern))(pattern).item() == distance
 
 
 def test_gradients_of_a_comparison_in_double_precision() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -36,20 +38,18 @@ class Comparison:
 
     def __init__(self, distance: PerceptualDistance, targets: Tensor) -> None:
         self.distance = distance
+        self._from_targets: Callable[[Tensor], Tensor]
         with torch.no_grad():
-            self.targets = _seen(targets)
-            self.embedded = None
+            seen = _seen(targets)
             if isinstance(distance, EmbeddingDistance):
-                self.embedded = [part.detach() for part in distance.embed(self.targets)]
+                embedded = [part.detach() for part in distance.embed(seen)]
+                self._from_targets = lambda images: distance.between(distance.embed(images), embedded)
+            else:
+                self._from_targets = lambda images: distance.distance(images, seen)
 
     def __call__(self, images: Tensor) -> Tensor:
         """The distance [N] of images [N, C, H, W], about [-1, 1], from their targets; differentiable."""
-        seen = _seen(images)
-        if self.embedded is not None and isinstance(self.distance, EmbeddingDistance):
-            found = self.distance.between(self.distance.embed(seen), self.embedded)
-        else:
-            found = self.distance.distance(seen, self.targets)
-        return found.unflatten(0, (-1, len(images))).mean(0)
+        return self._from_targets(_seen(images)).unflatten(0, (-1, len(images))).mean(0)
 
 
 def _seen(images: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from styleloom import arguments
 from styleloom.config.experiment import Experiment
 from styleloom.errors import UserError
 from styleloom.features.registry import load_distance
-from styleloom.latents import Latents
+from styleloom.latents import Latents, RendersLatents, check_fits
 from styleloom.networks.assembly import StyleGenerator, finest
 from styleloom.projection.comparison import Comparison, distance_name
 from styleloom.projection.latent_statistics import w_statistics
@@ -28,7 +28,7 @@ from styleloom.projection.settings import Projection
 from styleloom.types import GrowthState, PerceptualDistance
 
 
-class Renders(Protocol):
+class Renders(RendersLatents, Protocol):
     """What is projected into: a `Sampler`."""
 
     @property
@@ -49,16 +49,6 @@ class Renders(Protocol):
     @property
     def size(self) -> tuple[int, int]:
         """Of its images, px."""
-        ...
-
-    @property
-    def noise_sizes(self) -> list[tuple[int, int]]:
-        """Of its noise maps, px."""
-        ...
-
-    @property
-    def snapshot_sha256(self) -> str | None:
-        """Of its file."""
         ...
 
     def render(self, latents: Latents) -> Tensor:
@@ -103,6 +93,9 @@ class Projector:
         start: Latents | None = None,
     ) -> None:
         check_targets(sampler, targets)
+        if labels is not None:
+            expected = (len(targets), sampler.label_dim)
+            arguments.shape("labels", labels.shape, expected, "a label for each target")
         self.sampler, self.options = sampler, options or Projection()
         self.device = sampler.generator.w_avg.device
         self.labels = labels
@@ -122,20 +115,19 @@ class Projector:
     def _first_w(self, count: int, start: Latents | None) -> tuple[Tensor, Tensor]:
         """w [N, 1 or L, W], one for all layers or one for each, and the deviation [N, 1, 1] of its noise."""
         generator, each = self.sampler.generator, self.options.space == "w+"
-        labels = [None] * count if self.labels is None else list(self.labels.cpu().split(1))
+        keys = [None] * count if self.labels is None else [tuple(label) for label in self.labels.tolist()]
         known: dict[Any, tuple[Tensor, float]] = {}
-        for label in labels:
-            key = None if label is None else tuple(label.flatten().tolist())
-            if key not in known:
-                own = None if label is None else label.to(self.device)
-                known[key] = w_statistics(generator, self.options.w_samples, own)
-        found = [known[None if label is None else tuple(label.flatten().tolist())] for label in labels]
+        for key in dict.fromkeys(keys):
+            label = None if key is None else torch.tensor([key], device=self.device)
+            known[key] = w_statistics(generator, self.options.w_samples, label)
+        found = [known[key] for key in keys]
         deviation = torch.tensor([sigma for _, sigma in found], device=self.device)[:, None, None]
         if start is None:
             w = torch.stack([mean for mean, _ in found])[:, None]
         else:
             expected = (count, generator.num_ws, len(generator.w_avg))
             arguments.shape("start", start.values.shape, expected, "a latent in w for each target")
+            check_fits(start, self.sampler, "start")
             w = start.values.to(self.device)
             if not each and not torch.equal(w, w[:, :1].expand_as(w)):
                 raise UserError("start: has another w for each layer; valid with it: space w+")

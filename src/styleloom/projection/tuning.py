@@ -1,7 +1,7 @@
 """Pivotal tuning (Roich et al. 2021): the weights are tuned until a found latent makes its target.
 
 "Pivotal Tuning for Latent-based Editing of Real Images", section 3.2 (the loss), 3.3 (locality), in the
-numbers of the authors' code.
+numbers of the authors' code, except that it stops by default at a distance of 0.06.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from styleloom import arguments
 from styleloom.config.checks import above, at_least
 from styleloom.config.seeds import MAX_IMAGE_SEED
 from styleloom.errors import UserError
-from styleloom.latents import Latents
+from styleloom.latents import Latents, check_fits
 from styleloom.networks.assembly import StyleGenerator, finest
 from styleloom.projection.comparison import Comparison
 from styleloom.projection.projector import Renders, check_targets
@@ -61,7 +61,9 @@ class Tuning:
         arguments.whole("locality_every", self.locality_every, 0)
         arguments.whole("locality_latents", self.locality_latents, 1)
         arguments.whole("seed", self.seed, 0, MAX_IMAGE_SEED)
-        above("learning_rate", self.learning_rate, 0)
+        above("learning_rate", arguments.finite("learning_rate", self.learning_rate), 0)
+        if self.stop_at is not None:
+            arguments.finite("stop_at", self.stop_at)
         for name in ("l2", "perceptual", "locality_radius", "locality_l2", "locality_perceptual"):
             at_least(name, arguments.finite(name, getattr(self, name)), 0)
 
@@ -102,6 +104,7 @@ class Tuner:
         check_targets(sampler, target)
         if len(target) != 1 or len(pivot) != 1:
             raise UserError(f"pivot: {len(pivot)} latents and {len(target)} targets; valid: one of each")
+        check_fits(pivot, sampler, "pivot")
         self.original, self.growth = sampler.generator, sampler.growth
         device = self.original.w_avg.device
         self.tuning = tuning or Tuning()
