@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -22,6 +20,7 @@ from styleloom.directions.pca import covariance, principal_components
 from styleloom.directions.sefa import factorize
 from styleloom.networks.assembly import StyleGenerator, finest
 
+from .golden_file import GoldenFile
 from .network_cases import ada_generator
 
 FOLDER = Path(os.environ.get("STYLELOOM_GOLDEN_DATA") or Path(__file__).parent / "golden") / "latents"
@@ -30,24 +29,15 @@ CLEAR_GAP = 1e-3
 """Eigenvalues that differ by less, relative to the largest, have no eigenvectors of their own."""
 
 
-class Recorded:
-    """One file: arrays by name, settings in `meta`, and the generator whose weights are in it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with np.load(path, allow_pickle=False) as stored:
-            self.arrays = {name: torch.tensor(stored[name]) for name in stored.files if name != "meta"}
-            self.meta: dict[str, Any] = json.loads(str(stored["meta"]))
+class Recorded(GoldenFile):
+    """One file, and the generator whose weights are in it."""
 
     def __getitem__(self, name: str) -> Tensor:
-        return self.arrays[name]
+        return torch.tensor(self.arrays[name])
 
     @cached_property
     def generator(self) -> StyleGenerator:
-        weights = {
-            name.removeprefix("G."): value for name, value in self.arrays.items() if name.startswith("G.")
-        }
-        return ada_generator(self.meta["network"], weights).eval().requires_grad_(False)
+        return ada_generator(self.meta["network"], self.tensors("G.")).eval().requires_grad_(False)
 
     def images(self, ws: Tensor) -> Tensor:
         return finest(self.generator.synthesis(ws, noise="fixed"))
