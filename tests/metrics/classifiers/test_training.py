@@ -294,6 +294,11 @@ def test_classifiers_of_other_data_or_networks_are_refused(
         train_classifiers(dataset, trained, None, SETTINGS, "cpu")
 
 
+def test_discriminators_of_pyramids_are_refused(dataset: ImageDataset) -> None:
+    with pytest.raises(UserError, match="preset: msg-progan's discriminator takes pyramids of images"):
+        full_config(dataset, "msg-progan")
+
+
 def test_other_files_are_refused(trained: Path, dataset: ImageDataset, tmp_path: Path) -> None:
     folder = tmp_path / "c"
     folder.mkdir()

@@ -67,7 +67,9 @@ def select_attributes(
         listed = ", ".join(names[index] for index in numbers)
         logger.info(f"labels of {training.name} that are numbers, not yes or no, are passed over: {listed}")
     result = []
-    for index in (index for index in wanted if index not in numbers):
+    for index in wanted:
+        if index in numbers:
+            continue
         if seen[2, index] in (0, len(training)):
             share = "all" if seen[2, index] else "none"
             raise UserError(

@@ -114,11 +114,16 @@ class ClassifierProgress:
 def classifier_config(dataset: ImageDataset, preset: str = PRESET) -> DiscriminatorConfig:
     """The classifier's network for images of `dataset`, with its channels and proportions.
 
-    Raises UserError for a preset that does not exist.
+    Raises UserError for a preset that does not exist, and for one whose discriminator takes pyramids.
     """
     shape = presets.get(preset).with_data(
         min(dataset.resolution, MAX_RESOLUTION), dataset.channels, label_dim=0, grid=dataset.grid
     )
+    if shape.discriminator.pyramid_sides is not None:
+        raise UserError(
+            f"preset: {preset}'s discriminator takes pyramids of images; valid: a preset whose discriminator "
+            "takes one image"
+        )
     return dataclasses.replace(shape.discriminator, minibatch_std=MinibatchStd(group_size=0))
 
 
