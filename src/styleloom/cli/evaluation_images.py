@@ -10,7 +10,7 @@ from typing import TypeAlias
 from styleloom.data.archive import is_archive
 from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.data.sources import EMBEDDED_SETS, open_source
-from styleloom.errors import UserError
+from styleloom.errors import UserError, shown
 from styleloom.metrics.evaluation.image_sets import FileImages
 from styleloom.metrics.evaluation.image_size import Resize
 from styleloom.names import embedded_name
@@ -47,7 +47,9 @@ def open_images(
     if is_run or embedded_name(name, EMBEDDED_MODELS) is not None or name.endswith(".safetensors"):
         what = "a run directory" if is_run else "a snapshot"
         sets = ", ".join(EMBEDDED_SETS)
-        raise UserError(f"--data: {name} is {what}; valid: an archive, a folder or zip of images, {sets}")
+        raise UserError(
+            f"--data: {shown(name)} is {what}; valid: an archive, a folder or zip of images, {sets}"
+        )
     return open_dataset(name) if is_archive(name) else FileImages(open_source(name), channels, resize)
 
 
