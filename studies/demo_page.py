@@ -60,22 +60,44 @@ def report(out: Path, lines: Sequence[Line], seen: str | None) -> str:
         text += [f"## In {minutes:g} minutes", "", *table(shorter), ""]
     tried = [name for name in CANDIDATES if any(line["setting"] == name for line in lines)]
     text += ["## What was tried, and why", "", *(f"- `{n}`: {CANDIDATES[n].why}." for n in tried), ""]
-    text += ["## Command", "", "`python studies/demo_settings.py` trains what is not in the records", ""]
-    text[-2] += f" ([{out.stem}.jsonl]({out.stem}.jsonl)) with these settings, and writes this page."
-    return "\n".join(text)
+    commands = dict.fromkeys(map(command, lines))
+    text += ["## Command", "", f"{' and '.join(f'`{words}`' for words in commands)} trained what was not in"]
+    text[-1] += (
+        f" the records ([{out.stem}.jsonl]({out.stem}.jsonl)) with these settings, and wrote this page."
+    )
+    return "\n".join([*text, ""])
+
+
+def command(line: Line) -> str:
+    """The command of a run, which trains other settings and seeds as well."""
+    options = {"minutes": line["minutes"]} | line["options"]
+    given = (f"--{name.replace('_', '-')} {shown(v)}" for name, v in options.items() if v is not None)
+    return " ".join(["python studies/demo_settings.py", *given])
 
 
 def introduction(lines: Sequence[Line], minutes: float) -> list[str]:
     """What was done, where and when."""
+    options = lines[-1]["options"]
     return [
         f"{when_and_where(lines)} for each training.",
         "",
-        f"`styleloom demo` has {minutes:g} minutes. Each setting was trained on the portraits at {SIDE} px "
-        "for as many images as it gets through in that time on two quiet cores: images/s of all settings "
-        "were measured in turns on two threads, and what the demo's pictures and states take was left out. "
+        f"`styleloom demo` has {minutes:g} minutes. Each setting was trained on `{options['data']}` at "
+        f"{SIDE} px for as many images as it gets through in that time: {rates(options)} "
         "A setting that is slower saw fewer images. Everything was measured at the end, on "
         f"{lines[0]['held_out']} images that no training saw.",
     ]
+
+
+def rates(options: dict[str, Any]) -> str:
+    """Where images/s are from."""
+    turns = f"measured in turns on {options['threads']} thread{'s' * (options['threads'] != 1)}"
+    if options["images_per_sec"] is None:
+        left_out = "what the demo's pictures and states take was left out"
+        return f"images/s of all settings were {turns}, and {left_out}."
+    return (
+        f"{options['images_per_sec']:g} images/s of the settings of before were given, and the ratios of the "
+        f"others to them {turns}; all of the time was left for training."
+    )
 
 
 def table(lines: Sequence[Line]) -> list[str]:

@@ -56,6 +56,9 @@ RUN = RunOptions(
 )
 """A state every 4,000 images, so that an interruption costs seconds; nothing else."""
 
+OPTIONS = ("data", "threads", "rounds", "images_per_sec")
+"""Of the study, those that its page names."""
+
 
 @dataclass
 class DemoStudy:
@@ -163,6 +166,7 @@ def record(
         "swd": round(swd, 2),
         "reals": {name: round(value, 4) for name, value in asdict(floor).items()},
         "held_out": len(sets[1]),
+        "options": {name: getattr(study, name) for name in OPTIONS},
         "data": sets[0].fingerprint,
         "date": datetime.date.today().isoformat(),
         "machine": describe_machine(torch.device("cpu")),

@@ -38,21 +38,24 @@ class Speeds:
         path: of the file.
         threads: of the machine that the demo runs on.
         rounds: turns of each setting.
-        given: images/s of the settings of before, where that is known; by default it is measured.
+        given: images/s of the settings of before, where that is known; by default it is measured. It is not
+            kept, and leaves nothing for pictures and states.
     """
 
     def __init__(self, path: Path, threads: int, rounds: int, given: float | None = None) -> None:
         self.path, self.threads, self.rounds = path, threads, rounds
+        self.given = given
         self.known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"ratios": {}}
-        self.known |= {} if given is None else {"images_per_sec": given, "overhead_sec": 0.0}
 
     def images(self, name: str, minutes: float) -> int:
         """Images that a setting gets through in the demo's minutes, less what pictures and states take."""
-        return int(self.rate(name) * max(minutes * 60 - self.known["overhead_sec"], 1))
+        overhead_sec = self.known["overhead_sec"] if self.given is None else 0.0
+        return int(self.rate(name) * max(minutes * 60 - overhead_sec, 1))
 
     def rate(self, name: str) -> float:
         """Images/s of a setting."""
-        return float(self.known["images_per_sec"] * self.known["ratios"][name]["ratio"])
+        before = self.known["images_per_sec"] if self.given is None else self.given
+        return float(before * self.known["ratios"][name]["ratio"])
 
     def missing(self, names: tuple[str, ...]) -> list[str]:
         """Those that were not measured, or with other changes."""
@@ -62,7 +65,8 @@ class Speeds:
     def measure(self, names: tuple[str, ...], dataset: ImageDataset, minutes: float) -> None:
         """Measure what is missing, and write it down."""
         missing = self.missing(names)
-        if not missing:
+        unknown = self.given is None and "images_per_sec" not in self.known
+        if not missing and not unknown:
             return
         warn_if_busy()
         keep_large_blocks()
@@ -70,7 +74,7 @@ class Speeds:
         torch.set_num_threads(self.threads)
         try:
             rates = taking_turns([BEFORE, *(n for n in missing if n != BEFORE)], dataset, self.rounds)
-            if "images_per_sec" not in self.known:
+            if unknown:
                 self.known["images_per_sec"] = statistics.median(rates[BEFORE])
                 expected = self.known["images_per_sec"] * minutes * 60
                 self.known["overhead_sec"] = overhead(dataset, expected)

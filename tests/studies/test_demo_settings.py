@@ -105,6 +105,10 @@ def test_the_whole_study(study: DemoStudy, capsys: pytest.CaptureFixture[str]) -
     assert page.index(f"| {ranked[0]['setting']} |") < page.index(f"| {ranked[-1]['setting']} |")
     assert "loss relativistic-pairing" in page
     assert "| real images |" in page
+    assert "30 images/s of the settings of before were given, and the ratios of the others" in page
+    command = f"--minutes 0.02 --data {study.data} --threads 2 --rounds 1 --images-per-sec 30`"
+    assert f"`python studies/demo_settings.py {command} trained" in page
+    assert "images_per_sec" not in json.loads((study.work / "speeds.json").read_text())
     assert (study.out.with_suffix("") / "best.png").exists()
 
     capsys.readouterr()
@@ -153,18 +157,16 @@ def test_runs_of_another_length_or_on_other_images_are_kept_apart(study: DemoStu
     chosen = replace(study, only=("before",))
     assert demo_settings.main(chosen) == 0
     best = (study.out.with_suffix("") / "best.png").read_bytes()
-    page = study.out.read_text()
     assert demo_settings.main(replace(chosen, minutes=0.01)) == 0
     assert "## In 0.01 minutes" in study.out.read_text()
     assert (study.out.with_suffix("") / "best.png").read_bytes() == best  # of the longest length
 
-    other = replace(chosen, data=str(make_archive(tmp_path, 32)), out=study.out)
+    other = replace(chosen, data=str(make_archive(tmp_path, 32)))
     assert demo_settings.read_records(other) == []
     assert demo_settings.main(other) == 0
     assert len({line["data"] for line in map(json.loads, study.records.read_text().splitlines())}) == 2
     assert demo_settings.main(replace(chosen, minutes=0.02)) == 0  # nothing is trained anew
     assert len(study.records.read_text().splitlines()) == 3
-    assert page.splitlines()[-3:] == study.out.read_text().splitlines()[-3:]
 
 
 def test_trainings_at_once(study: DemoStudy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,3 +212,18 @@ def test_images_per_second_are_measured_in_turns(study: DemoStudy) -> None:
     made = demo_candidates.experiment("before")
     assert demo_speed.period(made) == 16
     assert not differences(made, demo_candidates.experiment("before"))
+
+
+def test_given_images_per_second_are_not_kept(study: DemoStudy) -> None:
+    known(study, before=1.0)
+    chosen = replace(study, only=("before",))
+    assert [job.images for job in demo_settings.jobs(chosen)] == [36]
+    (job,) = demo_settings.jobs(replace(chosen, images_per_sec=None))  # then it is measured
+    found = json.loads((study.work / "speeds.json").read_text())
+    assert job.images_per_sec == found["images_per_sec"] != 30
+    assert [job.images for job in demo_settings.jobs(chosen)] == [36]
+    for given, words in {
+        None: "images/s of all settings were measured in turns on 1 thread, and what the demo's",
+        30.0: "30 images/s of the settings of before were given",
+    }.items():
+        assert demo_page.rates({"threads": 1, "images_per_sec": given}).startswith(words)
