@@ -40,7 +40,7 @@ from styleloom.data.reals import to_uint8
 from styleloom.distributed import Processes
 from styleloom.environment import describe_machine
 from styleloom.errors import UserError
-from styleloom.features.weights import sha256_of
+from styleloom.file_hash import sha256_of
 from styleloom.images import grid, save_png
 from styleloom.metrics.classifiers.classifier import Classifier, load_classifiers
 from styleloom.metrics.classifiers.training import ClassifierSettings, train_classifiers

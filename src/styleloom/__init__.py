@@ -42,6 +42,7 @@ The modules:
 - snapshot_names: which snapshot a path or name means
 - tensor_file: files of tensors with a JSON document and a checksum
 - file_kinds: what a file is, by its first bytes
+- file_hash: what a file is known by: its SHA-256
 - precision: devices, bfloat16 and TF32
 - allocator: thresholds of glibc's memory allocator
 - distributed: an evaluation shared among processes

@@ -19,7 +19,6 @@ from styleloom.config.checks import one_of
 from styleloom.config.networks import GeneratorConfig
 from styleloom.config.serialize import flatten
 from styleloom.errors import UserError, quoted
-from styleloom.features.weights import sha256_of
 from styleloom.snapshot import Snapshot, load_weights
 
 BlendMode: TypeAlias = Literal["swap", "fade"]
@@ -132,7 +131,7 @@ def origin(snapshot: Snapshot) -> dict[str, Any]:
     kept = {key: info[key] for key in ("images_seen", "data", "blend") if key in info}
     return {
         "file": None if path is None else path.name,
-        "sha256": None if path is None else sha256_of(path),
+        "sha256": snapshot.sha256,
         "experiment": snapshot.experiment.name,
         **kept,
     }

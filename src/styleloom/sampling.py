@@ -14,7 +14,6 @@ from torch import Tensor
 from styleloom import arguments
 from styleloom.config.experiment import Experiment, Precision
 from styleloom.errors import UserError
-from styleloom.features.weights import sha256_of
 from styleloom.image_request import LabelLike, Request, Rng, SampleNoise, image_labels, noise_source, rngs_of
 from styleloom.images import regrouped
 from styleloom.latents import Latents, Space, check_fits
@@ -43,7 +42,7 @@ class Sampler:
         generator: in evaluation mode, on its device.
         experiment: what made it.
         growth: level and alpha of a run that was still growing; None at full resolution.
-        path: the snapshot's file; None for a generator that has none.
+        snapshot_sha256: hash of the file it was read from, hex; None for a generator that has none.
     """
 
     def __init__(
@@ -51,12 +50,12 @@ class Sampler:
         generator: StyleGenerator,
         experiment: Experiment,
         growth: GrowthState | None = None,
-        path: Path | None = None,
+        snapshot_sha256: str | None = None,
     ) -> None:
         self.generator = generator
         self.experiment = experiment
         self.growth = growth
-        self.path = path
+        self.snapshot_sha256 = snapshot_sha256
 
     @classmethod
     def of(cls, snapshot: Snapshot, device: str = "auto", precision: Precision = "auto") -> Sampler:
@@ -64,7 +63,7 @@ class Sampler:
         where = resolve_device(device)
         generator = snapshot.generator.to(where)
         set_precision(resolve_precision(precision, where), where, generator)
-        return cls(generator, snapshot.experiment, snapshot.growth, snapshot.path)
+        return cls(generator, snapshot.experiment, snapshot.growth, snapshot.sha256)
 
     @property
     def resolution(self) -> int:
@@ -84,11 +83,6 @@ class Sampler:
     def size(self) -> tuple[int, int]:
         """Height and width of the images, px."""
         return self.experiment.generator.size_at(self.resolution)
-
-    @property
-    def snapshot_sha256(self) -> str | None:
-        """Hash of the snapshot's file, hex, computed when it is first asked for; None without a file."""
-        return None if self.path is None else sha256_of(self.path)
 
     @property
     def space(self) -> Space:

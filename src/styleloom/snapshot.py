@@ -19,6 +19,7 @@ from styleloom.config.growth import unfinished_growth
 from styleloom.config.networks import DiscriminatorConfig, GeneratorConfig
 from styleloom.config.serialize import flatten
 from styleloom.errors import UserError, cut, quoted, shown
+from styleloom.file_hash import sha256_of
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.networks.build import build_generator
 from styleloom.snapshot_names import find_snapshot
@@ -40,12 +41,14 @@ class Snapshot:
         experiment: what made it.
         info: images_seen, data set, whatever else the writer recorded.
         path: the file it was read from; None for one in memory.
+        sha256: hash of that file as it was when it was read, hex; None for one in memory.
     """
 
     generator: StyleGenerator
     experiment: Experiment
     info: dict[str, Any]
     path: Path | None = None
+    sha256: str | None = None
 
     @property
     def growth(self) -> GrowthState | None:
@@ -98,13 +101,13 @@ def read_snapshot(path: Path | str) -> Snapshot:
     with open_tensors(path, FORMAT) as file:
         experiment, info = _recorded(path, file.document)
         check_network(build_generator, experiment.generator, file.contents, path)
-        tensors = file.read()
+        tensors, sha256 = file.read(), sha256_of(path)
     check_finite(tensors, path)
     with torch.random.fork_rng(devices=[]):
         generator = build_generator(experiment.generator)
     load_weights(generator, tensors, str(path))
     generator.eval().requires_grad_(False)
-    return Snapshot(generator, experiment, info, path)
+    return Snapshot(generator, experiment, info, path, sha256)
 
 
 def _recorded(path: Path, document: Mapping[str, Any]) -> tuple[Experiment, dict[str, Any]]:

@@ -89,7 +89,6 @@ class Directions:
         path = find_snapshot(self.snapshot)
         from styleloom import sampling  # late: torch takes seconds to import
         from styleloom.directions.direction_set import ENDING, save_directions
-        from styleloom.features.weights import sha256_of
 
         if not self.out.name.endswith(ENDING):
             raise UserError(f"--out: {shown(self.out)} is no name for directions; valid: NAME{ENDING}")
@@ -98,7 +97,8 @@ class Directions:
         found = self._found(sampler, layers)
         for name, others in wanted:
             found = found.conditional(name, others)
-        about = {"snapshot_sha256": sha256_of(path), "styleloom": styleloom.__version__, **self._settings()}
+        origin = {"snapshot_sha256": sampler.snapshot_sha256, "styleloom": styleloom.__version__}
+        about = origin | self._settings()
         found = replace(found, document=about)
         save_directions(self.out, found)
         if self.json:

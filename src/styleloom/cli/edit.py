@@ -16,6 +16,7 @@ from styleloom.cli.wanted_images import parse_numbered, parse_seeds, parse_trunc
 from styleloom.config.experiment import Precision
 from styleloom.config.parts import NoiseMode
 from styleloom.errors import UserError, quoted, shown
+from styleloom.file_hash import sha256_of
 from styleloom.snapshot_names import find_snapshot
 
 if TYPE_CHECKING:
@@ -140,8 +141,6 @@ class Edit:
 
     def _record(self, sampler: Sampler, found: Directions, blocks: list[Latents]) -> dict[str, Any]:
         """All that is needed to make the sheet again, as JSON."""
-        from styleloom.features.weights import sha256_of
-
         return {
             "command": "edit",
             "snapshot_sha256": sampler.snapshot_sha256,

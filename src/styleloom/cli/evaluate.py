@@ -18,7 +18,7 @@ from styleloom.cli.progress import EvaluationProgress
 from styleloom.cli.report import console, print_json, say, tell
 from styleloom.data.dataset import ImageDataset
 from styleloom.errors import UserError, shown
-from styleloom.features.weights import sha256_of
+from styleloom.file_hash import sha256_of
 from styleloom.metrics.evaluation.measure import errors
 from styleloom.names import embedded_name
 from styleloom.pretrained import EMBEDDED_MODELS
@@ -253,7 +253,7 @@ class Evaluate:
         record = {
             "kind": "snapshot",
             "path": str(given),
-            "sha256": sha256_of(path),
+            "sha256": snapshot.sha256,
             "experiment": experiment.name,
             "level": None if sampler.growth is None else sampler.growth.level,
             "measure_at": None if sampler.growth is None else size,

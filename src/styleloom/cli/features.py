@@ -16,6 +16,7 @@ from styleloom.cli.report import console, print_json, say
 from styleloom.errors import UserError
 from styleloom.features import weights
 from styleloom.features.weights import WeightFile
+from styleloom.file_hash import sha256_of
 
 if TYPE_CHECKING:
     from styleloom.features.registry import NetworkEntry
@@ -135,7 +136,7 @@ def _network_document(name: str, entry: NetworkEntry) -> dict[str, Any]:
 def _check(file: WeightFile) -> dict[str, Any]:
     """Status "ok", "wrong" or "absent" of a file, where it lies, and its hash."""
     path = weights.locate_weights(file)
-    found = None if path is None else weights.sha256_of(path)
+    found = None if path is None else sha256_of(path)
     status = "absent" if found is None else "ok" if found == file.sha256 else "wrong"
     return {
         "file": file.file,

@@ -17,6 +17,7 @@ from styleloom.cli.report import print_json, say
 from styleloom.cli.wanted_images import parse_labels, parse_numbered
 from styleloom.config.experiment import Precision
 from styleloom.errors import UserError, quoted, shown
+from styleloom.file_hash import sha256_of
 from styleloom.snapshot_names import find_snapshot
 
 if TYPE_CHECKING:
@@ -301,7 +302,7 @@ class _Projection:
         write_snapshot(
             path, tuner.tuned(), self.snapshot.experiment, **(self.snapshot.info | {"tuned": tuned})
         )
-        sampler = Sampler(tuner.tuned(), self.snapshot.experiment, self.sampler.growth, path)
+        sampler = Sampler(tuner.tuned(), self.snapshot.experiment, self.sampler.growth, sha256_of(path))
         document = {**pivot.document, "snapshot_sha256": sampler.snapshot_sha256}
         latents = dataclasses.replace(pivot, document=document)
         image = sampler.render(latents)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from styleloom.config.parts import NoiseMode, Rng
 from styleloom.config.seeds import MAX_IMAGE_SEED
 from styleloom.errors import UserError, quoted, shown
-from styleloom.features.weights import sha256_of
+from styleloom.file_hash import sha256_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -31,8 +31,8 @@ from styleloom.features.weights import (
     WeightFile,
     find_weights,
     load_state,
-    sha256_of,
 )
+from styleloom.file_hash import sha256_of
 from styleloom.types import FeatureNetwork, PerceptualDistance
 
 __all__ = [

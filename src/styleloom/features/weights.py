@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from styleloom.atomic import atomic_path
 from styleloom.errors import UserError, shown
+from styleloom.file_hash import sha256_of
 
 if TYPE_CHECKING:
     import torch
@@ -181,26 +182,6 @@ def _place(file: WeightFile) -> str:
     """Where the file belongs, in words."""
     known = folder()
     return str(known / file.file) if known else f"the folder {NO_FOLDER}, as {file.file}"
-
-
-_hashes: dict[tuple[str, int, int], str] = {}
-"""Hash of each file read so far, by path, size and time of change: half a gigabyte takes a second."""
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of the content, hex. Raises UserError when the file cannot be read."""
-    try:
-        status = path.stat()
-        key = (str(path.resolve()), status.st_size, status.st_mtime_ns)
-        if key not in _hashes:
-            digest = hashlib.sha256()
-            with open(path, "rb") as file:
-                while chunk := file.read(CHUNK_BYTES):
-                    digest.update(chunk)
-            _hashes[key] = digest.hexdigest()
-    except OSError as error:
-        raise UserError(f"cannot read {shown(path)}: {error.strerror or error}") from error
-    return _hashes[key]
 
 
 def fetch(file: WeightFile, progress: DownloadProgress | None = None) -> Path:
