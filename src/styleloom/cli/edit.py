@@ -12,9 +12,9 @@ import tyro
 import styleloom
 from styleloom.cli.report import print_json, say
 from styleloom.cli.sheets import check_free, check_sheet, chunks
-from styleloom.cli.wanted_images import parse_numbered, parse_seeds, parse_truncation
+from styleloom.cli.wanted_images import parse_numbered, parse_seeds, parse_truncation, refuse_given
 from styleloom.config.experiment import Precision
-from styleloom.config.parts import NoiseMode
+from styleloom.config.parts import NoiseMode, Rng
 from styleloom.errors import UserError, quoted, shown
 from styleloom.file_hash import sha256_of
 from styleloom.snapshot_names import find_snapshot
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from styleloom.directions.direction_set import Directions
     from styleloom.latents import Latents
+    from styleloom.networks.assembly import Truncation
     from styleloom.sampling import Sampler
 
 GAP_PX = 8
@@ -81,8 +82,12 @@ class Edit:
             raise UserError("--direction: none given; NAME=-3..3")
         wanted = [parse_direction(text, self.steps) for text in self.direction]
         layers = None if self.layers is None else parse_seeds(self.layers, "layers")
-        if self.seeds is not None and self.latents:
-            raise UserError("--seeds: not valid with --latents; one of them")
+        if self.latents:
+            if self.seeds is not None:
+                raise UserError("--seeds: not valid with --latents; one of them")
+            refuse_given(self, ("truncation", "classes", "noise"), "with --latents, which have their own")
+        numbered = parse_numbered("0-3" if self.seeds is None else self.seeds)
+        psi = parse_truncation(self.truncation)
         self._check_files()
         path = find_snapshot(self.snapshot)
         from styleloom import sampling  # late: torch takes seconds to import
@@ -96,12 +101,12 @@ class Edit:
         found.check_fits(sampler.generator, sampler.snapshot_sha256)
         others = [] if self.orthogonal_to is None else [o.strip() for o in self.orthogonal_to.split(",")]
         columns = max(len(strengths) for _, strengths in wanted)
-        start = self._latents(sampler, columns * len(wanted))
+        start = self._latents(sampler, numbered, psi, columns * len(wanted))
         blocks = []
         for name, strengths in wanted:
-            own, used = name, found
-            if others:
-                used, own = found.conditional(name, others), f"{name}|{','.join(others)}"
+            own, used = (f"{name}|{','.join(others)}" if others else name), found
+            if others and own not in found.names:
+                used = found.conditional(name, others)
             blocks.append(edited(start, used, own, strengths, layers, self.unit))
         sheet = _sheet(sampler, blocks, [len(strengths) for _, strengths in wanted], columns)
         record = self._record(sampler, found, blocks)
@@ -126,17 +131,18 @@ class Edit:
 
             check_latent_name(self.save)
 
-    def _latents(self, sampler: Sampler, each: int) -> Latents:
-        """Where the edits start; `each` has so many places in the sheet."""
+    def _latents(
+        self, sampler: Sampler, numbered: tuple[list[int], list[Rng]], psi: Truncation, each: int
+    ) -> Latents:
+        """Where the edits start: --latents, else the seeds; `each` has so many places in the sheet."""
         from styleloom.latents import load_fitting
 
         if self.latents:
             start = load_fitting(self.latents, sampler)
             check_sheet("steps", len(start) * each, sampler.size)
             return start
-        seeds, rngs = parse_numbered(self.seeds or "0-3")
+        seeds, rngs = numbered
         check_sheet("steps", len(seeds) * each, sampler.size)
-        psi = parse_truncation(self.truncation)
         return sampler.latents(seeds, psi, classes=self.classes, noise=self.noise, rng=rngs)
 
     def _record(self, sampler: Sampler, found: Directions, blocks: list[Latents]) -> dict[str, Any]:
@@ -159,6 +165,7 @@ class Edit:
 def _sheet(sampler: Sampler, blocks: list[Latents], widths: list[int], columns: int) -> Tensor:
     """Blocks one below the other: uint8 [C, H, W]; a block of fewer columns is filled up with white."""
     import torch
+    from torch.nn.functional import pad
 
     from styleloom.cli.progress import EvaluationProgress
     from styleloom.images import Sheet
@@ -173,26 +180,39 @@ def _sheet(sampler: Sampler, blocks: list[Latents], widths: list[int], columns: 
                 progress("images", done, total)
                 sheet.add(sampler.render(block[at : at + step]).cpu())
                 done += len(block[at : at + step])
-            pixels = sheet.pixels
-            missing = torch.full((*pixels.shape[:2], (columns - own) * width), 255, dtype=torch.uint8)
-            if sheets:
-                sheets.append(torch.full((pixels.shape[0], GAP_PX, columns * width), 255, dtype=torch.uint8))
-            sheets.append(torch.cat([pixels, missing], 2))
+            gap = GAP_PX if sheets else 0
+            sheets.append(pad(sheet.pixels, (0, (columns - own) * width, gap, 0), value=255))
     return torch.cat(sheets, 1)
 
 
 def parse_direction(text: str, steps: int) -> tuple[str, list[float]]:
     """ "smile=-3..3" to its name and `steps` strengths; "smile=-2,0,2" to these."""
+    valid = "NAME=-3..3, or NAME=-2,0,2"
     name, equals, values = text.rpartition("=")
-    low, dots, high = values.partition("..")
-    try:
-        numbers = [float(low), float(high)] if dots else [float(value) for value in values.split(",")]
-    except ValueError:
-        numbers = []
-    if not equals or not name or not numbers or not all(map(math.isfinite, numbers)):
-        raise UserError(f"--direction: {quoted(text)} is not valid; NAME=-3..3, or NAME=-2,0,2")
-    if not dots:
-        return name, numbers
+    if not equals or not name:
+        raise UserError(f"--direction: {quoted(text)} is not valid; {valid}")
+    if ".." not in values:
+        return name, _finite("direction", values, ",", valid)
+    low, high = parse_range("direction", values, valid)
     if steps < 2:
         raise UserError(f"--steps: {steps} is not valid; at least 2")
-    return name, [numbers[0] + (numbers[1] - numbers[0]) * at / (steps - 1) for at in range(steps)]
+    return name, [low + (high - low) * at / (steps - 1) for at in range(steps)]
+
+
+def parse_range(flag: str, text: str, valid: str = "-1..1") -> tuple[float, float]:
+    """ "-3..3" to -3 and 3; `valid` is an example, for the message."""
+    ends = _finite(flag, text, "..", valid)
+    if len(ends) != 2:
+        raise UserError(f"--{flag}: {quoted(text)} is not valid; {valid}")
+    return ends[0], ends[1]
+
+
+def _finite(flag: str, text: str, separator: str, valid: str) -> list[float]:
+    """The numbers of a text."""
+    try:
+        numbers = [float(number) for number in text.split(separator)]
+    except ValueError:
+        numbers = [math.nan]
+    if not all(map(math.isfinite, numbers)):
+        raise UserError(f"--{flag}: {quoted(text)} is not valid; {valid}")
+    return numbers

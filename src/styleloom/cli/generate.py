@@ -23,6 +23,7 @@ from styleloom.cli.wanted_images import (
     parse_numbered,
     parse_seeds,
     parse_whole,
+    refuse_given,
 )
 from styleloom.config.experiment import Precision
 from styleloom.config.parts import NoiseMode, Rng
@@ -152,18 +153,8 @@ class Generate:
 
     def _kept(self) -> KeptImages:
         """The images of --latents. Raises UserError for flags that have no meaning with them."""
-        for name, value, absent in (
-            ("seeds", self.seeds, None),
-            ("rng", self.rng, "torch"),
-            ("truncation", self.truncation, "1"),
-            ("truncation-layers", self.truncation_layers, None),
-            ("classes", self.classes, None),
-            ("label", self.label, None),
-        ):
-            if value != absent:
-                raise UserError(
-                    f"--{name}: {quoted(value)} is not valid with --latents, which have their own"
-                )
+        own = ("seeds", "rng", "truncation", "truncation_layers", "classes", "label")
+        refuse_given(self, own, "with --latents, which have their own")
         seeds = None if self.noise_seed is None else parse_seeds(self.noise_seed, "noise-seed")
         return KeptImages(self.latents, self.noise, seeds)
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import tyro
 
-from styleloom.cli.edit import parse_direction
+from styleloom.cli.edit import parse_direction, parse_range
 from styleloom.cli.report import print_json, say
 from styleloom.cli.sheets import check_free, parse_grid
-from styleloom.cli.wanted_images import parse_numbered
+from styleloom.cli.wanted_images import parse_numbered, refuse_given
 from styleloom.config.experiment import Precision
 from styleloom.config.parts import NoiseMode, Rng
 from styleloom.errors import UserError, quoted, shown
@@ -100,6 +100,7 @@ class Video:
         """Write the video; 0."""
         columns, rows = parse_grid(self.grid)
         count = self._check()
+        self._check_words(columns * rows)
         from styleloom.video.encoders import check_format, write_video
 
         check_format(self.out, self.fps)
@@ -157,6 +158,23 @@ class Video:
             raise UserError(f"--seconds: {count:,} frames; valid: at most {MAX_FRAMES:,}")
         return count
 
+    def _check_words(self, cells: int) -> None:
+        """Raise UserError for words that cannot be read, and flags that would have no effect."""
+        if self.latents:
+            own = ("noise",) if self.kind == "mix" else ("truncation", "classes", "noise")
+            refuse_given(self, own, "with --latents, which have their own")
+        if self.kind == "truncation":
+            refuse_given(self, ("truncation",), "with --kind truncation; its psi is --range")
+            parse_range("range", self.range)
+        elif self.kind in ("walk", "latents"):
+            self._keys(cells)
+        else:
+            self._cells(cells)
+        if self.sources is not None:
+            parse_numbered(self.sources, flag="sources")
+        if self.direction is not None:
+            self._strengths()
+
     def _frames(self, columns: int, cells: int, count: int) -> Iterator[Frame]:
         """The frames, made as they are asked for."""
         from styleloom import sampling  # late: torch takes seconds to import
@@ -193,11 +211,7 @@ class Video:
         if self.kind == "circle":
             return kinds.circle(sampler, seeds[0], base, self.truncation, seeds[1])
         if self.kind == "truncation":
-            low, _, high = self.range.partition("..")
-            try:
-                return kinds.truncation(sampler, base, float(low), float(high), self.loop)
-            except ValueError as error:
-                raise UserError(f"--range: {quoted(self.range)} is not valid; -1..1") from error
+            return kinds.truncation(sampler, base, *parse_range("range", self.range), self.loop)
         if self.kind == "noise":
             return kinds.noise(sampler, base)
         if self.kind == "mix":
@@ -213,8 +227,14 @@ class Video:
 
         found = load_directions(self.directions or Path())
         found.check_fits(sampler.generator, sampler.snapshot_sha256)
-        name, (low, *_, high) = parse_direction(self.direction or "", 2)
-        return kinds.edit(base, found, name, low, high, closed=self.loop)
+        return kinds.edit(base, found, *self._strengths(), closed=self.loop)
+
+    def _strengths(self) -> tuple[str, float, float]:
+        """The name of the direction, and the strengths between which it goes."""
+        name, strengths = parse_direction(self.direction or "", 2)
+        if len(strengths) != 2:
+            raise UserError(f"--direction: {quoted(self.direction)} is not valid; NAME=-3..3")
+        return name, strengths[0], strengths[1]
 
     def _keys(self, cells: int) -> Numbered:
         """Seeds of the key frames, cell by cell."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import math
@@ -191,6 +192,15 @@ def one_or_each(given: dict[str, list[Any]]) -> dict[str, list[Any]]:
         if len(values) not in (1, count):
             raise UserError(f"--{name}: {len(values)} values; one, or one for each of {count} images")
     return {name: values * count if len(values) == 1 else values for name, values in given.items()}
+
+
+def refuse_given(command: Any, names: Sequence[str], reason: str) -> None:
+    """Raise UserError where one of these flags of a command was given; `reason` ends the message."""
+    defaults = {field.name: field.default for field in dataclasses.fields(command)}
+    for name in names:
+        value = getattr(command, name)
+        if value != defaults[name]:
+            raise UserError(f"--{name.replace('_', '-')}: {quoted(value)} is not valid {reason}")
 
 
 def parse_labels(text: str) -> list[list[float]]:
