@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,11 @@ from every import every
 from styleloom.cli import main
 from styleloom.cli.directions import parse_conditional, read_labels
 from styleloom.cli.edit import parse_direction
+from styleloom.config.networks import FeatureMaps
+from styleloom.directions import discovery
 from styleloom.errors import UserError
+from styleloom.metrics.classifiers import training as classifier_training
+from styleloom.metrics.classifiers.classifier import Classifier
 from tiny import make_archive
 
 
@@ -80,6 +85,9 @@ def test_a_labelled_set(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert status == 0 or "has enough images on both sides" in error or "have it" in error
 
 
+CLASSIFIER = ["--method", "classifier"]
+
+
 @every(
     ("words", "message"),
     [
@@ -90,6 +98,12 @@ def test_a_labelled_set(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         (["--conditional", "sefa-0"], "--conditional: 'sefa-0' is not valid"),
         (["--conditional", "sefa-0:nothing"], "'nothing' does not exist"),
         (["--count", "999"], "count: 999"),
+        (["--seeds", "0-9"], "--seeds: '0-9' is not valid with --method sefa"),
+        (["--keep", "0.7"], "--keep: 0.7 is not valid with --method sefa"),
+        ([*CLASSIFIER, "--data", "portraits", "--keep", "2"], "keep: 2.0 is not valid"),
+        ([*CLASSIFIER, "--data", "portraits", "--seeds", ""], "--seeds: '' is not valid"),
+        ([*CLASSIFIER, "--labels", "a.csv", "--seeds", "0-9"], "--seeds: '0-9' is not valid with --labels"),
+        ([*CLASSIFIER, "--labels", "a.csv", "--attributes", "a"], "--attributes: 'a' is not valid with"),
         (["--out", "a.safetensors"], "is no name for directions"),
     ],
 )
@@ -100,6 +114,52 @@ def test_directions_that_cannot_be(
     assert run(folder, "directions", *words, *out) == 2
     assert message in capsys.readouterr().err.replace("\n", " ")
     assert not list(tmp_path.iterdir())
+
+
+def test_conditional_names_are_checked_before_images_are_drawn(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "labels.csv").write_text("seed,a,b\n0,1,0\n1,0,1\n")
+    monkeypatch.setattr(discovery, "latents_of", None)  # would fail with another error
+    common = [*CLASSIFIER, "--labels", str(tmp_path / "labels.csv"), "--samples", "100"]
+    common += ["--out", str(tmp_path / "x.directions.safetensors")]
+    for wanted, message in (
+        (["a:nothing"], "'nothing' does not exist"),
+        (["a:a"], "orthogonal to others, at least one"),
+        (["a:b", "a|b:c"], "'c' does not exist"),
+        (["a:b", "a:b"], "'a|b' is there already"),
+    ):
+        assert run(folder, "directions", *common, "--conditional", *wanted) == 2
+        assert message in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_directions_of_classifiers(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Classifiers of a folder, here with brightness for logits; those of --attributes alone."""
+    full = classifier_training.classifier_config
+    narrow = FeatureMaps(base=8192, max=8)
+    monkeypatch.setattr(
+        classifier_training, "classifier_config", lambda *given: replace(full(*given), features=narrow)
+    )
+    archive = make_archive(tmp_path, 24, 16, labels="folders")
+    learn = ["train-classifiers", "--data", str(archive), "--out", str(tmp_path / "c"), "--kimg", "0.024"]
+    assert main(learn) == 0
+    monkeypatch.setattr(
+        Classifier, "logits", lambda self, images: (light := images.mean((1, 2, 3))) - light.mean()
+    )
+    words = [*CLASSIFIER, "--classifiers", str(tmp_path / "c"), "--seeds", "0-63", "--samples", "100"]
+    capsys.readouterr()
+    for attributes, names in ([], ["a", "b"]), (["--attributes", "b"], ["b"]):
+        out = tmp_path / f"{len(names)}.directions.safetensors"
+        assert run(folder, "directions", *words, *attributes, "--out", str(out), "--json") == 0
+        document = json.loads(capsys.readouterr().out)
+        assert [row["name"] for row in document["directions"]] == names
+        assert document["seeds"] == "0-63"
+        assert document["classifiers"] == str(tmp_path / "c")
+    out = tmp_path / "x.directions.safetensors"
+    assert run(folder, "directions", *words, "--attributes", "c", "--out", str(out)) == 2
+    assert "--attributes: 'c' is not there; valid: a, b" in capsys.readouterr().err
 
 
 @every(
@@ -174,6 +234,26 @@ def test_edit_orthogonally(folder: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert record["edits"][0]["direction"] == "sefa-0|sefa-1,sefa-2"
 
 
+def test_edit_along_a_direction_that_its_file_has_made_orthogonal(folder: Path, tmp_path: Path) -> None:
+    out, pictures = tmp_path / "a.directions.safetensors", [tmp_path / "a.png", tmp_path / "b.png"]
+    common = ["--samples", "500", "--count", "3", "--conditional", "sefa-0:sefa-1", "--out", str(out)]
+    assert run(folder, "directions", *common) == 0
+    for file, picture in zip((folder / "sefa.directions.safetensors", out), pictures, strict=True):
+        words = [
+            "--direction",
+            "sefa-0=2",
+            "--seeds",
+            "0",
+            "--orthogonal-to",
+            "sefa-1",
+            "--out",
+            str(picture),
+        ]
+        assert run(folder, "edit", "--directions", str(file), *words) == 0
+    a, b = (np.array(Image.open(picture)) for picture in pictures)
+    assert np.array_equal(a, b)
+
+
 @every(
     ("words", "message"),
     [
@@ -185,6 +265,14 @@ def test_edit_orthogonally(folder: Path, tmp_path: Path, capsys: pytest.CaptureF
             "--seeds: not valid",
         ),
         (["--direction", "sefa-0=1", "--latents", "a.latent.safetensors"], "there is no such file"),
+        (["--direction", "sefa-0=1", "--latents", "a", "--noise", "fixed"], "--noise: 'fixed' is not valid"),
+        (["--direction", "sefa-0=1", "--latents", "a", "--classes", "0"], "--classes: 0 is not valid"),
+        (
+            ["--direction", "sefa-0=1", "--latents", "a", "--truncation", "2"],
+            "--truncation: '2' is not valid",
+        ),
+        (["--direction", "sefa-0=1", "--seeds", ""], "--seeds: '' is not valid"),
+        (["--direction", "sefa-0=1..2..3"], "--direction: '1..2..3' is not valid"),
         (["--direction", "sefa-0=1", "--save", "a.safetensors"], "no name of a latent file"),
         (["--direction", "sefa-0=1", "--out", "a.jpg"], "a name that ends with .png"),
         (["--direction", "sefa-0=-1..1", "--seeds", "0-99999", "--steps", "99"], "too many for one picture"),

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import tyro
 from rich.table import Table
@@ -18,7 +18,8 @@ from rich.table import Table
 import styleloom
 from styleloom.cli.report import console, print_json, say
 from styleloom.cli.sheets import check_free
-from styleloom.cli.wanted_images import MAX_LABEL_BYTES, parse_seeds
+from styleloom.cli.wanted_images import MAX_LABEL_BYTES, parse_seeds, refuse_given
+from styleloom.config.checks import within
 from styleloom.config.experiment import Precision
 from styleloom.errors import UserError, quoted, shown
 from styleloom.snapshot_names import find_snapshot
@@ -26,10 +27,15 @@ from styleloom.snapshot_names import find_snapshot
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from styleloom.cli.progress import EvaluationProgress
     from styleloom.directions.direction_set import Directions as DirectionSet
+    from styleloom.directions.discovery import Scorer
     from styleloom.sampling import Sampler
 
 logger = logging.getLogger(__name__)
+
+Conditional: TypeAlias = tuple[str, list[str]]
+"""A direction, and those that it is made orthogonal to."""
 
 
 @dataclass
@@ -94,12 +100,11 @@ class Directions:
             raise UserError(f"--out: {shown(self.out)} is no name for directions; valid: NAME{ENDING}")
         check_free("out", [self.out], self.overwrite)
         sampler = sampling.load(path, self.device, self.precision)
-        found = self._found(sampler, layers)
+        found = self._found(sampler, layers, wanted)
         for name, others in wanted:
             found = found.conditional(name, others)
-        origin = {"snapshot_sha256": sampler.snapshot_sha256, "styleloom": styleloom.__version__}
-        about = origin | self._settings()
-        found = replace(found, document=about)
+        about = {"snapshot_sha256": sampler.snapshot_sha256, "styleloom": styleloom.__version__}
+        found = replace(found, document=about | self._settings())
         save_directions(self.out, found)
         if self.json:
             print_json({"file": str(self.out), **document_of(found)})
@@ -114,6 +119,7 @@ class Directions:
             for name in ("classifiers", "labels", "data", "attributes"):
                 if getattr(self, name) is not None:
                     raise UserError(f"--{name}: not valid with --method {self.method}; --method classifier")
+            refuse_given(self, ("seeds", "keep"), f"with --method {self.method}; --method classifier")
         elif sum(source is not None for source in (self.classifiers, self.labels, self.data)) != 1:
             raise UserError(
                 "--method classifier: needs one of --data (a labelled set), --classifiers FOLDER (styleloom "
@@ -121,66 +127,86 @@ class Directions:
             )
         elif self.count is not None:
             raise UserError("--count: not valid with --method classifier, which gives one for each attribute")
+        if self.labels is not None:
+            refuse_given(self, ("seeds", "attributes"), "with --labels, whose file has its own")
+        within("keep", self.keep, 0, 1)
+        parse_seeds(self.seeds)
 
     def _settings(self) -> dict[str, Any]:
         """What the directions came from, as JSON."""
         settings: dict[str, Any] = {"samples": self.samples, "class": self.classes}
         if self.method == "classifier":
-            settings |= {"seeds": self.seeds, "keep": self.keep}
+            settings |= {"keep": self.keep} | ({} if self.labels else {"seeds": self.seeds})
             sources = {"classifiers": self.classifiers, "labels": self.labels, "data": self.data}
             settings |= {name: str(value) for name, value in sources.items() if value is not None}
         return settings
 
-    def _found(self, sampler: Sampler, layers: list[int] | None) -> DirectionSet:
+    def _found(
+        self, sampler: Sampler, layers: list[int] | None, conditional: Sequence[Conditional]
+    ) -> DirectionSet:
         """The directions of the chosen method."""
         from styleloom.directions import discovery
 
+        layers = None if layers is None else list(discovery.chosen_layers(sampler, layers))
         spread = discovery.latent_covariance(sampler, self.samples, classes=self.classes)
         if self.method == "sefa":
             return discovery.sefa(sampler, self.count, layers, spread)
         if self.method == "pca":
             return discovery.pca(sampler, self.count, layers, spread)
-        latents, scores = self._scored(sampler)
+        latents, scores = self._scored(sampler, conditional)
         return discovery.boundaries(sampler, latents, scores, self.keep, layers, spread)
 
-    def _scored(self, sampler: Sampler) -> tuple[Tensor, dict[str, Tensor]]:
+    def _scored(
+        self, sampler: Sampler, conditional: Sequence[Conditional]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Latents, and what is known of their images by attribute."""
         from styleloom.cli.progress import EvaluationProgress
         from styleloom.directions import discovery
 
         if self.labels is not None:
             seeds, scores = read_labels(self.labels)
+            _check_names(list(scores), conditional)
             return discovery.latents_of(sampler, seeds, self.classes), scores
-        chosen = None if self.attributes is None else [a.strip() for a in self.attributes.split(",")]
-        device = str(sampler.generator.w_avg.device)
         with EvaluationProgress() as progress:
-            score: discovery.Scorer
-            if self.data is not None:
-                from styleloom.data.dataset import open_dataset
-                from styleloom.directions.probe import fit_probes
-
-                with contextlib.closing(open_dataset(self.data)) as dataset:
-                    score = probes = fit_probes(dataset, chosen, device=device, progress=progress)
-                names: Sequence[str] = probes.names
-                accuracies = zip(names, probes.accuracies, strict=True)
-                told = ", ".join(f"{name} {accuracy:.0%}" for name, accuracy in accuracies)
-                logger.info(f"accuracy of the probes on held-out images of {dataset.name}: {told}")
-            else:
-                from styleloom.metrics.classifiers.classifier import load_classifiers
-
-                assert self.classifiers is not None
-                found = load_classifiers(self.classifiers, device)
-                names = [classifier.record.attribute for classifier in found]
-                for name in chosen or ():
-                    if name not in names:
-                        raise UserError(
-                            f"--attributes: {quoted(name)} is not there; valid: {', '.join(names)}"
-                        )
-                found = [c for c in found if chosen is None or c.record.attribute in chosen]
-                names = [classifier.record.attribute for classifier in found]
-                score = discovery.by_classifiers(found)
+            score, names = self._scorer(str(sampler.generator.w_avg.device), progress)
+            _check_names(names, conditional)
             seeds = parse_seeds(self.seeds)
             return discovery.scored_latents(sampler, score, names, seeds, self.classes, progress)
+
+    def _scorer(self, device: str, progress: EvaluationProgress) -> tuple[Scorer, Sequence[str]]:
+        """What scores images by the attributes of --data or --classifiers, and their names."""
+        from styleloom.directions.discovery import by_classifiers
+
+        chosen = None if self.attributes is None else [a.strip() for a in self.attributes.split(",")]
+        if self.data is not None:
+            from styleloom.data.dataset import open_dataset
+            from styleloom.directions.probe import fit_probes
+
+            with contextlib.closing(open_dataset(self.data)) as dataset:
+                probes = fit_probes(dataset, chosen, device=device, progress=progress)
+            accuracies = zip(probes.names, probes.accuracies, strict=True)
+            told = ", ".join(f"{name} {accuracy:.0%}" for name, accuracy in accuracies)
+            logger.info(f"accuracy of the probes on held-out images of {dataset.name}: {told}")
+            return probes, probes.names
+        from styleloom.metrics.classifiers.classifier import load_classifiers
+
+        assert self.classifiers is not None
+        found = load_classifiers(self.classifiers, device)
+        names = [classifier.record.attribute for classifier in found]
+        for name in chosen or ():
+            if name not in names:
+                raise UserError(f"--attributes: {quoted(name)} is not there; valid: {', '.join(names)}")
+        found = [c for c in found if chosen is None or c.record.attribute in chosen]
+        return by_classifiers(found), [classifier.record.attribute for classifier in found]
+
+
+def _check_names(names: Sequence[str], conditional: Sequence[Conditional]) -> None:
+    """Raise UserError for directions of --conditional that attributes of these names cannot give."""
+    from styleloom.directions.direction_set import conditional_name
+
+    known = list(names)
+    for name, others in conditional:
+        known.append(conditional_name(known, name, others))
 
 
 def document_of(found: DirectionSet) -> dict[str, Any]:
@@ -211,7 +237,7 @@ def table_of(found: DirectionSet) -> Table:
     return table
 
 
-def parse_conditional(text: str) -> tuple[str, list[str]]:
+def parse_conditional(text: str) -> Conditional:
     """ "smile:age,glasses" to ("smile", ["age", "glasses"])."""
     name, colon, others = text.partition(":")
     names = [other.strip() for other in others.split(",")]

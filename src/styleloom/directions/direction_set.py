@@ -71,10 +71,7 @@ class Directions:
 
     def index(self, name: str) -> int:
         """Where the direction of this name stands. Raises UserError when there is none."""
-        if name not in self.names:
-            hint = nearest(name, self.names)
-            raise UserError(f"direction: {quoted(name)} does not exist, {hint}valid: {', '.join(self.names)}")
-        return self.names.index(name)
+        return _index(self.names, name)
 
     def step(self, name: str, unit: Unit = "deviation") -> Tensor:
         """What a strength of 1 adds to a latent: [D]."""
@@ -88,12 +85,7 @@ class Directions:
         a linear measure of the others as it is. Its value is that of `name`. Raises UserError where nothing
         would be left, and where the new direction is there already.
         """
-        at = self.index(name)
-        if not others or name in others:
-            raise UserError(f"direction: {quoted(name)} is made orthogonal to others, at least one")
-        made = conditional_name(name, others)
-        if made in self.names:
-            raise UserError(f"direction: {quoted(made)} is there already")
+        at, made = self.index(name), conditional_name(self.names, name, others)
         rows = self.vectors[[self.index(other) for other in others]].double()
         vector = self.vectors[at].double()
         basis = torch.linalg.qr(rows.T).Q
@@ -131,9 +123,27 @@ class Directions:
             logger.warning("the directions were found in another snapshot; here they may mean something else")
 
 
-def conditional_name(name: str, others: Sequence[str]) -> str:
-    """What the direction `name` is called when it is made orthogonal to others."""
-    return f"{name}|{','.join(others)}"
+def conditional_name(names: Sequence[str], name: str, others: Sequence[str]) -> str:
+    """What the direction `name` of `names` is called when it is made orthogonal to others of them.
+
+    Raises UserError for one that does not exist, and where the new name is there already.
+    """
+    for each in (name, *others):
+        _index(names, each)
+    if not others or name in others:
+        raise UserError(f"direction: {quoted(name)} is made orthogonal to others, at least one")
+    made = f"{name}|{','.join(others)}"
+    if made in names:
+        raise UserError(f"direction: {quoted(made)} is there already")
+    return made
+
+
+def _index(names: Sequence[str], name: str) -> int:
+    """Where `name` stands. Raises UserError when it is none of them."""
+    if name not in names:
+        hint = nearest(name, names)
+        raise UserError(f"direction: {quoted(name)} does not exist, {hint}valid: {', '.join(names)}")
+    return names.index(name)
 
 
 def save_directions(path: Path | str, directions: Directions) -> None:

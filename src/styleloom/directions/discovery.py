@@ -104,7 +104,7 @@ def sefa(
             "directions: this generator has no styles, and its weights say nothing about z, which a mapping "
             "network stands before; use --method classifier"
         )
-    chosen = _layers(sampler, layers)
+    chosen = chosen_layers(sampler, layers)
     weights = generator.synthesis_network.style_weights()
     vectors, values = factorize([weights[layer][:, : sampler.latent_shape[-1]] for layer in chosen])
     spread = latent_covariance(sampler) if spread is None else spread
@@ -129,7 +129,7 @@ def pca(
     spread = latent_covariance(sampler) if spread is None else spread
     vectors, variances = principal_components(spread)
     shares = variances / variances.sum().clamp(min=torch.finfo(variances.dtype).tiny)
-    return _named(sampler, "pca", vectors, shares, spread, count, _layers(sampler, layers))
+    return _named(sampler, "pca", vectors, shares, spread, count, chosen_layers(sampler, layers))
 
 
 def boundaries(
@@ -163,7 +163,7 @@ def boundaries(
     if not found:
         raise UserError(f"attributes: none of {', '.join(scores)} has enough images on both sides")
     spread = latent_covariance(sampler) if spread is None else spread
-    chosen = _layers(sampler, layers)
+    chosen = chosen_layers(sampler, layers)
     return Directions(
         sampler.space,
         "classifier",
@@ -236,8 +236,8 @@ def _labels(sampler: Sampler, seeds: Sequence[int], classes: int | None) -> Tens
     return sampler.labels(len(seeds), drawn)
 
 
-def _layers(sampler: Sampler, layers: Sequence[int] | None) -> tuple[int, ...]:
-    """The rows of ws that are meant. Raises UserError for one that does not exist."""
+def chosen_layers(sampler: Sampler, layers: Sequence[int] | None) -> tuple[int, ...]:
+    """The rows of ws that `layers` means, None for all styles. Raises UserError for a wrong one."""
     last = sampler.generator.num_ws - 1
     if layers is not None:
         chosen = tuple(sorted(set(arguments.wholes("layers", layers, 0, last))))
