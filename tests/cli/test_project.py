@@ -13,6 +13,7 @@ from torch import Tensor
 
 from metrics.probed import real
 from styleloom import cli
+from styleloom.cli import project_output
 from styleloom.data.reals import to_uint8
 from styleloom.latents import load_latents
 from styleloom.projection.projector import Projector
@@ -134,6 +135,65 @@ def test_ctrl_c_keeps_what_there_is(
     assert (tmp_path / "out/sheet.png").exists()
 
 
+def test_another_projection_leaves_no_file_of_the_last(snapshot: Path, folder: Path, tmp_path: Path) -> None:
+    """A shorter one without tuning; what the user keeps there, and what the projection reads, stay."""
+    out = tmp_path / "out"
+    words = (folder / "a.png", *QUICK[2:], "--out", out)
+    assert project(snapshot, *words, "--steps", 5, "--tune", 1) == 0
+    (out / "a/notes.txt").write_text("mine")
+    assert project(snapshot, *words, "--steps", 2, "--overwrite") == 0
+    steps = {"step0001.png", "step0002.png"}
+    assert {path.name for path in (out / "a").iterdir()} == FILES | steps | {"notes.txt"}
+    assert project(snapshot, *words, "--steps", 2, "--tune", 1, "--overwrite") == 0
+    own = {"tuned.safetensors", "tuned.latent.safetensors"}
+    onward = ("--from", out / "a/tuned.latent.safetensors", "--steps", 1, "--overwrite")
+    assert project(out / "a/tuned.safetensors", *words, *onward) == 0
+    assert {path.name for path in (out / "a").iterdir()} == FILES | own | {"step0001.png", "notes.txt"}
+
+
+def test_a_sheet_that_would_be_too_large_is_left_out(
+    snapshot: Path,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Two targets with six pictures each fit, and three with as many do not."""
+    monkeypatch.setattr(project_output, "MAX_SHEET_PIXELS", 2 * 6 * 16 * 16)
+    out = tmp_path / "out"
+    assert project(snapshot, folder, *QUICK, "--out", out) == 0
+    assert (out / "sheet.png").exists()
+    assert "left out" not in capsys.readouterr().err
+    assert project(snapshot, folder, "--seeds", 1, *QUICK, "--out", out, "--overwrite") == 0
+    assert "sheet.png is left out: it would be too large" in capsys.readouterr().err
+    assert sorted(path.name for path in out.iterdir()) == ["a", "a-2", "seed0001"]
+    assert {path.name for path in (out / "seed0001").iterdir()} >= FILES
+
+
+def test_channels_are_those_of_the_decoded_image(
+    snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Palettes and CMYK are ways to keep RGB; bitmaps are grey, and palettes may have transparency."""
+    colours = Image.effect_noise((16, 16), 90).convert("RGB")
+    colours.convert("P", palette=Image.Palette.ADAPTIVE).save(tmp_path / "palette.png")
+    colours.convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
+    files = [tmp_path / "palette.png", tmp_path / "cmyk.jpg"]
+    assert project(snapshot, *files, *QUICK, "--out", tmp_path / "out", "--exact") == 0
+    assert "converted" not in capsys.readouterr().err
+    colours.convert("1").save(tmp_path / "bits.png")
+    colours.convert("P").save(tmp_path / "clear.png", transparency=0)
+    for name, kind in (("bits.png", "grey"), ("clear.png", "RGBA")):
+        assert project(snapshot, tmp_path / name, *QUICK, "--out", tmp_path / "o", "--exact") == 2
+        assert f"16 x 16 px, {kind}; the generator makes" in capsys.readouterr().err
+
+
+def test_a_target_that_is_called_as_the_sheet(snapshot: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (16, 16), "#2080f0").save(tmp_path / "sheet.png.png")
+    assert project(snapshot, tmp_path / "sheet.png.png", *QUICK, "--out", tmp_path / "out") == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["sheet.png", "sheet.png-2"]
+    assert (tmp_path / "out/sheet.png").is_file()
+
+
 @pytest.mark.parametrize(
     ("overrides", "mode"),
     [
@@ -170,6 +230,7 @@ def test_other_images_and_generators(
         (("{folder}", "--steps", "0"), "steps: 0 is not valid"),
         (("{folder}", "--batch", "0"), "--batch: 0 is not valid"),
         (("{folder}", "--distance", "lpips"), "no feature network 'lpips'"),
+        (("{folder}", "--classes", "one"), "--classes: 'one' is not valid"),
         (("{folder}", "--classes", "1"), "class: this generator was trained without labels"),
         (("{folder}/a.png", "--from", "{other}"), "latents of another snapshot"),
         (("{folder}", "--out", "{there}"), "there already; choose another --out"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,9 +14,10 @@ import tyro
 
 import styleloom
 from styleloom.cli.report import print_json, say
-from styleloom.cli.wanted_images import parse_labels, parse_numbered
+from styleloom.cli.wanted_images import parse_labels, parse_numbered, parse_whole
 from styleloom.config.experiment import Precision
-from styleloom.errors import UserError, quoted, shown
+from styleloom.config.parts import Rng
+from styleloom.errors import UserError, shown
 from styleloom.file_hash import sha256_of
 from styleloom.snapshot_names import find_snapshot
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from styleloom.sampling import Sampler
     from styleloom.snapshot import Snapshot
     from styleloom.types import PerceptualDistance
+
+logger = logging.getLogger(__name__)
 
 PICTURES = 5
 """Pictures of the way, as the authors write them: after 200, 400, ... of 1000 steps."""
@@ -46,7 +49,7 @@ class Project:
     """Images, folders, zips or data sets."""
     seeds: str | None = None
     """Project the images of these seeds, too: 0-3, or 1,5,9; np:85 is the authors' seed 85."""
-    rng: Literal["torch", "numpy"] = "torch"
+    rng: Rng = "torch"
     """Where the z of --seeds come from; numpy: as the authors' seeds, with the noise of ours."""
     count: int | None = None
     """Images of each folder and archive; all by default."""
@@ -99,9 +102,10 @@ class Project:
 
         snapshot = read_snapshot(path)
         sampler = Sampler.of(snapshot, self.device, self.precision)
-        targets = project_targets.with_own_names(self._given(sampler))
+        given, labels = self._given(sampler)
+        targets = project_targets.with_own_names(given)
         project_output.check_results_free(self.out, [target.name for target in targets], self.overwrite)
-        projection = _Projection(self, snapshot, sampler, targets)
+        projection = _Projection(self, snapshot, sampler, targets, labels)
         results = projection.run()
         if self.json:
             print_json(projection.settings | {"out": str(self.out), "results": results})
@@ -113,28 +117,22 @@ class Project:
             say(f"{len(targets)} projections in {shown(self.out)}")
         return 0
 
-    def _given(self, sampler: Sampler) -> list[Target]:
-        """All targets, in the order of the command line, those of seeds last."""
+    def _given(self, sampler: Sampler) -> tuple[list[Target], Tensor | None]:
+        """All targets, in the order of the command line, those of seeds last, and their labels."""
         from styleloom.cli.project_targets import image_targets, seed_targets
 
         targets = list(image_targets(self.targets, sampler, self.count, self.exact))
-        if self.seeds is not None:
-            seeds, rngs = parse_numbered(self.seeds, self.rng)
-            where = range(len(targets), len(targets) + len(seeds))
-            labels = self.labels(sampler, len(targets) + len(seeds))
-            own = None if labels is None else labels[where.start :]
-            images = sampler.render(sampler.latents(seeds, label=own, rng=rngs))
-            targets += seed_targets(seeds, rngs, images)
-        return targets
+        seeds, rngs = ([], []) if self.seeds is None else parse_numbered(self.seeds, self.rng)
+        labels = self.labels(sampler, len(targets) + len(seeds))
+        own = None if labels is None else labels[len(targets) :]
+        images = sampler.render(sampler.latents(seeds, label=own, rng=rngs))
+        return targets + seed_targets(seeds, rngs, images), labels
 
     def labels(self, sampler: Sampler, count: int) -> Tensor | None:
         """Labels [N, K] of all targets; None for a generator without labels."""
         classes = label = None
         if self.classes is not None:
-            words = self.classes.split(",")
-            if not all(word.strip().isdecimal() for word in words):
-                raise UserError(f"--classes: {quoted(self.classes)} is not valid; whole numbers: 0,1,...")
-            classes = [int(word) for word in words]
+            classes = [parse_whole("classes", word) for word in self.classes.split(",")]
             classes = classes[0] if len(classes) == 1 else classes
         if self.label is not None:
             rows = parse_labels(self.label)
@@ -159,9 +157,14 @@ class _Projection:
     """All targets of a command on their way."""
 
     def __init__(
-        self, command: Project, snapshot: Snapshot, sampler: Sampler, targets: Sequence[Target]
+        self,
+        command: Project,
+        snapshot: Snapshot,
+        sampler: Sampler,
+        targets: Sequence[Target],
+        labels: Tensor | None,
     ) -> None:
-        from styleloom.cli.project_output import TargetFolder
+        from styleloom.cli.project_output import TargetFolder, sheet_fits
         from styleloom.features.registry import load_distance
         from styleloom.latents import load_fitting
         from styleloom.precision import resolve_precision
@@ -169,7 +172,7 @@ class _Projection:
 
         self.command, self.snapshot, self.sampler = command, snapshot, sampler
         self.options = command.options()
-        self.labels = command.labels(sampler, len(targets))
+        self.labels = labels
         name = command.distance or distance_name()
         device = sampler.generator.w_avg.device
         self.distance: PerceptualDistance = load_distance(name, device)
@@ -192,7 +195,9 @@ class _Projection:
             "device": str(device),
             "styleloom": styleloom.__version__,
         }
-        self.folders = [TargetFolder(command.out / t.name, t, self.settings) for t in targets]
+        columns = 1 + len(pictured_steps(self.options.steps)) + bool(command.tune)
+        self.has_sheet = sheet_fits(columns, targets)
+        self.folders = [TargetFolder(command.out / t.name, t, self.settings, self.has_sheet) for t in targets]
         self.results: list[dict[str, Any]] = []
 
     def run(self) -> list[dict[str, Any]]:
@@ -200,6 +205,9 @@ class _Projection:
         from styleloom.cli.progress import EvaluationProgress
         from styleloom.cli.project_output import SHEET, save_sheet
 
+        if not self.has_sheet:
+            logger.info(f"{SHEET} is left out: it would be too large, with a row for each target")
+            (self.command.out / SHEET).unlink(missing_ok=True)
         steps, count = self.options.steps, len(self.folders)
         batches = [range(i, min(i + self.command.batch, count)) for i in range(0, count, self.command.batch)]
         try:
@@ -233,8 +241,9 @@ class _Projection:
         began = time.monotonic()
         projector = Projector(self.sampler, targets, self.options, self.distance, labels, start)
         for folder, image in zip(folders, targets, strict=True):
+            folder.clear([self.snapshot.path, self.command.start])
             folder.picture("target", image)
-        pictured = pictured_steps(steps)
+        pictured = pictured_steps(steps) - {steps}  # that one is the result
         report(0)
         try:
             while projector.steps_done < steps:
@@ -243,31 +252,29 @@ class _Projection:
                 if done in pictured:
                     images = self.sampler.render(projector.latents)
                     for folder, image in zip(folders, images, strict=True):
-                        folder.picture(f"step{done:04d}", image, in_sheet=done < steps)
+                        folder.picture(f"step{done:04d}", image)
                 report(done)
         finally:
             self._keep(projector, folders, time.monotonic() - began)
 
     def _keep(self, projector: Projector, folders: Sequence[TargetFolder], seconds: float) -> None:
         """Write what was found so far for the targets of a batch."""
-        import torch
-
         from styleloom.cli.project_output import LATENT
+        from styleloom.projection.projector import projected
 
-        latents = projector.latents
-        images = self.sampler.render(latents)
-        now = projector.distances_now(images).tolist()
-        history = torch.stack(projector.distances, 1).tolist() if projector.distances else [[]] * len(folders)
+        results, steps = projected(projector), self.options.steps
         for i, folder in enumerate(folders):
-            folder.picture("projected", images[i])
-            folder.latent(LATENT, latents[i])
+            pixels = folder.picture("projected", results.images[i])
+            if projector.steps_done == steps:
+                folder.picture(f"step{steps:04d}", results.images[i], in_sheet=False)
+            folder.latent(LATENT, results.latents[i])
             found = {
-                "distance": now[i],
-                **folder.quality("projected"),
+                "distance": results.distance[i].item(),
+                **folder.quality(pixels),
                 "steps_done": projector.steps_done,
                 "seconds": seconds,
                 "targets_at_once": len(folders),
-                "distance_per_step": history[i],
+                "distance_per_step": results.history[:, i].tolist(),
             }
             self.results.append(folder.result(found))
 
@@ -285,10 +292,8 @@ class _Projection:
         began = time.monotonic()
         tuner = Tuner(self.sampler, folder.target.image[None], pivot, self.distance, tuning, labels)
         try:
-            for done in itertools.takewhile(
-                lambda done: done < tuning.steps and tuner.step(), itertools.count()
-            ):
-                report(done + 1)
+            while len(tuner.history) < tuning.steps and tuner.step():
+                report(len(tuner.history))
         finally:
             self._keep_tuned(i, tuner, pivot, time.monotonic() - began)
 
@@ -298,19 +303,18 @@ class _Projection:
         from styleloom.snapshot import write_snapshot
 
         folder, path = self.folders[i], self.folders[i].path / "tuned.safetensors"
+        generator = tuner.tuned()
         tuned = {"of": self.sampler.snapshot_sha256, "tuning": dataclasses.asdict(tuner.tuning)}
-        write_snapshot(
-            path, tuner.tuned(), self.snapshot.experiment, **(self.snapshot.info | {"tuned": tuned})
-        )
-        sampler = Sampler(tuner.tuned(), self.snapshot.experiment, self.sampler.growth, sha256_of(path))
+        write_snapshot(path, generator, self.snapshot.experiment, **(self.snapshot.info | {"tuned": tuned}))
+        sampler = Sampler(generator, self.snapshot.experiment, self.sampler.growth, sha256_of(path))
         document = {**pivot.document, "snapshot_sha256": sampler.snapshot_sha256}
         latents = dataclasses.replace(pivot, document=document)
         image = sampler.render(latents)
-        folder.picture("tuned", image[0])
+        pixels = folder.picture("tuned", image[0])
         folder.latent("tuned.latent.safetensors", latents)
         found = {
             "distance": tuner.distance_now(image),
-            **folder.quality("tuned"),
+            **folder.quality(pixels),
             "steps_done": len(tuner.history),
             "seconds": seconds,
             "tuning": dataclasses.asdict(tuner.tuning),

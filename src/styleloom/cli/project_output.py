@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,8 +14,8 @@ import torch
 from torch import Tensor
 
 from styleloom.atomic import atomic_path
-from styleloom.cli.project_targets import Target
-from styleloom.cli.sheets import check_free, chunks
+from styleloom.cli.project_targets import SHEET, Target
+from styleloom.cli.sheets import MAX_SHEET_PIXELS, check_free, chunks
 from styleloom.data.reals import to_uint8
 from styleloom.errors import UserError, shown
 from styleloom.images import Sheet, save_png
@@ -22,8 +23,10 @@ from styleloom.latents import Latents, save_latents
 from styleloom.metrics.reconstruction import psnr, ssim
 
 LATENT = "projected.latent.safetensors"
-SHEET = "sheet.png"
 RESULT = "result.json"
+
+NOT_ALWAYS = re.compile(r"step\d{4,}\.png|tuned\.(png|safetensors|latent\.safetensors)")
+"""Files of a target that another projection of it may not write."""
 
 
 @dataclass
@@ -34,31 +37,41 @@ class TargetFolder:
         path: the folder.
         target: what was projected.
         settings: how, as JSON.
-        shown: pictures in the order in which they were made, uint8 [C, H, W], by name.
+        in_sheet: whether pictures are kept for a sheet.
+        shown: these pictures in the order in which they were made, uint8 [C, H, W], by name.
     """
 
     path: Path
     target: Target
     settings: Mapping[str, Any]
+    in_sheet: bool = True
     shown: dict[str, Tensor] = field(default_factory=dict)
 
-    def picture(self, name: str, image: Tensor, in_sheet: bool = True) -> None:
-        """Write NAME.png, [C, H, W] in [-1, 1], with all that is needed to make it again."""
+    def clear(self, used: Sequence[Path | None]) -> None:
+        """Remove what an earlier projection left and this one may not replace, but for the files `used`."""
+        kept = [path.resolve() for path in used if path is not None]
+        for path in self.path.glob("*"):
+            if NOT_ALWAYS.fullmatch(path.name) and path.resolve() not in kept:
+                path.unlink()
+
+    def picture(self, name: str, image: Tensor, in_sheet: bool = True) -> Tensor:
+        """Write NAME.png, [C, H, W] in [-1, 1], with all that is needed to make it again; uint8 [C, H, W]."""
         self.path.mkdir(parents=True, exist_ok=True)
         pixels = to_uint8(image).cpu()
-        if in_sheet:
+        if in_sheet and self.in_sheet:
             self.shown[name] = pixels
         record = dict(self.settings) | self._record() | {"picture": name}
         save_png(self.path / f"{name}.png", pixels, chunks(record))
+        return pixels
 
     def latent(self, file: str, latents: Latents) -> None:
         """Write a latent file with the record of its target."""
         document = {**latents.document, "images": [self._record()]}
         save_latents(self.path / file, replace(latents, document=document))
 
-    def quality(self, name: str) -> dict[str, float | None]:
+    def quality(self, pixels: Tensor) -> dict[str, float | None]:
         """PSNR, dB, and SSIM of a picture against the target; null for the PSNR of equal images."""
-        pair = (self.shown[name][None], self.shown["target"][None])
+        pair = (pixels[None], to_uint8(self.target.image)[None])
         decibels = psnr(*pair).item()
         return {"psnr": decibels if math.isfinite(decibels) else None, "ssim": ssim(*pair).item()}
 
@@ -73,15 +86,20 @@ class TargetFolder:
         return {"target": self.target.record}
 
 
-def save_sheet(path: Path, folders: Sequence[TargetFolder], settings: Mapping[str, Any]) -> list[str]:
-    """A row for each target, with the pictures that all have; their names."""
+def sheet_fits(columns: int, targets: Sequence[Target]) -> bool:
+    """Whether a sheet with a row for each target is no larger than sheets may be."""
+    height, width = targets[0].image.shape[1:]
+    return columns * len(targets) * height * width <= MAX_SHEET_PIXELS
+
+
+def save_sheet(path: Path, folders: Sequence[TargetFolder], settings: Mapping[str, Any]) -> None:
+    """A row for each target, with the pictures that all have."""
     names = [name for name in folders[0].shown if all(name in folder.shown for folder in folders)]
     sheet = Sheet(len(names), len(folders))
     for folder in folders:
         sheet.add(torch.stack([folder.shown[name] for name in names]))
     targets = [folder.target.record for folder in folders]
     save_png(path, sheet.pixels, chunks({**settings, "rows": targets, "columns": names}))
-    return names
 
 
 def check_results_free(out: Path, names: Sequence[str], overwrite: bool) -> None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from styleloom.data.conversion import ConversionOptions, convert_image, pixels_as_they_are
-from styleloom.data.decoding import BadImageError, decoded, quiet, seen_size
+from styleloom.data.conversion import ConversionOptions, convert_image, pixels_as_they_are, shape_as_it_is
+from styleloom.data.decoding import BadImageError, quiet
 from styleloom.data.image_names import IMAGE_SUFFIXES
 from styleloom.data.paths import path_kind
 from styleloom.data.reals import to_signed
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHANNELS = {1: "grey", 3: "RGB", 4: "RGBA"}
+
+SHEET = "sheet.png"
+"""The picture of all targets, beside their folders."""
 
 MAX_NAME = 80
 """Longest name of a target's folder, in characters."""
@@ -96,16 +99,14 @@ def _target(where: str, name: str, data: bytes, sampler: Sampler) -> tuple[Targe
     """One image, and how it differs from those of the generator, in words; None where it does not."""
     generator = sampler.experiment.generator
     channels, size = generator.channels, sampler.size
-    with decoded(data) as image:
-        bands = len(image.getbands()) if image.mode not in ("P", "PA", "1") else channels
-    own = seen_size(data)
+    bands, *own = shape_as_it_is(data)
     change = None
-    if own != size or bands != channels:
+    if tuple(own) != size or bands != channels:
         kinds = [CHANNELS.get(n, f"of {n} channels") for n in (bands, channels)]
         change = (
             f"{own[1]} x {own[0]} px, {kinds[0]}; the generator makes {size[1]} x {size[0]} px, {kinds[1]}"
         )
-    if own == size:
+    if tuple(own) == size:
         pixels = pixels_as_they_are(data, channels)
     else:
         grid = (generator.grid[0], generator.grid[1])
@@ -124,8 +125,8 @@ def seed_targets(seeds: Sequence[int], rngs: Sequence[str], images: Tensor) -> l
 
 
 def with_own_names(targets: Sequence[Target]) -> list[Target]:
-    """The same targets under names that can be folders, each once."""
-    taken: set[str] = set()
+    """The same targets under names that can be folders beside the sheet, each once."""
+    taken = {SHEET}
     found = []
     for target in targets:
         plain = re.sub(r"[^\w.-]+", "-", target.name).strip(".-")[:MAX_NAME] or "target"

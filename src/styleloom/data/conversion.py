@@ -193,6 +193,14 @@ def pixels_as_they_are(data: bytes, channels: int, background: str = "white") ->
     return _pixels(data, lambda image: _to_channels(_to_eight_bits(image), options))
 
 
+def shape_as_it_is(data: bytes) -> tuple[int, ...]:
+    """Channels, height and width of one encoded image after steps 1 to 3; 2 and 4 channels have transparency.
+
+    Raises BadImageError with the reason when the file cannot be used.
+    """
+    return _pixels(data, _to_eight_bits).shape
+
+
 def _to_eight_bits(image: Image.Image) -> Image.Image:
     """Any mode to L, LA, RGB or RGBA; transparency by colour key or palette becomes an alpha channel."""
     mode = image.mode

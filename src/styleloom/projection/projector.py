@@ -206,14 +206,12 @@ class Projected:
         images: [N, C, H, W], the latents as the sampler renders them.
         distance: of the images from the targets, [N].
         history: the distance in each step, [steps, N], with the noise on w that the step had.
-        identity: of the perceptual distance, as JSON.
     """
 
     latents: Latents
     images: Tensor
     distance: Tensor
     history: Tensor
-    identity: dict[str, Any]
 
 
 def project(
@@ -245,4 +243,4 @@ def projected(projector: Projector) -> Projected:
     images = projector.sampler.render(latents)
     history = torch.stack(projector.distances).cpu() if projector.distances else torch.empty(0, len(images))
     now = projector.distances_now(images)
-    return Projected(latents, images, now, history, projector.comparison.distance.identity)
+    return Projected(latents, images, now, history)
