@@ -158,8 +158,11 @@ def test_parts_and_wholes(g: Sampler) -> None:
     other = replace(whole[0], document={**whole[0].document, "how": "moved"})
     assert join([whole[0], other]).images[1]["how"] == "moved"
     assert join([other, other]).document["how"] == "moved"
-    with pytest.raises(UserError, match="position: 5 is not valid"):
-        _ = whole[5]
+    assert torch.equal(whole[np.int64(3)].values, whole[3].values)
+    assert torch.equal(whole[np.array([3, -1])].values, whole[3:].values)
+    for position in (5, -6, True, 1.0):
+        with pytest.raises(UserError, match=f"position: {position} is not valid"):
+            _ = whole[position]  # type: ignore[index]
     with pytest.raises(UserError, match="latents: none given"):
         join([])
     labelled = replace(whole[0], labels=torch.zeros(1, 2))
@@ -217,6 +220,17 @@ def test_latents_that_do_not_fit(g: Sampler) -> None:
         labelled.render(Latents("z", torch.zeros(1, 512)))
 
 
+def test_records_of_images_with_their_labels() -> None:
+    ws, images = torch.zeros(3, 2, 4), [{"seed": seed} for seed in range(3)]
+    assert Latents("w", ws, document={"images": images}).labelled_images() == images
+    labels = torch.tensor([[0, 0, 1], [0.5, 0.5, 0], [0, 2, 0]])
+    assert Latents("w", ws, labels=labels, document={"images": images}).labelled_images() == [
+        {"seed": 0, "class": 2},
+        {"seed": 1, "label": [0.5, 0.5, 0]},
+        {"seed": 2, "label": [0, 2, 0]},
+    ]
+
+
 def test_latents_are_checked_when_they_are_made() -> None:
     ws, maps = torch.zeros(2, 3, 4), (torch.zeros(2, 1, 4, 4),)
     wrong: dict[str, Callable[[], object]] = {
@@ -227,7 +241,15 @@ def test_latents_are_checked_when_they_are_made() -> None:
         r"noise.0: of shape \[2, 2, 4, 4\]": lambda: Latents("w", ws, (torch.zeros(2, 2, 4, 4),)),
         r"labels: of shape \[1, 3\]": lambda: Latents("w", ws, maps, torch.zeros(1, 3)),
         "ws: NaN": lambda: Latents("w", ws / 0),
+        "ws: of type torch.float64; valid: torch.float32": lambda: Latents("w", ws.double()),
+        "noise.0: of type torch.float16": lambda: Latents("w", ws, (maps[0].half(),)),
+        "labels: of type torch.int64": lambda: Latents("w", ws, maps, torch.zeros(2, 3, dtype=torch.int64)),
         "snapshot_sha256: 'x' is not valid": lambda: Latents("w", ws, document={"snapshot_sha256": "x"}),
+        "snapshot_sha256: 'gggg": lambda: Latents("w", ws, document={"snapshot_sha256": "g" * 64}),
+        "document: 'format' is not valid": lambda: Latents("w", ws, document={"format": "mine"}),
+        "document: 'version' is not valid": lambda: Latents("w", ws, document={"version": 3}),
+        "document: 'space' is not valid": lambda: Latents("w", ws, document={"space": "w"}),
+        "document: 'sha256' is not valid": lambda: Latents("w", ws, document={"sha256": "0"}),
         "images: 1 records given for 2 images": lambda: Latents("w", ws, document={"images": [{}]}),
         "images: 3 is not valid": lambda: Latents("w", ws, document={"images": 3}),
         "document: no JSON": lambda: Latents("w", ws, document={"how": {1, 2}}),

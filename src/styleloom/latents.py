@@ -6,6 +6,8 @@ Styles, noise and labels together give the same images again, bit for bit, whate
 from __future__ import annotations
 
 import json
+import numbers
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +32,9 @@ TENSOR_OF: dict[Space, str] = {"w": "ws", "z": "z"}
 DIMENSIONS: dict[Space, int] = {"w": 3, "z": 2}
 """Of the values: [N, L, W] or [N, Z]."""
 
+RESERVED = ("format", "version", "space", "sha256")
+"""What files have in their documents besides that of the latents."""
+
 
 @dataclass(frozen=True)
 class Latents:
@@ -41,12 +46,12 @@ class Latents:
             in z [N, Z].
         noise: the map of every noise input, low to high, float32 [N or 1, 1, H, W], where 1 is shared by all
             images; None for images without noise. Levels that a growing run has not reached have no pixels.
-        labels: [N, K]; None without labels. In z, images depend on them; in w they are only a record.
+        labels: float32 [N, K]; None without labels. In z, images depend on them; in w they are only a record.
         document: JSON. "snapshot_sha256" is the hash of the generator's file, None for one that has no file;
             "images" has a record for each image (seed, truncation, target of a projection, ...), empty ones
-            unless given; anything else is true of all images.
+            unless given; anything else is true of all images. `RESERVED` keys are not valid.
 
-    Raises UserError for shapes that do not fit together, and for numbers that are not finite.
+    Raises UserError for shapes that do not fit together, other types, and numbers that are not finite.
     """
 
     space: Space
@@ -59,6 +64,8 @@ class Latents:
         one_of("space", self.space, get_args(Space))
         check_shapes(self.space, {name: tuple(t.shape) for name, t in self.tensors().items()})
         for name, tensor in self.tensors().items():
+            if tensor.dtype != torch.float32:
+                raise UserError(f"{name}: of type {tensor.dtype}; valid: {torch.float32}")
             if not tensor.isfinite().all():
                 raise UserError(f"{name}: NaN or infinite numbers are not valid; finite numbers")
         given = {"snapshot_sha256": None, "images": [{} for _ in range(len(self))]} | dict(self.document)
@@ -74,9 +81,9 @@ class Latents:
         if isinstance(at, slice):
             rows = list(range(len(self)))[at]
         else:
-            given = [at] if isinstance(at, int) else at
-            rows = [row + len(self) if row < 0 else row for row in given]
-            arguments.wholes("position", rows, 0, len(self) - 1)
+            given = [at] if isinstance(at, numbers.Integral) else at
+            found = arguments.wholes("position", given, -len(self), len(self) - 1)
+            rows = [range(len(self))[row] for row in found]
         noise = self.noise
         if noise is not None:
             noise = tuple(t if t.shape[0] == 1 else t[rows] for t in noise)
@@ -89,11 +96,25 @@ class Latents:
         """The record of each image."""
         return self.document["images"]
 
+    def labelled_images(self) -> list[dict[str, Any]]:
+        """The record of each image with its class, or with its label where that is none: for other files."""
+        if self.labels is None:
+            return self.images
+        return [record | _label_record(row) for record, row in zip(self.images, self.labels, strict=True)]
+
     def tensors(self) -> dict[str, Tensor]:
         """All tensors, by their names in a file."""
         named = {TENSOR_OF[self.space]: self.values}
         named |= {f"noise.{i}": t for i, t in enumerate(self.noise or ())}
         return named if self.labels is None else named | {"labels": self.labels}
+
+
+def _label_record(label: Tensor) -> dict[str, Any]:
+    """{"class": 2} of the label 0, 0, 1; {"label": ...} of others."""
+    ones = label.nonzero().flatten().tolist()
+    if len(ones) == 1 and label[ones[0]] == 1:
+        return {"class": ones[0]}
+    return {"label": label.tolist()}
 
 
 def check_shapes(space: Space, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -111,8 +132,11 @@ def check_shapes(space: Space, shapes: Mapping[str, tuple[int, ...]]) -> None:
 
 def check_document(document: Mapping[str, Any], count: int) -> None:
     """Raise UserError unless hash and records are what they have to be."""
+    for key in RESERVED:
+        if key in document:
+            raise UserError(f"document: {quoted(key)} is not valid, files have a value of their own for it")
     digest, images = document["snapshot_sha256"], document["images"]
-    if digest is not None and not (isinstance(digest, str) and len(digest) == 64):
+    if digest is not None and not (isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)):
         raise UserError(f"snapshot_sha256: {quoted(digest)} is not valid; 64 hex digits, or none")
     if not isinstance(images, list) or not all(isinstance(record, dict) for record in images):
         raise UserError(f"images: {quoted(images)} is not valid; a record for each image")
