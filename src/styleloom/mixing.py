@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from styleloom.errors import UserError, nearest, quoted
 from styleloom.latents import Latents, check_fits, join
 from styleloom.sampling import Sampler
 
-SIDES = {"coarse": (4, 8), "middle": (16, 32), "fine": (64, 1024)}
+SIDES = {"coarse": (4, 8), "middle": (16, 32), "fine": (64, math.inf)}
 """Lowest and highest level of the layers that the paper calls so, px (Figure 3)."""
 
 
@@ -59,7 +60,7 @@ def layers_named(sampler: Sampler, text: str) -> Layers:
     valid = f"{', '.join(SIDES)}, or layers of 0 to {active - 1} such as 0-{active - 1}"
     if text in SIDES:
         low, high = SIDES[text]
-        sides = [side for side in config.sides if low <= side <= high or (text == "fine" and side >= low)]
+        sides = [side for side in config.sides if low <= side <= high]
         found = [index for side in sides for index in config.styles_at(side) if index < active]
         if not found:
             raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -221,7 +222,8 @@ def test_edit(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     again = [*common, "--direction", "sefa-2=0", "--latents", str(kept), "--out", str(tmp_path / "c.png")]
     assert run(folder, "edit", *again) == 0
     with Image.open(tmp_path / "c.png") as image:
-        column = np.array(image)
+        column, record = np.array(image), json.loads(image.text["styleloom"])  # type: ignore[attr-defined]
+    assert record["latents_sha256"] == {str(kept): hashlib.sha256(kept.read_bytes()).hexdigest()}
     assert np.array_equal(column[:16], pixels[:16, :16])
     assert np.array_equal(column[-32:-16], pixels[-16:, :16])
 

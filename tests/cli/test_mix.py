@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import styleloom
 from styleloom.cli import main
 from styleloom.latents import load_latents
 from styleloom.networks.build import build_generator
+from styleloom.sampling import Sampler
 from styleloom.snapshot import write_snapshot
 from tiny import tiny
 
@@ -42,6 +44,8 @@ def test_a_sheet(snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     with Image.open(out) as image:
         pixels, record = np.asarray(image), json.loads(image.text["styleloom"])  # type: ignore[attr-defined]
     assert record["rows"] == document["rows"]
+    assert [row["class"] for row in record["rows"] + record["columns"]] == [1] * 4
+    assert record["latents_sha256"] == {}
     assert pixels.shape == (5 * 16, 3 * 16, 3)
     assert (pixels[:16, :16] == 255).all()
     g = styleloom.load(snapshot, "cpu", "fp32")
@@ -56,6 +60,9 @@ def test_a_sheet(snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "8 rows and 1 columns in" in capsys.readouterr().out
     with Image.open(again) as image:
         assert (np.asarray(image)[16:32, :16] == shown[0]).all()
+        record = json.loads(image.text["styleloom"])  # type: ignore[attr-defined]
+    assert record["latents_sha256"] == {str(kept): hashlib.sha256(kept.read_bytes()).hexdigest()}
+    assert (record["rows"][0]["class"], record["columns"][0]["class"]) == (1, 0)
 
 
 def test_refusals(snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,3 +90,17 @@ def test_refusals(snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
         assert error.startswith("styleloom: error: ")
         assert message in error
     assert [path.name for path in tmp_path.iterdir()] == ["there.png"]
+
+
+def test_sources_are_checked_before_latents_are_drawn_or_kept(
+    snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Sampler, "latents", None)  # would fail with another error
+    kept = ["--save-latents", str(tmp_path / "x.latent.safetensors"), "--out", str(tmp_path / "x.png")]
+    for words, message in (
+        (["--rows", "0-9999", "--columns", "0-9999"], "are too many for one picture"),
+        (["--columns", "no.latent.safetensors"], "there is no such file"),
+    ):
+        assert main(["mix", str(snapshot), "--classes", "1", *kept, *words]) == 2
+        assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -156,8 +156,8 @@ class Edit:
             "direction": list(self.direction),
             "orthogonal_to": self.orthogonal_to,
             "unit": self.unit,
-            "latents": [str(file) for file in self.latents],
-            "images": [record for block in blocks for record in block.images],
+            "latents_sha256": {str(file): sha256_of(file) for file in self.latents},
+            "images": [record for block in blocks for record in block.labelled_images()],
             "styleloom": styleloom.__version__,
         }
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tyro
 
@@ -15,12 +16,16 @@ from styleloom.cli.wanted_images import parse_labels, parse_numbered, parse_trun
 from styleloom.config.experiment import Precision
 from styleloom.config.parts import NoiseMode, Rng
 from styleloom.errors import UserError, quoted, shown
+from styleloom.file_hash import sha256_of
 from styleloom.snapshot_names import find_snapshot
 
 if TYPE_CHECKING:
     from styleloom.latents import Latents
     from styleloom.mixing import Block
     from styleloom.sampling import Sampler
+
+Numbered: TypeAlias = tuple[list[int], list[Rng]]
+"""Seeds, and where the z of each comes from."""
 
 
 @dataclass
@@ -75,16 +80,19 @@ class Mix:
 
         if self.save_latents is not None:
             latents.check_latent_name(self.save_latents)
+        sources = [[self._parsed(word, flag) for word in getattr(self, flag)] for flag in ("rows", "columns")]
         sampler = sampling.load(path, self.device, self.precision)
         names = self._styles(sampler)
-        rows, columns = (self._source(sampler, flag) for flag in ("rows", "columns"))
+        files = [part for source in sources for part in source if isinstance(part, Path)]
+        rows, columns = self._read(sampler, sources, len(names))
         blocks = [mixing.Block(rows, layers) for layers in names]
         mixing.check_sources(sampler, columns, blocks)
         settings = {
             "snapshot": self.snapshot if path.name == "snapshot.safetensors" else path.name,
             "snapshot_sha256": sampler.snapshot_sha256,
-            "rows": rows.images,
-            "columns": columns.images,
+            "rows": rows.labelled_images(),
+            "columns": columns.labelled_images(),
+            "latents_sha256": {str(file): sha256_of(file) for file in files},
             "styles": {layers.name: list(layers.indices) for layers in names},
             "styleloom": styleloom.__version__,
         }
@@ -112,32 +120,39 @@ class Mix:
             raise wrong
         return found
 
-    def _source(self, sampler: Sampler, flag: str) -> Latents:
-        """The latents that "rows" or "columns" name."""
-        from styleloom.latents import SUFFIX, join, load_fitting
+    def _parsed(self, word: str, flag: str) -> Path | Numbered:
+        """A word of --rows or --columns: a latent file, or seeds."""
+        from styleloom.latents import SUFFIX
 
+        return Path(word) if word.endswith(SUFFIX) else parse_numbered(word, self.rng, flag)
+
+    def _read(
+        self, sampler: Sampler, sources: Sequence[Sequence[Path | Numbered]], blocks: int
+    ) -> list[Latents]:
+        """The latents of rows and of columns; none is drawn before files and the sheet's size are checked."""
+        from styleloom.latents import join, load_fitting
+
+        read = [[load_fitting([s], sampler) if isinstance(s, Path) else s for s in each] for each in sources]
+        down, across = (sum(map(_count, each)) for each in read)
+        check_sheet("rows", (1 + across) * (1 + down * blocks), sampler.size)
+        return [join([self._drawn(source, sampler) for source in each]) for each in read]
+
+    def _drawn(self, source: Latents | Numbered, sampler: Sampler) -> Latents:
+        """The latents of seeds, and those of files with the noise that is wanted."""
+        if not isinstance(source, tuple):
+            return source if self.noise in (None, "random") else sampler.with_noise(source, self.noise)
         label = None if self.label is None else parse_labels(self.label)
         if label is not None and len(label) != 1:
             raise UserError(f"--label: {quoted(self.label)} is not valid; one label, for all images")
-        parts = []
-        for word in getattr(self, flag):
-            if word.endswith(SUFFIX):
-                part = load_fitting([word], sampler)
-                parts.append(part if self.noise in (None, "random") else sampler.with_noise(part, self.noise))
-            else:
-                seeds, rngs = parse_numbered(word, self.rng, flag)
-                parts.append(
-                    sampler.latents(
-                        seeds,
-                        parse_truncation(self.truncation),
-                        self.truncation_layers,
-                        self.classes,
-                        None if label is None else label[0],
-                        self.noise or "fixed",
-                        rngs,
-                    )
-                )
-        return join(parts)
+        return sampler.latents(
+            source[0],
+            parse_truncation(self.truncation),
+            self.truncation_layers,
+            self.classes,
+            None if label is None else label[0],
+            self.noise or "fixed",
+            source[1],
+        )
 
     def _write(
         self, sampler: Sampler, columns: Latents, blocks: list[Block], settings: dict[str, Any]
@@ -147,15 +162,19 @@ class Mix:
         from styleloom.images import Sheet, save_png
         from styleloom.mixing import figure
 
-        across, down = 1 + len(columns), 1 + sum(len(block.rows) for block in blocks)
-        check_sheet("rows", across * down, sampler.size)
-        sheet = Sheet(across, down)
+        down = 1 + sum(len(block.rows) for block in blocks)
+        sheet = Sheet(1 + len(columns), down)
         with EvaluationProgress() as progress:
             progress("rows", 0, down)
             for row, images in enumerate(figure(sampler, columns, blocks), 1):
                 sheet.add(images)
                 progress("rows", row, down)
         save_png(self.out, sheet.pixels, chunks(settings))
+
+
+def _count(source: Latents | Numbered) -> int:
+    """How many images a source has."""
+    return len(source[0]) if isinstance(source, tuple) else len(source)
 
 
 def _spans(indices: tuple[int, ...]) -> str:
