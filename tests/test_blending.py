@@ -17,6 +17,7 @@ from styleloom.config import apply_overrides
 from styleloom.errors import UserError
 from styleloom.networks.build import build_generator
 from styleloom.presets import get
+from styleloom.sampling import Sampler
 from styleloom.snapshot import Snapshot, read_snapshot, write_snapshot
 
 NARROW = ("resolution=16", "generator.features.max=8", "generator.features.min=1")
@@ -48,6 +49,7 @@ def test_swapped_levels(preset: str) -> None:
     """Every tensor is A's or B's; from full resolution on only what that level has is B's."""
     a, b = made(preset), made(preset)
     sources = {"a": a.generator.state_dict(), "b": b.generator.state_dict()}
+    before = {name: tensor.clone() for name, tensor in sources["a"].items()}
     for at in (8, 16):
         mixed = blend(a, b, Blend(at)).generator.state_dict()
         names: dict[str, set[str]] = {"a": set(), "b": set()}
@@ -58,9 +60,12 @@ def test_swapped_levels(preset: str) -> None:
             assert found == ("b" if side is not None and side >= at else "a"), name
         assert any("blocks.2." in name for name in names["b"])
         assert any("blocks.0." in name for name in names["a"])
-    images = a.generator(torch.randn(2, a.generator.z_dim))
-    assert images is not None
-    assert not any(torch.equal(t, sources["b"][name]) for name, t in sources["a"].items())  # A stays
+    samplers = [Sampler.of(snapshot, "cpu") for snapshot in (a, b, blend(a, b, Blend(16)))]
+    ours, theirs, images = (sampler.generate([0, 1], noise="fixed") for sampler in samplers)
+    assert images.isfinite().all()
+    assert not any(torch.equal(images, others) for others in (ours, theirs))
+    assert all(torch.equal(t, before[name]) for name, t in sources["a"].items())  # A stays
+    assert not any(torch.equal(t, sources["b"][name]) for name, t in sources["a"].items())
 
 
 def test_the_fade() -> None:
