@@ -39,12 +39,17 @@ model: .venv/installed
 ship: .venv/installed
 	$(BIN)/python scripts/ship_model.py runs/$(MODEL) --seen $(SEEN) $(if $(HELD_OUT),--held-out $(HELD_OUT))
 
-bench: .venv/installed-dev
+bench: .venv/installed-dev .venv/emoji-256.zip
 	$(BIN)/python benchmarks/step_time.py
 	$(BIN)/python benchmarks/growing.py
 	$(BIN)/python benchmarks/generate.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/separability.py
+	$(BIN)/python benchmarks/project.py
+	$(BIN)/python benchmarks/loader.py .venv/emoji-256.zip
+
+.venv/emoji-256.zip: .venv/installed
+	$(BIN)/styleloom dataset build emoji $@ --resolution 256 --upscale --overwrite
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "styleloom needs Python 3.10 or newer")'
