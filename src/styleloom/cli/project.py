@@ -60,7 +60,7 @@ class Project:
     space: Literal["w", "w+"] = "w"
     """w: one for all layers (StyleGAN2). w+: one for each."""
     noise: Literal["optimize", "fixed"] = "optimize"
-    """optimize: find noise maps, too (StyleGAN2). fixed: the maps stored with the network."""
+    """optimize: find noise maps, too (StyleGAN2). fixed: the maps of --from, or else the stored ones."""
     steps: int = 1000
     """Steps of the projection."""
     tune: int = 0
