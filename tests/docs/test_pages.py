@@ -27,11 +27,13 @@ SEQUENCES = (
     ),
     ("docs/command-line.md",),
     ("docs/steering.md",),
+    ("docs/figures.md",),
 )
 """Pages whose commands run one after the other in one folder: a page may use what an earlier one made."""
 
 MADE = {
     "docs/steering.md": ("edited.png", "edited.latent.safetensors", "walk.mp4", "psi.webm"),
+    "docs/figures.md": ("mixing.png", "psi.png", "portraits.png"),
     README: ("sheet.png", "photos.zip", "generated/seed0015.png", "runs/photos/stats.jsonl"),
     "docs/measuring.md": (
         "emoji.png",

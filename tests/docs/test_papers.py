@@ -6,6 +6,7 @@ import importlib
 import re
 
 from every import every
+from styleloom.figures.registry import FIGURES
 
 from .pages import DOCUMENTS
 
@@ -62,3 +63,34 @@ def test_numbers_in_a_cell() -> None:
     assert numbers("Fig", "Figs. 2, 10–12") == {2, 10, 11, 12}
     assert numbers("Table", "§2, Tables 1–3, Fig. 5") == {1, 2, 3}
     assert numbers("Fig", "§2, eq. 8, 9, Fig. 2") == {2}
+
+
+def figure_rows(paper: str) -> dict[int, str]:
+    """What the paper's table of figures says of each: the last cell of its row, by number."""
+    part = re.split(r"^## ", TEXT.split(f"\n## {paper}\n")[1], flags=re.MULTILINE)[0]
+    table = part.split("\n| figure | content | here |\n")[1].split("\n\n")[0]
+    rows = [line.split("|")[1:-1] for line in table.splitlines()[1:]]
+    listed = [(number, row[-1].strip()) for row in rows for number in sorted(numbers("Fig", row[0]))]
+    assert len(listed) == len(dict(listed)), f"{paper}: a figure stands twice"
+    return dict(listed)
+
+
+@every("paper", COUNTS)
+def test_every_figure_has_a_command_or_a_reason(paper: str) -> None:
+    """The table has all numbers of the paper, and the commands are those of `styleloom figure --list`."""
+    rows = figure_rows(paper)
+    assert sorted(rows) == list(range(1, COUNTS[paper][0] + 1))
+    assert all(rows.values())
+    registered = {figure.number: figure.name for figure in FIGURES.values() if figure.paper == paper}
+    told = {
+        n: name
+        for n, cell in rows.items()
+        for name in re.findall(r"`styleloom figure ([\w-]+)`", cell)
+        if name.endswith(f"-{n}")
+    }
+    assert told == registered
+
+
+def test_no_command_is_told_that_does_not_exist() -> None:
+    told = set(re.findall(r"`styleloom figure ([\w-]+)", TEXT)) - {"NAME"}
+    assert told == set(FIGURES)

@@ -17,6 +17,7 @@ The verbs:
 - directions: `directions`
 - edit: `edit`
 - video: `video`
+- figure: `figure`
 - demo: `demo`
 
 What they share:
@@ -90,6 +91,7 @@ VERBS: dict[str, Verb] = {
     "directions": Verb("styleloom.cli.directions", "Directions", "directions in the latent space"),
     "edit": Verb("styleloom.cli.edit", "Edit", "images along directions"),
     "video": Verb("styleloom.cli.video", "Video", "films of a generator"),
+    "figure": Verb("styleloom.cli.figure", "Figure", "the figures of the papers, by name"),
     "presets": Verb("styleloom.cli.presets", "Presets", "list the presets, show one, compare two"),
     "demo": Verb("styleloom.cli.demo", "Demo", "train a small model on images that come along"),
 }
