@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -14,6 +18,8 @@ from every import every
 from styleloom import sampling
 from styleloom.cli import main
 from styleloom.latents import save_latents
+from styleloom.video import film
+from styleloom.video.encoders import Frame
 
 DIRECTIONS = ["--directions", "{folder}/a.directions.safetensors"]
 
@@ -92,6 +98,65 @@ def test_document_and_existing_files(
 
 
 @every(
+    ("words", "told"),
+    [
+        (["--kind", "walk", "--seeds", "0-2", "--truncation", "0.7"], {"seeds": "0-2", "truncation": 0.7}),
+        (
+            ["--kind", "training"],
+            {"snapshots": ["snapshot-000001.safetensors", "snapshot-000002.safetensors"]},
+        ),
+        (["--latents", "{folder}/a.latent.safetensors"], {"files": ["a.latent.safetensors"]}),
+        (
+            ["--kind", "edit", *DIRECTIONS, "--direction", "sefa-0=-2..2"],
+            {"files": ["a.directions.safetensors"], "direction": "sefa-0=-2..2"},
+        ),
+    ],
+)
+def test_videos_say_how_they_were_made(
+    folder: Path, tmp_path: Path, words: list[str], told: dict[str, Any]
+) -> None:
+    assert run(folder, tmp_path / "a.mp4", *words, "--overwrite") == 0
+    with av.open(str(tmp_path / "a.mp4")) as file:
+        record = json.loads(file.metadata["comment"])
+    told = told | {"command": "video", "fps": 10.0, "seconds": 1.2, "loop": True}
+    if "snapshots" not in told:
+        told["snapshot_sha256"] = digest(folder / "snapshot-000001.safetensors")
+    told["files"] = {str(folder / name): digest(folder / name) for name in told.get("files", ())}
+    assert {name: record[name] for name in told} == told
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_the_frames_so_far(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+) -> None:
+    plain = film.as_frame
+    made: list[int] = []
+
+    def interrupted(*given: Any) -> Frame:
+        made.append(1)
+        if len(made) == 5:
+            os.kill(os.getpid(), number)
+        return plain(*given)
+
+    monkeypatch.setattr(film, "as_frame", interrupted)
+    assert run(folder, tmp_path / "a.mp4") == 130
+    error = capsys.readouterr().err
+    assert "a.mp4 has the 4 frames that were made so far" in error.replace("\n", " ")
+    assert "interrupted" in error
+    with av.open(str(tmp_path / "a.mp4")) as file:
+        assert sum(1 for _ in file.decode(video=0)) == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+@every(
     ("words", "message"),
     [
         (["--kind", "mix"], "--sources: needed for --kind mix"),
@@ -120,6 +185,7 @@ def test_document_and_existing_files(
         (["--seconds", "0"], "--seconds: 0 is not valid"),
         (["--seconds", "1e9"], "at most 10,000,000"),
         (["--zoom", "0"], "--zoom: 0"),
+        (["--zoom", "100000"], "frames of 1600000 x 1600000 px are too large; in .gif"),
         (["--out", "x.avi"], "no format of videos"),
         (["--latents", "nothing.latent.safetensors"], "there is no such file"),
     ],

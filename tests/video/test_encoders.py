@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 import weakref
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from styleloom.errors import UserError
 from styleloom.video.encoders import ENCODERS, MAX_SIDE_PX, Frame, check_size, write_video
@@ -40,6 +41,26 @@ def decoded(path: Path) -> list[Frame]:
         return [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
 
 
+def comment_of(path: Path) -> str:
+    if path.suffix == ".webp":
+        with Image.open(path) as image:
+            return image.getexif()[ExifTags.Base.ImageDescription]
+    if path.suffix == ".gif":
+        with Image.open(path) as image:
+            for at in range(getattr(image, "n_frames", 1)):
+                image.seek(at)
+            image.load()
+        _, _, content = path.read_bytes().rpartition(b"!\xfe")
+        text, at = b"", 0
+        while content[at]:
+            text += content[at + 1 : at + 1 + content[at]]
+            at += 1 + content[at]
+        assert content[at:] == b"\0;"
+        return text.decode()
+    with av.open(str(path)) as file:
+        return {name.lower(): text for name, text in file.metadata.items()}["comment"]
+
+
 @pytest.mark.parametrize("suffix", ENCODERS)
 def test_a_video_holds_its_frames(tmp_path: Path, suffix: str) -> None:
     path, frames = tmp_path / f"a{suffix}", moving(12)
@@ -56,6 +77,42 @@ def test_a_video_holds_its_frames(tmp_path: Path, suffix: str) -> None:
         with av.open(str(path)) as file:
             assert float(file.streams.video[0].average_rate or 0) == pytest.approx(25, rel=0.02)
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("suffix", ENCODERS)
+def test_a_video_says_how_to_make_it_again(tmp_path: Path, suffix: str) -> None:
+    """In the comment of the file, however long, and with any letters."""
+    path, record = tmp_path / f"a{suffix}", {"command": "vidéo", "seeds": list(range(300))}
+    write_video(path, moving(3), 25, record)
+    assert json.loads(comment_of(path)) == record
+    assert len(decoded(path)) == 3
+    write_video(path, moving(3), 25)
+    assert json.loads(comment_of(path)) == {}
+
+
+@pytest.mark.parametrize("suffix", ENCODERS)
+def test_an_interruption_keeps_the_frames_so_far(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str
+) -> None:
+    """Wherever it comes; of WebP nothing is kept, and what was there before stays."""
+    path, record = tmp_path / f"a{suffix}", {"kind": "walk"}
+    for count in (0, 1, 40):
+
+        def frames(count: int = count) -> Iterator[Frame]:
+            yield from moving(count)
+            raise KeyboardInterrupt
+
+        caplog.clear()
+        with caplog.at_level("INFO"), pytest.raises(KeyboardInterrupt):
+            write_video(path, frames(), 25, record)
+        kept = count > 0 and suffix != ".webp"
+        assert list(tmp_path.iterdir()) == [path] * kept
+        assert caplog.messages == [f"{path} has the {count} frames that were made so far"] * kept
+        if kept:
+            assert len(decoded(path)) == count
+            assert json.loads(comment_of(path)) == record
+            with av.open(str(path)) as file:
+                assert float(file.streams.video[0].average_rate or 0) == pytest.approx(25, rel=0.02)
 
 
 def test_odd_sides_and_single_frames(tmp_path: Path) -> None:
@@ -97,6 +154,8 @@ def test_sides_have_a_largest_length(tmp_path: Path, suffix: str) -> None:
     for size in ((side + 1, 2), (2, side + 1)):
         with pytest.raises(UserError, match=f"at most {side:,} px"):
             check_size(path, *size)
+        with pytest.raises(UserError, match=f"at most {side:,} px"):
+            write_video(path, [np.zeros((*size, 3), dtype=np.uint8)], 30)
 
 
 def test_what_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

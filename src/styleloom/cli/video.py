@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import tyro
 
+import styleloom
 from styleloom.cli.edit import parse_direction, parse_range
 from styleloom.cli.report import print_json, say
 from styleloom.cli.sheets import check_free, parse_grid
@@ -17,6 +18,7 @@ from styleloom.cli.wanted_images import parse_numbered, refuse_given
 from styleloom.config.experiment import Precision
 from styleloom.config.parts import NoiseMode, Rng
 from styleloom.errors import UserError, quoted, shown
+from styleloom.file_hash import sha256_of
 from styleloom.snapshot_names import find_snapshot, is_run, numbered_snapshots
 
 if TYPE_CHECKING:
@@ -105,7 +107,7 @@ class Video:
 
         check_format(self.out, self.fps)
         check_free("out", [self.out], self.overwrite)
-        frames = self._frames(columns, columns * rows, count)
+        origin, frames = self._frames(columns, columns * rows, count)
         from styleloom.cli.progress import EvaluationProgress
 
         with EvaluationProgress() as progress:
@@ -115,7 +117,7 @@ class Video:
                     progress("frames", at, count)
                     yield frame
 
-            write_video(self.out, told(), self.fps)
+            write_video(self.out, told(), self.fps, self._record(origin))
         if self.json:
             print_json(
                 {
@@ -175,9 +177,18 @@ class Video:
         if self.direction is not None:
             self._strengths()
 
-    def _frames(self, columns: int, cells: int, count: int) -> Iterator[Frame]:
-        """The frames, made as they are asked for."""
+    def _record(self, origin: dict[str, Any]) -> dict[str, Any]:
+        """All that is needed to make the film again, as JSON."""
+        own = ("snapshot", "out", "overwrite", "device", "json", "latents", "directions")
+        flags = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in own}
+        files = (*self.latents, *([] if self.directions is None else [self.directions]))
+        hashes = {str(file): sha256_of(file) for file in files}
+        return {"command": "video", **origin, **flags, "files": hashes, "styleloom": styleloom.__version__}
+
+    def _frames(self, columns: int, cells: int, count: int) -> tuple[dict[str, Any], Iterator[Frame]]:
+        """What they are made by, as JSON, and the frames, made as they are asked for."""
         from styleloom import sampling  # late: torch takes seconds to import
+        from styleloom.video.encoders import check_size
         from styleloom.video.film import frames, training_frames
 
         if self.kind == "training":
@@ -185,7 +196,7 @@ class Video:
             snapshots = numbered_snapshots(run) if is_run(run) else []
             if not snapshots:
                 raise UserError(f"{shown(run)}: --kind training takes a run directory with snapshots")
-            return training_frames(
+            return {"snapshots": [path.name for path in snapshots]}, training_frames(
                 lambda path: sampling.load(path, self.device, self.precision),
                 snapshots,
                 lambda sampler: self._of_seeds(sampler, self._cells(cells)),
@@ -194,7 +205,10 @@ class Video:
                 self.zoom,
             )
         sampler = sampling.load(find_snapshot(self.snapshot), self.device, self.precision)
-        return frames(sampler, self._film(sampler, cells), count, columns, self.zoom)
+        height, width = sampler.size
+        check_size(self.out, cells // columns * height * self.zoom, columns * width * self.zoom)
+        made = frames(sampler, self._film(sampler, cells), count, columns, self.zoom)
+        return {"snapshot_sha256": sampler.snapshot_sha256}, made
 
     def _film(self, sampler: Sampler, cells: int) -> Film:
         """The film of the chosen kind."""

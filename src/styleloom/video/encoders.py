@@ -3,19 +3,26 @@ memory than a second. WebP alone takes all frames before it encodes the first: i
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import importlib.util
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from styleloom.atomic import atomic_path
 from styleloom.errors import UserError, shown
+
+logger = logging.getLogger(__name__)
 
 Frame = NDArray[np.uint8]
 """uint8 [H, W, 3]."""
@@ -32,6 +39,9 @@ SLOWEST_SEC = 1001
 
 MAX_SIDE_PX = {".mp4": 16_384, ".webm": 65_535, ".gif": 65_535, ".webp": 16_383}
 """Longest side of a frame that the encoder of a format takes."""
+
+WHOLE_ONLY = (".webp",)
+"""Formats of which no part can be kept, as their frames are encoded when all are there."""
 
 
 def check_format(path: Path, fps: float) -> None:
@@ -63,25 +73,46 @@ def check_size(path: Path, height: int, width: int) -> None:
         )
 
 
-def write_video(path: Path | str, frames: Iterable[Frame], fps: float) -> int:
+def write_video(
+    path: Path | str, frames: Iterable[Frame], fps: float, record: Mapping[str, Any] | None = None
+) -> int:
     """Encode frames [H, W, 3] of one size to `path`, atomically; the number of frames.
 
     The name's ending chooses: .mp4 (H.264), .webm (VP9), .gif and .webp (both repeat for ever; WebP keeps
     equal frames that follow each other as one that is shown longer). H.264 and VP9 take even sides alone: an
     odd one is made even by repeating the last row or column.
 
-    Raises UserError for another ending, no frames, and an encoder that is not there.
+    Ctrl-C while a frame is made leaves a file of the frames before it, except in WebP, and goes on its way.
+
+    Args:
+        path: the file.
+        frames: taken one at a time.
+        fps: frames a second.
+        record: how to make the film again, as JSON: the comment of the file (WebP: its description in EXIF).
+
+    Raises UserError for another ending, no frames, frames that are too large, and an absent encoder.
     """
     path = Path(path)
     check_format(path, fps)
-    numbers = itertools.count()
-    with atomic_path(path) as partial:
-        counted = (frame for frame, _ in zip(frames, numbers, strict=False))
-        ENCODERS[path.suffix.lower()](partial, counted, _rate(fps))
-        count = next(numbers)
-        if not count:
-            raise UserError(f"{shown(path)}: no frames to write; at least one")
-    return count
+    frames, numbers = iter(frames), itertools.count()
+    first = next(frames, None)
+    if first is None:
+        raise UserError(f"{shown(path)}: no frames to write; at least one")
+    check_size(path, *first.shape[:2])
+    frames = itertools.chain([first], frames)
+    del first
+    suffix, comment = path.suffix.lower(), json.dumps(record or {})
+    with contextlib.ExitStack() as stack:
+        partial = stack.enter_context(atomic_path(path))
+        try:
+            ENCODERS[suffix](partial, frames, numbers, _rate(fps), comment)
+        except KeyboardInterrupt:
+            count = next(numbers)
+            if count and suffix not in WHOLE_ONLY:
+                stack.close()  # in here a signal that comes again does not interrupt
+                logger.info(f"{shown(path)} has the {count} frames that were made so far")
+            raise
+    return next(numbers)
 
 
 def _rate(fps: float) -> Fraction:
@@ -98,22 +129,29 @@ def _encoder(
 ) -> Callable[..., None]:
     """An encoder of PyAV. `picture` makes its VideoFrame of a frame, in the form that the codec takes."""
 
-    def encode(path: Path, frames: Iterator[Frame], rate: Fraction) -> None:
+    def encode(
+        path: Path, frames: Iterator[Frame], numbers: Iterator[int], rate: Fraction, comment: str
+    ) -> None:
         import av
 
-        with av.open(str(path), "w", format=container, options=container_options) as file:
-            stream: Any = None
-            for number, image in enumerate(map(picture, frames)):
-                if stream is None:
-                    stream = file.add_stream(codec, rate=rate, options=options)
-                    stream.height, stream.width = image.height, image.width
-                    stream.pix_fmt = image.format.name
+        def timed(images: Iterator[Any]) -> Iterator[Any]:
+            for image, number in zip(images, numbers, strict=False):
                 image.pts, image.time_base = number, 1 / rate
-                for packet in stream.encode(image):
-                    file.mux(packet)
-            if stream is not None:
-                for packet in stream.encode(None):
-                    file.mux(packet)
+                yield image
+
+        with av.open(str(path), "w", format=container, options=container_options) as file:
+            file.metadata["comment"] = comment
+            images = map(picture, frames)
+            first = next(images)
+            stream: Any = file.add_stream(codec, rate=rate, options=options)
+            stream.height, stream.width, stream.pix_fmt = first.height, first.width, first.format.name
+            try:  # no line of Python between encoder and file, where a signal could lose what is encoded
+                every = timed(itertools.chain([first], images))
+                collections.deque(map(file.mux, map(stream.encode, every)), maxlen=0)
+            except KeyboardInterrupt:
+                file.mux(stream.encode(None))
+                raise
+            file.mux(stream.encode(None))
 
     return encode
 
@@ -151,29 +189,44 @@ def _palette(frame: Frame) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     return np.ascontiguousarray(image), colours
 
 
-def _webp(path: Path, frames: Iterator[Frame], rate: Fraction) -> None:
-    images = map(Image.fromarray, frames)
-    first = next(images, None)
-    if first is None:
-        return
-    first.save(
-        path,
-        format="WEBP",
-        save_all=True,
-        append_images=images,
-        duration=max(round(1000 / rate), 1),
-        loop=0,
-        quality=90,
-        method=2,
-    )
+def _gif(path: Path, frames: Iterator[Frame], numbers: Iterator[int], rate: Fraction, comment: str) -> None:
+    """With the comment before the file's last byte, since the encoder writes none."""
+    try:
+        _encoder("gif", "gif", _indexed, {}, {"loop": "0"})(path, frames, numbers, rate, comment)
+    finally:
+        with open(path, "rb+") as file:
+            if file.seek(0, os.SEEK_END):  # no frame, no byte
+                file.seek(-1, os.SEEK_END)
+                end, text = file.read(1), comment.encode()
+                blocks = (text[at : at + 255] for at in range(0, len(text), 255))
+                file.seek(-1, os.SEEK_END)
+                file.write(b"!\xfe" + b"".join(bytes([len(b)]) + b for b in blocks) + b"\0" + end)
 
 
-ENCODERS: dict[str, Callable[[Path, Iterator[Frame], Fraction], None]] = {
+def _webp(path: Path, frames: Iterator[Frame], numbers: Iterator[int], rate: Fraction, comment: str) -> None:
+    images = (Image.fromarray(frame) for frame, _ in zip(frames, numbers, strict=False))
+    first, exif = next(images), Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = comment
+    with open(path, "wb") as file:  # one that Pillow opens stays open after Ctrl-C
+        first.save(
+            file,
+            format="WEBP",
+            save_all=True,
+            append_images=images,
+            duration=max(round(1000 / rate), 1),
+            loop=0,
+            quality=90,
+            method=2,
+            exif=exif,
+        )
+
+
+ENCODERS: dict[str, Callable[[Path, Iterator[Frame], Iterator[int], Fraction, str], None]] = {
     ".mp4": _encoder("mp4", "libx264", _subsampled, {"crf": "17", "preset": "medium", **BT709}),
     ".webm": _encoder(
         "webm", "libvpx-vp9", _subsampled, {"crf": "24", "b": "0", "row-mt": "1", "cpu-used": "4", **BT709}
     ),
-    ".gif": _encoder("gif", "gif", _indexed, {}, {"loop": "0"}),
+    ".gif": _gif,
     ".webp": _webp,
 }
-"""What writes a file, by the ending of its name."""
+"""What writes a file, by the ending of its name. Each draws a number for each frame that it takes."""
