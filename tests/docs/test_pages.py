@@ -23,7 +23,8 @@ from .tiny_model import RESOLUTION, experiment, write_photos, write_snapshot
 SEQUENCES = (
     (README,),
     tuple(
-        f"docs/{page}.md" for page in ("presets", "data", "training", "generating", "projecting", "measuring")
+        f"docs/{page}.md"
+        for page in ("presets", "data", "training", "generating", "projecting", "attribution", "measuring")
     ),
     ("docs/command-line.md",),
     ("docs/steering.md",),
@@ -36,6 +37,7 @@ MADE = {
     "docs/figures.md": ("mixing.png", "psi.png", "portraits.png"),
     README: ("sheet.png", "photos.zip", "generated/seed0015.png", "runs/photos/stats.jsonl"),
     "docs/measuring.md": (
+        "emoji.attribution.json",
         "emoji.png",
         "grid.png",
         "noise.png",
@@ -59,6 +61,8 @@ def shortened(words: list[str]) -> list[str]:
         return ["2" if before == "--repeats" else word for before, word in zip(previous, words, strict=False)]
     if words[0] == "project":
         return [*words, "--steps", "2", *(["--tune", "1"] if "--tune" in words else [])]
+    if words[0] == "attribute" and "--data" in words:
+        return [*words, "--count", "3", "--steps", "2", "--false-alarm", "0.25", "--miss", "0.25"]
     if words[0] == "train-classifiers":
         return [*words, "--kimg", "0.016", "--held-out", "4"]
     words = [

@@ -11,13 +11,13 @@ In the order in which to read:
 - rates: what two sets of distances say: ROC area, thresholds, shares, each with its interval
 - calibration: the two sets with all that was set, their file, and the verdict on a further distance
 - measuring: the distances of images after projection, and which images are generated and real
-- histogram: the picture of both sets
+- plot: the histogram of both sets
 """
 
 from styleloom.attribution.calibration import Calibration as Calibration
 from styleloom.attribution.calibration import Verdict as Verdict
 from styleloom.attribution.calibration import load_calibration as load_calibration
-from styleloom.attribution.histogram import histogram as histogram
 from styleloom.attribution.measuring import distances as distances
 from styleloom.attribution.measuring import generated_images as generated_images
 from styleloom.attribution.measuring import real_images as real_images
+from styleloom.attribution.plot import histogram as histogram

@@ -76,8 +76,8 @@ class Calibration:
 
     generated: Sequence[float]
     real: Sequence[float]
-    false_alarm: float = 0.05
-    miss: float = 0.05
+    false_alarm: float = rates.WANTED
+    miss: float = rates.WANTED
     document: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -13,10 +14,13 @@ from torch import Tensor
 
 from styleloom import arguments
 from styleloom.attribution.calibration import Calibration
+from styleloom.config.checks import one_of
+from styleloom.config.experiment import Precision
 from styleloom.data.dataset import ImageDataset
 from styleloom.data.reals import to_signed, to_uint8
 from styleloom.errors import UserError, quoted, shown
 from styleloom.projection import Projection, Projector, project
+from styleloom.projection.projector import check_targets
 from styleloom.sampling import Sampler
 from styleloom.types import PerceptualDistance
 
@@ -55,6 +59,11 @@ def distances(
     return found
 
 
+def check_styles(sampler: Sampler) -> None:
+    """Raise UserError for a generator without w, into which nothing can be projected."""
+    check_targets(sampler, torch.empty(0, sampler.experiment.generator.channels, *sampler.size))
+
+
 def generated_images(sampler: Sampler, seeds: Sequence[int], classes: int | None = None) -> Tensor:
     """Images [N, C, H, W] of seeds, without truncation and with noise of their own, rounded to 8 bits.
 
@@ -86,9 +95,9 @@ class RealImages:
     positions: Sequence[int]
     record: Mapping[str, Any]
 
-    def names(self) -> list[str]:
-        """What the images are called where they came from."""
-        return [self.dataset.source_name(position) for position in self.positions]
+    def records(self) -> list[dict[str, Any]]:
+        """Place of each image in `dataset`, and its name where it came from."""
+        return [{"position": place, "name": self.dataset.source_name(place)} for place in self.positions]
 
     def images(self, at: Sequence[int]) -> Tensor:
         """The images [N, C, H, W] in [-1, 1] at these of `positions`."""
@@ -151,41 +160,53 @@ def _of_class(dataset: ImageDataset, classes: int | None) -> list[int]:
     return np.flatnonzero(labels[:, classes]).tolist()
 
 
-def method(
-    sampler: Sampler,
-    options: Projection,
-    distance: PerceptualDistance,
-    precision: str,
-    classes: int | None = None,
-) -> dict[str, Any]:
-    """How distances are measured, as JSON: what has to be equal for two of them to be compared."""
-    return {
-        "snapshot_sha256": sampler.snapshot_sha256,
-        "distance": distance.identity,
-        "projection": dataclasses.asdict(options),
-        "precision": precision,
-        "class": classes,
-        "generated": "psi 1, noise of the seed, rounded to 8 bits",
-    }
+@dataclass(frozen=True)
+class Method:
+    """How distances are measured: what has to be equal for two of them to be compared.
+
+    Args:
+        snapshot_sha256: of the generator's file.
+        distance: identity of the perceptual distance, with its "name".
+        projection: its settings.
+        precision: arithmetic of the generator.
+        classes: of all images, for generators trained with labels.
+    """
+
+    snapshot_sha256: str | None
+    distance: Mapping[str, Any]
+    projection: Projection
+    precision: Precision = "fp32"
+    classes: int | None = None
+
+    def record(self) -> dict[str, Any]:
+        """All of it, as JSON."""
+        return {**dataclasses.asdict(self), "generated": "psi 1, noise of the seed, rounded to 8 bits"}
 
 
-def options_of(calibration: Calibration) -> Projection:
-    """How the images of a calibration were projected. Raises UserError where we cannot do the same."""
-    given = calibration.document["method"].get("projection")
-    expected = {f.name for f in dataclasses.fields(Projection)}
-    if not isinstance(given, dict) or set(given) != expected:
+def method_of(calibration: Calibration) -> Method:
+    """How the distances of a calibration were measured. Raises UserError where we cannot do the same."""
+    given = {name: calibration.document["method"].get(name) for name in Method.__dataclass_fields__}
+    identity, settings = given["distance"], given["projection"]
+    if not isinstance(identity, dict) or not isinstance(identity.get("name"), str):
+        raise UserError(f"distance: {quoted(identity)} is not valid; the identity of a perceptual distance")
+    expected = set(Projection.__dataclass_fields__)
+    if not isinstance(settings, dict) or set(settings) != expected:
+        valid = ", ".join(sorted(expected))
+        raise UserError(f"projection: {quoted(settings)} is not valid; the settings that we know: {valid}")
+    one_of("precision", given["precision"], get_args(Precision))
+    if given["classes"] is not None:
+        arguments.whole("classes", given["classes"], 0)
+    return Method(**{**given, "projection": Projection(**settings)})
+
+
+def check_method(method: Method, sampler: Sampler, distance: PerceptualDistance) -> None:
+    """Raise UserError unless `sampler` and `distance` are those that distances were measured with."""
+    ours, theirs = sampler.snapshot_sha256, method.snapshot_sha256
+    if ours != theirs:
         raise UserError(
-            f"projection: {quoted(given)} is not valid; the settings of this styleloom: "
-            f"{', '.join(sorted(expected))}"
+            f"made for another snapshot, of SHA-256 {quoted(theirs)}; this one has {quoted(ours)}"
         )
-    return Projection(**given)
-
-
-def check_method(calibration: Calibration, used: Mapping[str, Any]) -> None:
-    """Raise UserError unless distances measured as `used` says can be compared with a calibration's."""
-    recorded = calibration.document["method"]
-    for name, value in used.items():
-        if recorded.get(name) != value:
-            raise UserError(
-                f"{name}: the calibration was made with {quoted(recorded.get(name))}, not {quoted(value)}"
-            )
+    if json.loads(json.dumps(distance.identity)) != method.distance:
+        raise UserError(
+            f"made with another distance, {quoted(method.distance)}; here it is {distance.identity}"
+        )

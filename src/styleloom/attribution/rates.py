@@ -23,6 +23,9 @@ from styleloom.errors import UserError, quoted
 CONFIDENCE = 0.95
 """Of all intervals."""
 
+WANTED = 0.05
+"""Wanted rate of errors of either kind, unless told otherwise."""
+
 METHODS = {
     "roc_area": "Newcombe 2006, method 5",
     "share": "Clopper and Pearson 1934",

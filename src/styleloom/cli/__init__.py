@@ -7,6 +7,7 @@ The verbs:
 - train: `train`
 - generate: `generate`
 - project: `project`
+- attribute: `attribute`
 - mix: `mix`
 - blend: `blend`
 - evaluate: `evaluate` and `metrics`
@@ -29,6 +30,8 @@ What they share:
 - notes: what the library logs, on stderr
 - project_targets: the images that `project` projects
 - project_output: the files that it writes
+- attribute_calibrating: a calibration of `attribute`
+- attribute_judging: its verdicts
 - evaluation_images: the images that `evaluate` compares
 - evaluation_tables: an evaluation as tables
 - demo_measures: what `demo` measures of the generator that it trained
@@ -78,6 +81,7 @@ VERBS: dict[str, Verb] = {
     "project": Verb(
         "styleloom.cli.project", "Project", "the latents with which a generator makes given images"
     ),
+    "attribute": Verb("styleloom.cli.attribute", "Attribute", "did this generator make that image?"),
     "mix": Verb("styleloom.cli.mix", "Mix", "a sheet of images that take some styles of others"),
     "blend": Verb("styleloom.cli.blend", "BlendTwo", "coarse layers of one generator, fine ones of another"),
     "evaluate": Verb("styleloom.cli.evaluate", "Evaluate", "measure a generator, or a set of images"),
