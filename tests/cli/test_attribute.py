@@ -249,6 +249,7 @@ def test_other_generators(
         (("--data", "{data}", "--false-alarm", "2"), "--false-alarm: 2.0 is not valid"),
         (("--data", "{data}", "--seeds", "0-2"), "--miss: 3 images cannot show a rate of 0.05"),
         (("--data", "{data}", "--seeds", "x"), "--seeds: 'x' is not valid"),
+        (("--data", "{data}", "--seeds", "0-30,7"), "--seeds: each once"),
         (("--data", "{data}", "--out", "x.json"), "no name of a calibration"),
         (
             ("--data", "{data}", "--distance", "lpips", "--count", "4", *QUICK[4:]),

@@ -86,6 +86,12 @@ class Calibration:
             rates.check_rate(rate, getattr(self, rate), len(values))
 
     @property
+    def distance_name(self) -> str:
+        """That of the perceptual distance, where the document says it."""
+        identity = self.document.get("method", {}).get("distance")
+        return str(identity.get("name")) if isinstance(identity, dict) else "perceptual distance"
+
+    @property
     def roc_area(self) -> Estimate:
         """See `rates.roc_area`."""
         return rates.roc_area(self.generated, self.real)

@@ -61,8 +61,7 @@ def histogram(calibration: Calibration, path: Path | str) -> None:
         va="top",
     )
     axes.set_xscale("log")
-    identity = calibration.document.get("method", {}).get("distance", {})
-    axes.set_xlabel(f"distance after projection ({identity.get('name', 'perceptual')})")
+    axes.set_xlabel(f"distance after projection ({calibration.distance_name})")
     axes.set_ylabel("share of images")
     axes.set_title(f"ROC area {area.value:.3f} ({area.low:.3f} to {area.high:.3f})", fontsize=10)
     axes.legend()

@@ -48,6 +48,8 @@ def calibrate(command: Attribute) -> int:
     picture = out.with_name(out.name.removesuffix(".json") + ".png")
     count = COUNT if command.count is None else command.count
     seeds = list(range(count)) if command.seeds is None else parse_seeds(command.seeds)
+    if len(set(seeds)) < len(seeds):
+        raise UserError("--seeds: each once, since equal images are not independent")
     wanted = _wanted_rates(command, count, len(seeds))
     begun = _begun(out, command.overwrite)
     check_free("out", [picture] if begun else [out, picture], command.overwrite)
@@ -141,6 +143,7 @@ class _Work:
         for name in SETS:
             waiting = [i for i, record in enumerate(document[name]) if record["distance"] is None]
             batches += [(name, waiting[i : i + self.batch]) for i in range(0, len(waiting), self.batch)]
+        files.save_calibration(out, document)  # before the work: whether it can be written
         with EvaluationProgress() as progress:
             for number, (name, at) in enumerate(batches):
 
@@ -160,13 +163,12 @@ class _Work:
 def _tell(calibration: Calibration) -> None:
     """Print what a calibration says, each number with its interval."""
     area, threshold, upper = calibration.roc_area, calibration.threshold, calibration.upper_threshold
-    method, data = calibration.document["method"], calibration.document["data"]
-    name = method["distance"]["name"]
+    data = calibration.document["data"]
     say(
         f"{len(calibration.generated)} generated images; {len(calibration.real)} of {shown(data['name'])}, "
         f"{data['part']}"
     )
-    say(f"ROC area of {name}: {_interval(area, '.3f')}")
+    say(f"ROC area of {calibration.distance_name}: {_interval(area, '.3f')}")
     say(
         f"generated below {_bounds(threshold)}: false alarms {_interval(threshold.rate, '.1%')} of real "
         f"images, wanted {threshold.wanted:.3g}; finds {_interval(calibration.detection, '.1%')} of generated"
