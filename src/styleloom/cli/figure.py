@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from styleloom.figures.figure import Figure as Entry
     from styleloom.figures.figure import Job, Picture, Plot
 
-WHOLE = ("count", "columns", "draws", "zoom")
+WHOLE = ("count", "columns", "draws", "side", "steps", "zoom")
 """Options that are whole numbers of 1 or more."""
 
 
@@ -50,6 +50,12 @@ class Figure:
     """Of the sheet."""
     draws: int | None = None
     """Realizations of noise, or directions, that are averaged over."""
+    side: int | None = None
+    """Nominal side, px, of the level whose features are shown."""
+    steps: int | None = None
+    """Of each projection."""
+    distance: str | None = None
+    """Perceptual distance: lpips-vgg where its weights are, else efficientnet-lite0."""
     truncation: float | None = None
     """psi of the images."""
     metric: str | None = None
@@ -64,8 +70,8 @@ class Figure:
     """Replace files that are there already."""
     device: str = "auto"
     """auto, cpu, cuda, mps."""
-    precision: Precision = "auto"
-    """Arithmetic of the convolutions."""
+    precision: Precision = "fp32"
+    """Arithmetic of the convolutions; what measures small differences takes fp32 only."""
     json: bool = False
     """Print one JSON document."""
 
@@ -83,6 +89,8 @@ class Figure:
         out = self._out(f"{figure.name}.png")
         files = [out, *([out.with_suffix(".json")] if figure.plot else [])]
         check_free("out", files, self.overwrite)
+        if figure.exact and self.precision != "fp32":
+            raise UserError(f"--precision: {figure.name} measures small differences; valid: fp32")
         from styleloom import sampling
         from styleloom.cli.progress import EvaluationProgress
 
@@ -111,7 +119,8 @@ class Figure:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name}: {value} is not valid, at least 1")
-        options: dict[str, Any] = {name: getattr(self, name) for name in (*WHOLE, "truncation", "metric")}
+        plain = (*WHOLE, "truncation", "metric", "distance")
+        options: dict[str, Any] = {name: getattr(self, name) for name in plain}
         options["scores"] = None if self.scores is None else str(self.scores)
         for name in ("seeds", "sources"):
             text = getattr(self, name)

@@ -9,6 +9,10 @@ In the order in which to read:
 - variation: style mixing, realizations of noise, truncation
 - training_pictures: all levels of an image; the snapshots of a run
 - training_plots: what runs recorded, and what is measured of their snapshots
+- feature_maps: what is inside a generator: droplets, frequencies
+- smoothness: path lengths of single images, singular values, details that stay in place
+- projections: projected images, and the noise found for them
+- neighbours: nearest neighbours in a data set
 - progan: the figures of ProGAN
 - stylegan: the figures of StyleGAN
 - msg_gan: the figures of MSG-GAN

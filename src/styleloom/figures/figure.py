@@ -35,8 +35,13 @@ LEAST_PX = 128
 
 def first_seeds(count: int, first: int = 0) -> Numbered:
     """So many seeds, from `first` on."""
-    rngs: list[Rng] = ["torch"] * count
-    return range(first, first + count), rngs
+    return plain(range(first, first + count))
+
+
+def plain(seeds: Sequence[int]) -> Numbered:
+    """Seeds without a prefix."""
+    rngs: list[Rng] = ["torch"] * len(seeds)
+    return seeds, rngs
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,7 @@ class Figure:
         data: whether it needs images of a data set.
         options: the options that it reads, with their defaults; None where the default follows from others.
         plot: whether matplotlib draws it.
+        exact: whether it measures differences that coarser arithmetic than float32 would hide.
     """
 
     name: str
@@ -106,6 +112,7 @@ class Figure:
     data: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     plot: bool = False
+    exact: bool = False
 
     @property
     def paper(self) -> str:
@@ -177,8 +184,13 @@ class Job:
         """What each snapshot or run is called on the figure: its file's name, with its folder's where several
         have the same."""
         plain = [path.name.removesuffix(".safetensors") for path in self.paths]
-        several = len(set(plain)) < len(plain) or all(name == "snapshot" for name in plain)
-        return [f"{p.parent.name}/{n}" for p, n in zip(self.paths, plain, strict=True)] if several else plain
+        plain = [
+            path.parent.name if name == "snapshot" else name
+            for path, name in zip(self.paths, plain, strict=True)
+        ]  # models of the package
+        if len(set(plain)) == len(plain):
+            return plain
+        return [f"{path.parent.name}/{name}" for path, name in zip(self.paths, plain, strict=True)]
 
     @functools.cached_property
     def runs(self) -> list[RunDirectory]:

@@ -137,7 +137,7 @@ def board(
         widths[j] = max(widths[j], *(width_of(word) for word in [*text.split(), ""]))
     heads = [words(text, widths[j]) for j, text in enumerate(top)]
     head = max((h.shape[1] for h in heads), default=0)
-    side = max((min(width_of(line), LEFT_PX) for text in left for line in text.split("\n")), default=0)
+    side = max((width_of(line) for text in left for line in _lines(text, LEFT_PX)), default=0)
     ys, xs = _starts(heights, head + gap * bool(head), gap), _starts(widths, side + gap * bool(side), gap)
     canvas = torch.full((3, ys[-1] + heights[-1], xs[-1] + widths[-1]), WHITE, dtype=torch.uint8)
     for j, part in enumerate(heads):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from styleloom.figures import random_images, training_pictures, training_plots
+from styleloom.figures import neighbours, random_images, training_pictures, training_plots
 from styleloom.figures.figure import Figure
 
 PLAIN = {"seeds": None, "count": 32, "columns": 8, "truncation": 1.0, "zoom": None}
@@ -48,6 +48,13 @@ FIGURES = (
         options=COMPARED,
     ),
     Figure("progan-9", "images of CIFAR-10, or of any snapshot", random_images.plain, options=PLAIN),
+    Figure(
+        "progan-10",
+        "images above their nearest neighbours in the data, by a perceptual distance",
+        neighbours.neighbours,
+        data=True,
+        options={"seeds": None, "count": 5, "truncation": 1.0, "distance": None, "zoom": None},
+    ),
     Figure("progan-11", "more images of CelebA-HQ, or of any snapshot", random_images.plain, options=PLAIN),
     *(
         Figure(

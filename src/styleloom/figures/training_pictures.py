@@ -23,8 +23,8 @@ def spread(paths: Sequence[Path], count: int) -> list[Path]:
 
 
 def seen(path: Path) -> str:
-    """How far a training was: "190 kimg"."""
-    return f"{(images_seen_of(path) or 0) / 1000:g} kimg"
+    """How far a training was: "190.6 kimg"."""
+    return f"{(images_seen_of(path) or 0) / 1000:,.4g} kimg"
 
 
 def _to_size(images: Tensor, size: tuple[int, int], zoom: int) -> Tensor:
