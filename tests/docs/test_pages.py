@@ -34,7 +34,7 @@ SEQUENCES = (
 
 MADE = {
     "docs/steering.md": ("edited.png", "edited.latent.safetensors", "walk.mp4", "psi.webm"),
-    "docs/figures.md": ("mixing.png", "psi.png", "portraits.png"),
+    "docs/figures.md": ("mixing.png", "psi.png", "portraits.png", "features.png"),
     README: ("sheet.png", "photos.zip", "generated/seed0015.png", "runs/photos/stats.jsonl"),
     "docs/measuring.md": (
         "emoji.attribution.json",

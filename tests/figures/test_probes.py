@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 import styleloom
+from styleloom.attribution.calibration import save_calibration
 from styleloom.figures import feature_maps, layout, neighbours, smoothness
-from styleloom.figures.figure import NOISE, SKIP, TRUNCATION, W
+from styleloom.figures.figure import NOISE, TRUNCATION, W
 from styleloom.figures.registry import FIGURES
 from styleloom.metrics.probes import jacobian
 from tiny import make_archive
@@ -45,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("smoothness", "projections", "neighbours"):
+    for module in ("smoothness", "projections", "neighbours", "attributed"):
         monkeypatch.setattr(f"styleloom.figures.{module}.load_distance", lambda name, device: Squares())
 
 
@@ -183,6 +184,32 @@ def test_projections(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--data: images of 1 channels, 16 x 16 px; the generator makes 3" in refusal(capsys, *words)
 
 
+def test_attribution(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """StyleGAN2 Figure 9, of a calibration that is there, and measured."""
+    kept = folder / "mine.attribution.json"
+    sets = {
+        name: [{"distance": start + i / 100} for i in range(20)]
+        for name, start in (("generated", 0.1), ("real", 1.0))
+    }
+    wanted = {"false_alarm": 0.05, "miss": 0.05}
+    save_calibration(kept, {"method": {"distance": {"name": "mine"}}, "data": {}, **sets, **wanted})
+    out = folder / "9.png"
+    figure(capsys, "stylegan2-9", "--calibration", kept, out=out)
+    (panel,) = panels(out)
+    assert (panel["title"], panel["log_x"]) == ("mine: ROC area 1.000", True)
+    for series in panel["series"]:
+        assert sum(series["y"]) == pytest.approx(100)
+    assert panel["series"][0]["y"][-1] == panel["series"][1]["y"][0] == 0
+    data, path = make_archive(folder, 20, 16), snapshot(folder, "stylegan2")
+    words = (path, "--data", data, "--count", "20", "--steps", "1")
+    figure(capsys, "stylegan2-9", *words, out=folder / "measured.png")
+    (panel,) = panels(folder / "measured.png")
+    assert panel["series"][1]["name"] == "real (20)"
+    assert "not valid with snapshots" in refusal(
+        capsys, "stylegan2-9", path, "--calibration", kept, "--out", folder / "no.png"
+    )
+
+
 def test_neighbours(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A copy among the data is the first; blocks change nothing."""
     path = snapshot(folder, "rectangular")
@@ -199,7 +226,9 @@ def test_neighbours(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pixels, record = figure(
         capsys, "progan-10", path, "--data", data, "--seeds", "3,4", "--zoom", "1", out=folder / "near.png"
     )
-    assert [row[0] for row in record["neighbours"]] == [18, 16]
+    dataset = styleloom.data.open_dataset(data)
+    for row, image in zip(record["neighbours"], (images[1], images[3]), strict=True):
+        assert torch.equal(torch.from_numpy(dataset.image(row[0]).copy()), image)
     assert [row[0] for row in record["distances"]] == [0, 0]
     assert contains(pixels, images[1])
     assert sampler.size == images.shape[2:]
@@ -221,7 +250,7 @@ def test_every_figure_says_which_families_it_takes(
     folder: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sampler = styleloom.load(snapshot(folder, kind), "cpu", "fp32")
-    lacking = [need for need in (NOISE, SKIP, TRUNCATION, W) if not need.met(sampler)]
+    lacking = [need for need in (NOISE, TRUNCATION, W) if not need.met(sampler)]
     for need in lacking:
         name = next(f.name for f in FIGURES.values() if need in f.needs and not f.runs and not f.data)
         words = (name, snapshot(folder, kind), "--out", folder / "no.png")

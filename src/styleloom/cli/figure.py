@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -56,6 +57,8 @@ class Figure:
     """Of each projection."""
     distance: str | None = None
     """Perceptual distance: lpips-vgg where its weights are, else efficientnet-lite0."""
+    calibration: tuple[Path, ...] = ()
+    """What `styleloom attribute` wrote, *.attribution.json, instead of snapshots and data."""
     truncation: float | None = None
     """psi of the images."""
     metric: str | None = None
@@ -121,6 +124,7 @@ class Figure:
                 raise UserError(f"--{name}: {value} is not valid, at least 1")
         plain = (*WHOLE, "truncation", "metric", "distance")
         options: dict[str, Any] = {name: getattr(self, name) for name in plain}
+        options["calibration"] = self.calibration or None
         options["scores"] = None if self.scores is None else str(self.scores)
         for name in ("seeds", "sources"):
             text = getattr(self, name)
@@ -133,11 +137,7 @@ class Figure:
             {"file": path.name} | ({"sha256": sampler.snapshot_sha256} if sampler else {})
             for path, sampler in zip(job.paths, job.samplers or [None] * len(job.paths), strict=True)
         ]
-        options = {
-            name: [list(part) for part in value] if name in ("seeds", "sources") else value
-            for name, value in job.options.items()
-            if value is not None
-        }
+        options = {name: _as_json(value) for name, value in job.options.items() if value is not None}
         record = {"figure": job.figure.name, "snapshots": snapshots, "options": options}
         if job.data is not None:
             record["data"] = {"name": job.data.name, "fingerprint": job.data.fingerprint}
@@ -205,3 +205,10 @@ class Figure:
             table.add_row(row["name"], row["shows"], row["needs"], " ".join(row["options"]))
         console().print(table)
         return 0
+
+
+def _as_json(value: Any) -> Any:
+    """An option's value: seeds, files, or what JSON has."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_as_json(part) for part in value]
+    return str(value) if isinstance(value, Path) else value

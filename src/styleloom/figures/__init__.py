@@ -12,6 +12,7 @@ In the order in which to read:
 - feature_maps: what is inside a generator: droplets, frequencies
 - smoothness: path lengths of single images, singular values, details that stay in place
 - projections: projected images, and the noise found for them
+- attributed: distances of generated and real images after projection
 - neighbours: nearest neighbours in a data set
 - progan: the figures of ProGAN
 - stylegan: the figures of StyleGAN

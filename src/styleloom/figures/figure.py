@@ -98,6 +98,7 @@ class Figure:
         runs: whether these are run directories.
         needs: of each generator.
         data: whether it needs images of a data set.
+        instead: an option with which it needs neither snapshots nor data; empty for none.
         options: the options that it reads, with their defaults; None where the default follows from others.
         plot: whether matplotlib draws it.
         exact: whether it measures differences that coarser arithmetic than float32 would hide.
@@ -110,6 +111,7 @@ class Figure:
     runs: bool = False
     needs: tuple[Need, ...] = ()
     data: bool = False
+    instead: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     plot: bool = False
     exact: bool = False
@@ -136,7 +138,7 @@ class Figure:
             parts.append(f"a {one}" if most == 1 else f"{least} to {most} {many}")
         parts += [f"with {need.words}" for need in self.needs]
         parts += ["--data"] if self.data else []
-        return ", ".join(parts)
+        return ", ".join(parts) + (f", or --{self.instead}" if self.instead else "")
 
     def read(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All options that it reads, with its defaults. Raises UserError for one that it does not read."""

@@ -56,7 +56,7 @@ class Panel:
         series: what is drawn.
         kind: see its type.
         title: above.
-        log_y: whether y is logarithmic.
+        log_y, log_x: whether an axis is logarithmic.
         marks: x of dashed vertical lines.
     """
 
@@ -66,6 +66,7 @@ class Panel:
     kind: Kind = "lines"
     title: str = ""
     log_y: bool = False
+    log_x: bool = False
     marks: Sequence[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -150,6 +151,8 @@ def draw(path: Path, panels: Sequence[Panel], text: Mapping[str, str] | None = N
         axes.spines[["top", "right"]].set_visible(False)
         if panel.log_y:
             axes.set_yscale("log")
+        if panel.log_x:
+            axes.set_xscale("log")
         if any(series.name for series in panel.series) and panel.kind != "shares":
             axes.legend(frameon=False, fontsize=9)
     with atomic_path(path) as partial:

@@ -50,6 +50,11 @@ def begin(
     """
     figure = figure_named(name)
     read = figure.read(options)
+    if figure.instead and read[figure.instead] is not None:
+        if given or data is not None:
+            raise UserError(f"--{figure.instead}: not valid with snapshots or --data, which it replaces")
+        plots.check_available()
+        return Job(figure, read, (), (), None, classes, open_sampler)
     least, most = figure.snapshots
     if not least <= len(given) <= (len(given) if most is None else most):
         raise UserError(f"{name}: {len(given)} snapshots given; it takes {figure.takes}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from styleloom.figures import feature_maps, projections, random_images, smoothness, training_plots
+from styleloom.figures import attributed, feature_maps, projections, random_images, smoothness, training_plots
 from styleloom.figures.figure import NOISE, SKIP, TRUNCATION, Figure, W
 
 MANY = (1, None)
@@ -60,6 +60,18 @@ FIGURES = (
         needs=(SKIP,),
         options={"seeds": None, "count": 1024},
         plot=True,
+    ),
+    Figure(
+        "stylegan2-9",
+        "distances of generated and of real images after projection",
+        attributed.histograms,
+        MANY,
+        needs=(TRUNCATION,),
+        data=True,
+        instead="calibration",
+        options={"seeds": None, "count": 100, "steps": 1000, "distance": None, "calibration": None},
+        plot=True,
+        exact=True,
     ),
     Figure(
         "stylegan2-10",
