@@ -11,13 +11,15 @@ import pytest
 
 import styleloom
 from styleloom.cli import main
+from styleloom.figures.training_plots import METRICS
+from styleloom.metrics.evaluation.definitions import parse_all
 from styleloom.metrics.probes.stability import changes, images_at
 
 from .tiny_runs import figure, refusal, run
 
 LINES = [
     {"images_seen": 1000 * n, "kimg": 1.0 * n, "sec_total": 3600.0 * n, "swd": 100.0 / n, "level": level}
-    | ({"metrics/kid5k_lite0": 1.0 / n, "metrics/ppl_lite0_wend10k": 10.0 * n} if n % 2 else {})
+    | ({"metrics/kid5k_lite0": 1.0 / n, "metrics/ppl_wend10k_lite0": 10.0 * n} if n % 2 else {})
     for n, level in ((1, 1), (2, 1), (3, None), (4, None))
 ]
 
@@ -41,14 +43,14 @@ def test_of_what_runs_recorded(folder: Path, capsys: pytest.CaptureFixture[str])
     assert (a["series"][0]["x"], a["series"][0]["y"]) == ([1, 2, 3, 4], [100, 50, 100 / 3, 25])
     assert b["series"][0]["x"] == c["series"][0]["x"] == [1, 2, 3, 4]
     assert refusal(capsys, "progan-4", path, "--metric", "fid").endswith(
-        "valid: metrics/kid5k_lite0, metrics/ppl_lite0_wend10k, swd"
+        "valid: metrics/kid5k_lite0, metrics/ppl_wend10k_lite0, swd"
     )
     out = folder / "metrics.png"
     figure(capsys, "stylegan-9", path, out=out)
     assert [panel["y"] for panel in panels(out)] == [
         "sliced Wasserstein distance ×1000",
         "kid5k_lite0",
-        "ppl_lite0_wend10k",
+        "ppl_wend10k_lite0",
     ]
     assert panels(out)[0]["marks"] == [3.0]  # full resolution
     assert panels(out)[1]["series"][0]["x"] == [1, 3]
@@ -69,6 +71,7 @@ def test_of_an_evaluation(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     figure(capsys, "stylegan-9", path, "--scores", scores, out=out)
     (panel,) = panels(out)
     assert (panel["series"][0]["x"], panel["series"][0]["y"]) == ([1, 2], [2.5, 1.5])
+    assert parse_all(METRICS)
     assert "has no statistics" in refusal(capsys, "stylegan-9", path)
     scores.write_text("{}")
     assert "not what `styleloom evaluate RUN --json` prints" in refusal(
@@ -129,3 +132,16 @@ def test_without_matplotlib(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     path = run(folder, "labels", (1000,), LINES)
     assert "pip install 'styleloom[figures]'" in refusal(capsys, "progan-4", path)
+
+
+def test_names_are_those_that_were_given(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run by its folder's name; of equal names, with the folder that holds them."""
+    first = run(folder / "a", "progan", (1000, 2000))
+    second = run(folder / "b", "progan", (1000, 2000))
+    out = folder / "named.png"
+    figure(capsys, "msg-gan-6", first, second, "--count", "1", out=out)
+    assert [panel["title"] for panel in panels(out)] == ["a/run-progan", "b/run-progan"]
+    words = ("stylegan2-17", run(folder / "c", "stylegan", (1000,)), second, "--count", "2")
+    figure(capsys, *words, out=folder / "values.png")
+    (panel,) = panels(folder / "values.png")
+    assert [series["name"].split()[0] for series in panel["series"]] == ["run-stylegan", "run-progan"]

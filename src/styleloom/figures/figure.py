@@ -159,7 +159,8 @@ class Job:
     Args:
         figure: which.
         options: see `Figure.read`.
-        paths: the snapshots, or the folders of the runs.
+        given: snapshots or runs as they were given.
+        paths: the files of the snapshots, or the folders of the runs.
         samplers: of the snapshots; none of runs.
         data: for figures that need it.
         classes: class of all images, for generators with labels.
@@ -169,6 +170,7 @@ class Job:
 
     figure: Figure
     options: Mapping[str, Any]
+    given: Sequence[str | Path]
     paths: Sequence[Path]
     samplers: Sequence[Sampler]
     data: ImageDataset | None
@@ -183,16 +185,13 @@ class Job:
 
     @property
     def names(self) -> list[str]:
-        """What each snapshot or run is called on the figure: its file's name, with its folder's where several
-        have the same."""
-        plain = [path.name.removesuffix(".safetensors") for path in self.paths]
-        plain = [
-            path.parent.name if name == "snapshot" else name
-            for path, name in zip(self.paths, plain, strict=True)
-        ]  # models of the package
+        """What each snapshot or run is called on the figure: the end of what was given, with the folder where
+        several have the same end."""
+        given = [Path(path).absolute() for path in self.given]
+        plain = [path.name.removesuffix(".safetensors") for path in given]
         if len(set(plain)) == len(plain):
             return plain
-        return [f"{path.parent.name}/{name}" for path, name in zip(self.paths, plain, strict=True)]
+        return [f"{path.parent.name}/{name}" for path, name in zip(given, plain, strict=True)]
 
     @functools.cached_property
     def runs(self) -> list[RunDirectory]:

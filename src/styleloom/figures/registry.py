@@ -54,7 +54,7 @@ def begin(
         if given or data is not None:
             raise UserError(f"--{figure.instead}: not valid with snapshots or --data, which it replaces")
         plots.check_available()
-        return Job(figure, read, (), (), None, classes, open_sampler)
+        return Job(figure, read, (), (), (), None, classes, open_sampler)
     least, most = figure.snapshots
     if not least <= len(given) <= (len(given) if most is None else most):
         raise UserError(f"{name}: {len(given)} snapshots given; it takes {figure.takes}")
@@ -66,13 +66,13 @@ def begin(
         paths = [_run(figure, Path(path)) for path in given]
         for path in paths if figure.needs else ():
             check_snapshot(figure, open_sampler(numbered_snapshots(path)[-1]), path)
-        return Job(figure, read, paths, (), _data(data, None), classes, open_sampler)
+        return Job(figure, read, given, paths, (), _data(data, None), classes, open_sampler)
     paths = [find_snapshot(path) for path in given]
     samplers = [open_sampler(path) for path in paths]
     for sampler, path in zip(samplers, given, strict=True):
         check_snapshot(figure, sampler, path)
     resolution = samplers[0].resolution if samplers else None
-    return Job(figure, read, paths, samplers, _data(data, resolution), classes, open_sampler)
+    return Job(figure, read, given, paths, samplers, _data(data, resolution), classes, open_sampler)
 
 
 def _run(figure: Figure, path: Path) -> Path:

@@ -18,6 +18,8 @@ from styleloom.runs.records import images_seen_of
 
 KIMG = "images shown to D, thousands"
 HOUR = 3600.0
+METRICS = "kid5k_lite0,ppl_wend10k_lite0"
+"""That show what StyleGAN's Figure 9 does, without downloads."""
 
 Line = Mapping[str, Any]
 
@@ -98,8 +100,8 @@ def metrics_in_training(job: Job) -> Plot:
     if not fields:
         raise UserError(
             f"{job.figure.name}: {'no metrics' if wanted is None else quoted(wanted) + ' not'} recorded; "
-            "train with --set run.metrics=kid5k_lite0,ppl_lite0_wend10k, or measure the snapshots with "
-            "`styleloom evaluate RUN --json` and give what it prints as --scores FILE"
+            f"train with --set run.metrics={METRICS}, or measure the snapshots with `styleloom evaluate RUN "
+            f"--metrics {METRICS} --json` and give what it prints as --scores FILE"
         )
     fields.sort(key=lambda f: not f.removeprefix(PREFIX).startswith(QUALITY))
     panels = []
