@@ -21,7 +21,7 @@ from styleloom.metrics.probes import jacobian
 from tiny import make_archive
 
 from .test_sheets import contains, images_of
-from .tiny_runs import KINDS, figure, refusal, snapshot
+from .tiny_runs import KINDS, figure, refusal, run, snapshot
 
 
 class Squares:
@@ -255,3 +255,14 @@ def test_every_figure_says_which_families_it_takes(
         name = next(f.name for f in FIGURES.values() if need in f.needs and not f.runs and not f.data)
         words = (name, snapshot(folder, kind), "--out", folder / "no.png")
         assert f"needs a generator with {need.words}" in refusal(capsys, *words)
+
+
+def test_data_are_reduced_to_the_level_of_a_growing_run(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = run(folder, "growing", (100_000,))
+    data = make_archive(folder, 7, 16)
+    words = (trained, "--data", data, "--count", "2", "--zoom", "1")
+    pixels, record = figure(capsys, "progan-10", *words, out=folder / "level.png")
+    nearest = torch.from_numpy(styleloom.data.open_dataset(data).image(record["neighbours"][0][0]).copy())
+    assert contains(pixels, layout.reduced(nearest[None], 2)[0])

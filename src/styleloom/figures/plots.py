@@ -133,6 +133,7 @@ def draw(path: Path, panels: Sequence[Panel], text: Mapping[str, str] | None = N
     check_available()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import ScalarFormatter
 
     across = min(len(panels), 3)
     down = math.ceil(len(panels) / across)
@@ -153,6 +154,8 @@ def draw(path: Path, panels: Sequence[Panel], text: Mapping[str, str] | None = N
             axes.set_yscale("log")
         if panel.log_x:
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(ScalarFormatter())
+            axes.xaxis.set_minor_formatter(ScalarFormatter())
         if any(series.name for series in panel.series) and panel.kind != "shares":
             axes.legend(frameon=False, fontsize=9)
     with atomic_path(path) as partial:

@@ -71,8 +71,8 @@ def begin(
     samplers = [open_sampler(path) for path in paths]
     for sampler, path in zip(samplers, given, strict=True):
         check_snapshot(figure, sampler, path)
-    resolution = samplers[0].resolution if samplers else None
-    return Job(figure, read, given, paths, samplers, _data(data, resolution), classes, open_sampler)
+    dataset = _data(data, samplers[0] if samplers else None)
+    return Job(figure, read, given, paths, samplers, dataset, classes, open_sampler)
 
 
 def _run(figure: Figure, path: Path) -> Path:
@@ -83,8 +83,11 @@ def _run(figure: Figure, path: Path) -> Path:
     return path
 
 
-def _data(data: str | None, resolution: int | None) -> ImageDataset | None:
-    return None if data is None else open_dataset(data, resolution)
+def _data(data: str | None, sampler: Sampler | None) -> ImageDataset | None:
+    """The images, as large as those of a generator, which may be growing."""
+    if data is None or sampler is None:
+        return None if data is None else open_dataset(data)
+    return open_dataset(data, sampler.experiment.resolution).at(sampler.resolution)
 
 
 def made(job: Job, progress: Progress | None = None) -> Picture | Plot:

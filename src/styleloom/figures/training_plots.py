@@ -17,7 +17,7 @@ from styleloom.runs.metrics import PREFIX
 from styleloom.runs.records import images_seen_of
 
 KIMG = "images shown to D, thousands"
-HOUR = 3600.0
+UNITS = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
 METRICS = "kid5k_lite0,ppl_wend10k_lite0"
 """That show what StyleGAN's Figure 9 does, without downloads."""
 
@@ -26,7 +26,10 @@ Line = Mapping[str, Any]
 
 def _lines(job: Job) -> Sequence[Sequence[Line]]:
     """What each run recorded at its ticks."""
-    found = [run.stats.read() for run in job.runs]
+    found = [
+        [line for line in run.stats.read() if None not in (line.get("kimg"), line.get("sec_total"))]
+        for run in job.runs
+    ]
     for run, lines in zip(job.runs, found, strict=True):
         if not lines:
             raise UserError(f"{shown(run.path)}: has no statistics (stats.jsonl)")
@@ -34,14 +37,14 @@ def _lines(job: Job) -> Sequence[Sequence[Line]]:
 
 
 def _of(lines: Sequence[Line], field: str) -> list[Line]:
-    return [line for line in lines if line.get(field) is not None and line.get("kimg") is not None]
+    return [line for line in lines if line.get(field) is not None]
 
 
 # ---- ProGAN
 
 
 def distance_over_time(job: Job) -> Plot:
-    """Sliced Wasserstein distance against images and against hours, and images against hours (ProGAN Figure
+    """Sliced Wasserstein distance against images and against time, and images against time (ProGAN Figure
     4): of a run that grew and one that did not, or any others."""
     runs = _lines(job)
     field = job.options["metric"]
@@ -53,14 +56,17 @@ def distance_over_time(job: Job) -> Plot:
     named = list(zip(job.names, runs, strict=True))
     found = [(name, _of(lines, field)) for name, lines in named]
     by_images = [Series(n, [p["kimg"] for p in ls], [p[field] for p in ls]) for n, ls in found]
-    by_hours = [Series(n, [p["sec_total"] / HOUR for p in ls], [p[field] for p in ls]) for n, ls in found]
-    speed = [Series(n, [p["sec_total"] / HOUR for p in ls], [p["kimg"] for p in ls]) for n, ls in named]
+    longest = max(ls[-1]["sec_total"] for _, ls in found)
+    unit = next((name for name, sec in UNITS.items() if longest >= sec), "seconds")
+    sec = UNITS[unit]
+    by_time = [Series(n, [p["sec_total"] / sec for p in ls], [p[field] for p in ls]) for n, ls in found]
+    speed = [Series(n, [p["sec_total"] / sec for p in ls], [p["kimg"] for p in ls]) for n, ls in named]
     what = label_of(field)
     return Plot(
         [
             Panel(KIMG, what, by_images, title="(a) by images"),
-            Panel("hours", what, by_hours, title="(b) by time"),
-            Panel("hours", KIMG, speed, title="(c) speed"),
+            Panel(unit, what, by_time, title="(b) by time"),
+            Panel(unit, KIMG, speed, title="(c) speed"),
         ]
     )
 
