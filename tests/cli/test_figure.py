@@ -62,6 +62,8 @@ def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["stylegan-8", given, "--count", "0", *out], "--count: 0 is not valid, at least 1"),
         (["stylegan-8", given, "--seeds", "x", *out], "--seeds: 'x' is not valid"),
         (["stylegan-8", given, "--classes", "1", *out], "class: this generator was trained without labels"),
+        (["progan-4", trained, "--classes", "1", *out], "--classes: not read by progan-4"),
+        (["stylegan-7", "--data", "emoji", "--classes", "1", *out], "--classes: not read by stylegan-7"),
         (["stylegan-8", plain, *out], "needs a generator with styles that can be truncated"),
         (["stylegan-3", trained, *out], "of the family progan, has none"),
         (["msg-gan-1", given, *out], "needs a generator with images at several levels"),

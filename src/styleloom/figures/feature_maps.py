@@ -24,10 +24,15 @@ FEATURES_OF_A_LEVEL = 2
 """Rows of the figure of frequencies."""
 
 
-def features(sampler: Sampler, latents: Latents) -> dict[int, Tensor]:
-    """What every level of a generator puts out for some images, before toRGB: nominal side -> [N, C, h, w].
+def features(sampler: Sampler, latents: Latents, wanted: int | None = None) -> dict[int, Tensor]:
+    """What levels of a generator put out for some images, before toRGB: nominal side -> [N, C, h, w].
 
-    A growing run has the levels that it has reached. Float32 on the CPU.
+    Float32 on the CPU.
+
+    Args:
+        sampler: the generator; a growing run has the levels that it has reached.
+        latents: of the images.
+        wanted: nominal side of the level, px; None for every level.
     """
     blocks = sampler.generator.synthesis_network.blocks
     assert isinstance(blocks, nn.ModuleList)
@@ -40,7 +45,11 @@ def features(sampler: Sampler, latents: Latents) -> dict[int, Tensor]:
 
         return hook
 
-    hooks = [block.register_forward_hook(keep(s)) for s, block in zip(sides, blocks, strict=True)]
+    hooks = [
+        block.register_forward_hook(keep(side))
+        for side, block in zip(sides, blocks, strict=True)
+        if wanted in (None, side)
+    ]
     try:
         sampler.render(latents)
     finally:
@@ -92,7 +101,7 @@ def _with_features(job: Job, sampler: Sampler, latents: Latents, side: int) -> t
     zoom = job.zoom(sampler.size)
     layout.check_places(len(latents) * (2 + STRONGEST), sampler.size, zoom)
     images = layout.enlarged(job.rendered(sampler, latents), zoom)
-    maps = features(sampler, latents)[side]
+    maps = features(sampler, latents, side)[side]
     strongest = peaks(maps).mean(0).argsort(descending=True)[:STRONGEST].tolist()
     whole = magnitude(maps)
     peak = peaks(whole).tolist()
@@ -119,7 +128,7 @@ def without_droplets(job: Job) -> Picture:
     found: list[float] = []
     for start in range(0, len(seeds), size):
         own = (seeds[start : start + size], rngs[start : start + size])
-        maps = features(sampler, job.latents(sampler, own, job.psi(sampler)))[side]
+        maps = features(sampler, job.latents(sampler, own, job.psi(sampler)), side)[side]
         found += peaks(magnitude(maps)).tolist()
         job.progress("feature maps", len(found), len(seeds))
     least = sorted(range(len(seeds)), key=lambda i: found[i])[:WITHOUT]

@@ -50,6 +50,8 @@ def begin(
     """
     figure = figure_named(name)
     read = figure.read(options)
+    if classes is not None and ("seeds" not in figure.options or figure.snapshots == (0, 0)):
+        raise UserError(f"--classes: not read by {name}, which generates no images")
     if figure.instead and read[figure.instead] is not None:
         if given or data is not None:
             raise UserError(f"--{figure.instead}: not valid with snapshots or --data, which it replaces")
