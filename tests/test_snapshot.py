@@ -25,7 +25,7 @@ import styleloom
 from styleloom import file_kinds
 from styleloom.config import from_json
 from styleloom.errors import UserError
-from styleloom.networks.build import build_generator
+from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.snapshot import FORMAT, Snapshot, load_weights, read_snapshot, write_snapshot
 from styleloom.tensor_file import VERSION, read_tensors, write_tensors
 from tiny import tiny
@@ -367,3 +367,21 @@ def test_the_source_never_unpickles(word: str) -> None:
         if path == SOURCE / "features" / "weights.py":
             lines = [line for line in lines if "weights_only=True)" not in line]
         assert not any(pattern.search(line) for line in lines), f"{path}: {word}"
+
+
+def test_a_snapshot_may_hold_the_networks_in_training(tmp_path: Path) -> None:
+    experiment = tiny()
+    average, raw = build_generator(experiment.generator), build_generator(experiment.generator)
+    d = build_discriminator(experiment.discriminator)
+    write_snapshot(tmp_path / "x.safetensors", average, experiment, raw, d, images_seen=5)
+    found = read_snapshot(tmp_path / "x.safetensors")
+    assert found.raw is not None
+    assert found.discriminator is not None
+    for network, was in ((found.generator, average), (found.raw, raw), (found.discriminator, d)):
+        assert network.state_dict().keys() == was.state_dict().keys()
+        assert all(torch.equal(t, was.state_dict()[name]) for name, t in network.state_dict().items())
+    write_snapshot(tmp_path / "y.safetensors", average, experiment)
+    assert read_snapshot(tmp_path / "y.safetensors").raw is None
+    write_snapshot(tmp_path / "z.safetensors", average, experiment, raw.mapping_network, d)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"z\.safetensors: weights of another network: missing"):
+        read_snapshot(tmp_path / "z.safetensors")

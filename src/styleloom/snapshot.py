@@ -1,7 +1,8 @@
 """Snapshots: a generator's weights with the experiment that made them, in one safetensors file.
 
-Tensors are named as in the generator's state dict; the metadata holds the experiment as JSON. Loading
-executes nothing.
+Tensors are named as in the generator's state dict: those of the average. The networks in training may stand
+beside them, as `g.*` and `d.*`, so that others can continue from the file. The metadata holds the experiment
+as JSON. Loading executes nothing.
 """
 
 from __future__ import annotations
@@ -20,16 +21,22 @@ from styleloom.config.networks import DiscriminatorConfig, GeneratorConfig
 from styleloom.config.serialize import flatten
 from styleloom.errors import UserError, cut, quoted, shown
 from styleloom.file_hash import sha256_of
-from styleloom.networks.assembly import StyleGenerator
-from styleloom.networks.build import build_generator
+from styleloom.networks.assembly import DiscriminatorTrunk, StyleGenerator
+from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.snapshot_names import find_snapshot
 from styleloom.tensor_file import Contents, contents_of, open_tensors, write_tensors
 from styleloom.types import GrowthState
 
 FORMAT = "styleloom-snapshot"
 
+RAW, DISCRIMINATOR = "g.", "d."
+"""Before the names of tensors of the networks in training; no tensor of a generator begins so."""
+
 C = TypeVar("C", bound=GeneratorConfig | DiscriminatorConfig)
 """The configuration of a network."""
+
+N = TypeVar("N", bound=nn.Module)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,11 +44,13 @@ class Snapshot:
     """A loaded snapshot.
 
     Args:
-        generator: with its weights, in evaluation mode, on the CPU.
+        generator: the average, with its weights, in evaluation mode, on the CPU.
         experiment: what made it.
         info: images_seen, data set, whatever else the writer recorded.
         path: the file it was read from; None for one in memory.
         sha256: hash of that file as it was when it was read, hex; None for one in memory.
+        raw: the generator in training, where the file has it.
+        discriminator: where the file has it.
     """
 
     generator: StyleGenerator
@@ -49,6 +58,8 @@ class Snapshot:
     info: dict[str, Any]
     path: Path | None = None
     sha256: str | None = None
+    raw: StyleGenerator | None = None
+    discriminator: DiscriminatorTrunk | None = None
 
     @property
     def growth(self) -> GrowthState | None:
@@ -83,10 +94,21 @@ def check_contents(own: Contents, given: Contents, where: str) -> None:
         raise UserError(f"{where}: weights of another network: {'; '.join(problems[:5])}{more}")
 
 
-def write_snapshot(path: Path | str, generator: StyleGenerator, experiment: Experiment, **info: Any) -> None:
-    """Write a snapshot atomically. `info` must be JSON."""
+def write_snapshot(
+    path: Path | str,
+    generator: StyleGenerator,
+    experiment: Experiment,
+    raw: StyleGenerator | None = None,
+    discriminator: nn.Module | None = None,
+    **info: Any,
+) -> None:
+    """Write a snapshot atomically. `info` must be JSON; the networks are as in `Snapshot`."""
     document = {"format": FORMAT, "experiment": to_json(experiment), "info": info}
-    write_tensors(Path(path), generator.state_dict(), document)
+    tensors = dict(generator.state_dict())
+    for prefix, network in ((RAW, raw), (DISCRIMINATOR, discriminator)):
+        if network is not None:
+            tensors |= {f"{prefix}{name}": tensor for name, tensor in network.state_dict().items()}
+    write_tensors(Path(path), tensors, document)
 
 
 def read_snapshot(path: Path | str) -> Snapshot:
@@ -100,14 +122,41 @@ def read_snapshot(path: Path | str) -> Snapshot:
     path = find_snapshot(path)
     with open_tensors(path, FORMAT) as file:
         experiment, info = _recorded(path, file.document)
-        check_network(build_generator, experiment.generator, file.contents, path)
+        average, raw, d = _split(file.contents)
+        check_network(build_generator, experiment.generator, average, path)
+        if raw:
+            check_network(build_generator, experiment.generator, raw, path)
+        if d:
+            check_network(build_discriminator, experiment.discriminator, d, path)
         tensors, sha256 = file.read(), sha256_of(path)
     check_finite(tensors, path)
+    average, raw, d = _split(tensors)
+    where = str(path)
+    return Snapshot(
+        _built(build_generator, experiment.generator, average, where),
+        experiment,
+        info,
+        path,
+        sha256,
+        _built(build_generator, experiment.generator, raw, where) if raw else None,
+        _built(build_discriminator, experiment.discriminator, d, where) if d else None,
+    )
+
+
+def _split(tensors: Mapping[str, T]) -> tuple[dict[str, T], dict[str, T], dict[str, T]]:
+    """What belongs to the average, to the generator in training, and to the discriminator."""
+    raw = {name.removeprefix(RAW): t for name, t in tensors.items() if name.startswith(RAW)}
+    d = {name.removeprefix(DISCRIMINATOR): t for name, t in tensors.items() if name.startswith(DISCRIMINATOR)}
+    average = {name: t for name, t in tensors.items() if not name.startswith((RAW, DISCRIMINATOR))}
+    return average, raw, d
+
+
+def _built(build: Callable[[C], N], config: C, tensors: Mapping[str, Tensor], where: str) -> N:
+    """The network with these weights, in evaluation mode. torch's random generators stay as they are."""
     with torch.random.fork_rng(devices=[]):
-        generator = build_generator(experiment.generator)
-    load_weights(generator, tensors, str(path))
-    generator.eval().requires_grad_(False)
-    return Snapshot(generator, experiment, info, path, sha256)
+        network = build(config)
+    load_weights(network, tensors, where)
+    return network.eval().requires_grad_(False)
 
 
 def _recorded(path: Path, document: Mapping[str, Any]) -> tuple[Experiment, dict[str, Any]]:

@@ -12,9 +12,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
 from styleloom import presets
-from styleloom.cli.report import console, experiment_table, parameter_counts, print_json, text
+from styleloom.cli.report import console, experiment_table, parameter_counts, print_json
 from styleloom.config import Experiment, GradientPenalty
-from styleloom.config.overrides import tables
+from styleloom.config.overrides import tables, value_text
 from styleloom.config.serialize import differences, flatten, to_json
 from styleloom.errors import UserError, shell_word
 
@@ -167,9 +167,9 @@ def _written(experiment: Experiment) -> dict[str, str]:
         field, side = _field(name, by_resolution), name.partition(".at.")[2]
         if side:
             separator = ", " if " px" in fields[field] else "; "
-            fields[field] += f"{separator}{text(value)} at {side} px"
+            fields[field] += f"{separator}{value_text(value)} at {side} px"
         else:
-            fields[field] = text(value)
+            fields[field] = value_text(value)
     return fields
 
 

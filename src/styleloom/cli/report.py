@@ -18,6 +18,7 @@ from rich.text import Text
 
 from styleloom.config.experiment import Experiment
 from styleloom.config.networks import DiscriminatorConfig, GeneratorConfig
+from styleloom.config.overrides import value_text
 from styleloom.config.serialize import flatten
 from styleloom.errors import printable
 
@@ -66,19 +67,12 @@ def tell(message: str) -> None:
         progress_console().print(message, soft_wrap=True)
 
 
-def text(value: Any) -> str:
-    """A configuration's value as overrides write it: `1,3,3,1`, `none`, `true`."""
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
 def experiment_table(experiment: Experiment) -> Table:
     """Every field of `experiment` under the dotted name that overrides use, with its value."""
     table = Table("field", "value")
     for name, value in flatten(experiment).items():
         if name not in ("name", "source"):
-            table.add_row(name, text(value))
+            table.add_row(name, value_text(value))
     return table
 
 

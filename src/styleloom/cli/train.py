@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
-from rich.table import Table
 
 from styleloom import presets
 from styleloom.cli import INTERRUPTED
 from styleloom.cli.progress import TrainingProgress
-from styleloom.cli.report import console, experiment_table, print_json, say, tell
-from styleloom.config import Experiment, apply_overrides, to_json
+from styleloom.cli.report import print_json, say, tell
+from styleloom.cli.training_plan import print_plan
+from styleloom.config import Experiment, apply_overrides
 from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.data.sources import EMBEDDED_SETS
 from styleloom.errors import UserError, shell_word, shown
@@ -23,6 +23,7 @@ from styleloom.names import recorded_name
 
 if TYPE_CHECKING:
     from styleloom.runs.directory import RunDirectory
+    from styleloom.runs.initial import Source
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ FLAGS = {
     "seed": "seed",
     "metrics": "run.metrics",
     "metrics_every": "run.metrics_kimg",
+    "keep": "run.keep",
+    "freeze": "freeze",
 }
 """Flags that set a field of the experiment, and the field's name."""
 
@@ -66,6 +69,13 @@ class Train:
     """Run directory to create; by default runs/PRESET."""
     resume: Path | None = None
     """Run directory to continue exactly where its latest state left off."""
+    init: str | None = None
+    """Begin with the networks of a snapshot, a run (its latest state) or a state, not with fresh ones."""
+    fit_to: str | None = None
+    """Take the experiment of such a file; with --preset its networks alone, and the rest of the preset."""
+    freeze: tyro.conf.UseAppendAction[list[str]] = field(default_factory=list)
+    """Layers that stay as they are: d:4 (the first 4 of the discriminator), mapping, or a layer's name. May
+    be repeated."""
     overrides: Annotated[
         tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(name="set", metavar="FIELD=VALUE")
     ] = field(default_factory=list)
@@ -89,6 +99,8 @@ class Train:
     `styleloom metrics` lists them."""
     metrics_every: float | None = None
     """Thousands of images between measurements; by default 200."""
+    keep: str | None = None
+    """What snapshots hold: average, the mean of the generator, or full, the networks in training as well."""
     workers: int = 2
     """Threads that decode images ahead, where the data do not fit in memory."""
     cache_gib: float = 2.0
@@ -111,13 +123,16 @@ class Train:
         for flag in ("allow-change", "state"):
             if getattr(self, flag.replace("-", "_")):
                 raise UserError(f"--{flag}: only with --resume")
-        experiment = self._changed(self._preset())
+        experiment, source = self._beginning()
+        experiment = self._changed(experiment)
         dataset = self._dataset(experiment) if self.data is not None else None
         if dataset is not None:
             experiment = self._fitted(experiment, dataset)
+        if source is not None:
+            experiment = self._continuing(experiment, source)
         if self.dry_run:
             self._note_growth(experiment)
-            self._plan(experiment)
+            print_plan(experiment, self.device, self.json)
             return 0
         if dataset is None:
             sets = ", ".join(EMBEDDED_SETS)
@@ -127,8 +142,35 @@ class Train:
         self._note_growth(experiment)
         from styleloom.runs.fit import start
 
-        trainer, run = start(out, experiment, dataset, self.device, self.workers, self.cache_gib)
+        trainer, run = start(out, experiment, dataset, self.device, self.workers, self.cache_gib, source)
         return self._fit(trainer, run)
+
+    def _beginning(self) -> tuple[Experiment, Source | None]:
+        """The experiment before any change, of the preset or of --fit-to, and what --init names."""
+        if self.fit_to is None and self.init is None:
+            return self._preset(), None
+        from styleloom.runs.initial import fit_to, read_source
+
+        model = None if self.fit_to is None else read_source(self.fit_to)
+        source = None
+        if self.init is not None:
+            source = model if self.init == self.fit_to else read_source(self.init)
+        if model is None:
+            return self._preset(), source
+        if self.preset is None and self.device_table is not None:
+            raise UserError("--device-table: needs --preset where --fit-to is given")
+        return fit_to(model, None if self.preset is None else self._preset()), source
+
+    def _continuing(self, experiment: Experiment, source: Source) -> Experiment:
+        """The experiment with the source's growth. Raises UserError where its networks are others."""
+        from styleloom.runs.initial import check_fit, continue_growth, described
+
+        if not any(item.strip().startswith("growth.") for item in self.overrides):
+            experiment = continue_growth(experiment, source)
+        check_fit(experiment, source)
+        for line in described(source):
+            tell(line)
+        return experiment
 
     def _preset(self) -> Experiment:
         """The preset, with batch and learning rate of --device-table where that is given."""
@@ -138,7 +180,11 @@ class Train:
     def _changed(self, experiment: Experiment) -> Experiment:
         """The experiment with this command line's flags."""
         flags = {name: getattr(self, flag) for flag, name in FLAGS.items()}
-        flags = {name: value for name, value in flags.items() if value is not None}
+        flags = {
+            name: ",".join(value) if isinstance(value, list) else value
+            for name, value in flags.items()
+            if value not in (None, [])
+        }
         given = [f"{name}={value}" for name, value in flags.items()]
         for override in self.overrides:
             name, equals, _ = override.partition("=")
@@ -194,7 +240,7 @@ class Train:
         )
 
     def _resume(self, path: Path) -> int:
-        for name in ("out", "preset", "device-table"):
+        for name in ("out", "preset", "device-table", "init", "fit-to"):
             if getattr(self, name.replace("-", "_")) is not None:
                 raise UserError(f"--{name}: not with --resume, which continues {shown(path)} as it is")
         from styleloom.runs.directory import RunDirectory
@@ -204,7 +250,7 @@ class Train:
         written, data = RunDirectory(path).read_experiment()
         requested = self._changed(written)
         if self.dry_run:
-            self._plan(requested)
+            print_plan(requested, self.device, self.json)
             return 0
         state = None if self.state is None else RunDirectory(path).find_state(self.state)
         dataset = self._data_of_run(data, requested.resolution)
@@ -251,7 +297,7 @@ class Train:
             "steps": trainer.step_count,
             "skipped_updates": trainer.skipped,
             "snapshot": str(snapshots[-1]) if snapshots else None,
-        }
+        } | ({} if trainer.init is None else {"init": trainer.init})
         if self.json:
             print_json(result)
         else:
@@ -260,54 +306,6 @@ class Train:
             say(f"{shown(run.path)}: {trainer.images_seen / 1000:g} kimg, {state}")
             say(f"snapshot: {shown(result['snapshot'])}")
         return INTERRUPTED if stop.requested and not done else 0
-
-    def _plan(self, experiment: Experiment) -> None:
-        """Print what a run would do."""
-        from styleloom.metrics.evaluation.definitions import parse_all
-        from styleloom.precision import resolve_device, resolve_precision
-        from styleloom.runs.plan import parameter_table, timeline, training_flops
-
-        if experiment.run.metrics:
-            parse_all(",".join(experiment.run.metrics))  # a run would refuse an unknown one
-        device = resolve_device(self.device)
-        precision = resolve_precision(experiment.precision, device)
-        phases, parameters = timeline(experiment), parameter_table(experiment)
-        flops = training_flops(experiment)
-        if self.json:
-            print_json(
-                {
-                    "experiment": to_json(experiment),
-                    "device": device.type,
-                    "precision": precision,
-                    "timeline": phases,
-                    "parameters": [part._asdict() for part in parameters],
-                    "training_pflop": flops / 1e15,
-                }
-            )
-            return
-        out = console()
-        out.print(experiment_table(experiment))
-        out.print(_schedule_table(phases))
-        table = Table("network", "part", "parameters")
-        for network, part, count in parameters:
-            table.add_row(network, part, f"{count:,}")
-        out.print(table)
-        out.print(f"device {device.type}, precision {precision}")
-        cost = f"{flops / 1e15:,.0f}" if flops > 1e18 else f"{flops / 1e15:.3g}"
-        out.print(f"convolutions and matrix products of the whole run: {cost} PFLOP")
-
-
-def _schedule_table(rows: list[dict[str, float]]) -> Table:
-    """The rows of `timeline` as a table. A level that fades in does so until the next row."""
-    others = list(rows[0])[6:]  # numbers by images seen
-    table = Table("kimg", "level", "resolution", "alpha", "batch", "learning rate", *others)
-    for row, after in zip(rows, [*rows[1:], rows[-1]], strict=True):
-        end = after["alpha"] if after["level"] == row["level"] else 1.0
-        alpha = f"{row['alpha']:g}" + f" to {end:g}" * (end > row["alpha"])
-        names = ("kimg", "level", "resolution", "batch", "learning_rate", *others)
-        fields = [f"{row[name]:g}" for name in names]
-        table.add_row(*fields[:3], alpha, *fields[3:])
-    return table
 
 
 def _check_is_no_file_of_a_run(path: Path) -> None:

@@ -83,6 +83,8 @@ class Experiment:
         ema_half_life_kimg: half-life of the generator's EMA, thousands of real images.
         ema_beta: decay of the EMA per step, whatever the batch (ProGAN: 0.999), in place of the half-life;
             None takes the half-life.
+        freeze: layers that stay as they are, see `training/freezing.py`: "d:4" the first four of D, "mapping"
+            the mapping network, or names of layers.
         growth: progressive growing.
         data: treatment of real images.
         precision: arithmetic of the convolutions; "auto" chooses by device (`resolve_precision`).
@@ -113,6 +115,7 @@ class Experiment:
     total_kimg: float = 25000.0
     ema_half_life_kimg: Number = 10.0
     ema_beta: float | None = None
+    freeze: tuple[str, ...] = ()
     growth: Growth = Growth()
     data: DataOptions = DataOptions()
     precision: Precision = "auto"

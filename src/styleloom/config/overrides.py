@@ -81,6 +81,13 @@ def apply_overrides(experiment: Experiment, overrides: Sequence[str]) -> Experim
     return from_json(tree)
 
 
+def value_text(value: Any) -> str:
+    """A field's value as overrides write it: `1,3,3,1`, `none`, `true`."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def field_names(experiment: Experiment) -> list[str]:
     """Every dotted name that an override of `experiment` may set."""
     settable = [name for name in flatten(experiment) if not name.endswith(".family")]

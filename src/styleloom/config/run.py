@@ -16,6 +16,10 @@ MeasureAt: TypeAlias = Literal["full", "level"]
 their full size, as the authors' networks do, and compares with full-size reals; "level" compares images and
 reduced reals at the size of the active level."""
 
+Keep: TypeAlias = Literal["average", "full"]
+"""What a snapshot holds: the "average" of the generator alone; or, "full", the generator in training and the
+discriminator as well, for trainings that begin with it (`train --init`)."""
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -25,6 +29,7 @@ class RunOptions:
         tick_kimg: thousands of images between lines of stats.jsonl.
         sample_every, snapshot_every, state_every: ticks between sample grids, generator snapshots and
             complete training states.
+        keep: what a snapshot holds; see `Keep`.
         keep_snapshots, keep_states: how many of the latest ones stay; 0 keeps all. The best snapshot always
             stays: the best by the first of `metrics`, or by the run's own SWD when `swd_images` > 0.
         swd_images: number of generated and of real images whose sliced Wasserstein distance (SWD, ProGAN
@@ -42,6 +47,7 @@ class RunOptions:
     sample_every: int = 10
     snapshot_every: int = 50
     state_every: int = 10
+    keep: Keep = "average"
     keep_snapshots: int = 5
     keep_states: int = 2
     swd_images: int = 0

@@ -56,6 +56,18 @@ class Trunk(nn.Module):
         return x if traced() else x.contiguous(memory_format=torch.channels_last)
 
 
+class DiscriminatorTrunk(Trunk):
+    """Images to logits."""
+
+    def from_image(self) -> list[nn.Module]:
+        """Its parts in the order in which an image of full size passes them."""
+        raise NotImplementedError
+
+    def lower_from_rgb(self) -> list[nn.Module]:
+        """Layers among those parts that an image of full size does not pass: fromRGB of lower levels."""
+        return []
+
+
 def one_resolution(images: Images, cfg: ImageShape, level: int) -> Tensor:
     """`images`, when they are what a discriminator of one resolution takes at `level`.
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from styleloom.config import networks as config
 from styleloom.networks import msg, progan, stylegan, stylegan2
-from styleloom.networks.assembly import StyleGenerator, Trunk
+from styleloom.networks.assembly import DiscriminatorTrunk, StyleGenerator
 
 GENERATORS: dict[type, Callable[[Any], StyleGenerator]] = {
     config.ProGANGenerator: progan.build_generator,
@@ -19,7 +19,7 @@ GENERATORS: dict[type, Callable[[Any], StyleGenerator]] = {
     config.StyleGAN2Generator: stylegan2.build_generator,
 }
 
-DISCRIMINATORS: dict[type, Callable[[Any], Trunk]] = {
+DISCRIMINATORS: dict[type, Callable[[Any], DiscriminatorTrunk]] = {
     config.ProGANDiscriminator: progan.Discriminator,
     config.MSGProGANDiscriminator: msg.ProGANPyramidDiscriminator,
     config.MSGStyleGANDiscriminator: msg.StyleGANPyramidDiscriminator,
@@ -33,7 +33,7 @@ def build_generator(cfg: config.GeneratorConfig) -> StyleGenerator:
     return GENERATORS[type(cfg)](cfg)
 
 
-def build_discriminator(cfg: config.DiscriminatorConfig) -> Trunk:
+def build_discriminator(cfg: config.DiscriminatorConfig) -> DiscriminatorTrunk:
     """A discriminator with fresh weights, drawn from torch's global random generator."""
     return DISCRIMINATORS[type(cfg)](cfg)
 

@@ -21,7 +21,7 @@ from styleloom.layers.equalized import EqualizedConv, EqualizedDense
 from styleloom.layers.growing import down2
 from styleloom.layers.minibatch_std import minibatch_std
 from styleloom.networks import progan, stylegan
-from styleloom.networks.assembly import StyleGenerator, Trunk
+from styleloom.networks.assembly import DiscriminatorTrunk, StyleGenerator
 from styleloom.networks.progan import ROOT2, hidden_conv, hidden_dense
 from styleloom.ops.conv_layer import ConvSettings
 from styleloom.types import GrowthState, Images, Noise, Pyramid
@@ -199,7 +199,7 @@ class DiscriminatorTail(nn.Module):
         return self.out(self.dense(x.float().flatten(1)))
 
 
-class Discriminator(Trunk):
+class Discriminator(DiscriminatorTrunk):
     """A pyramid of images to one logit (section 2, Fig. 2). The base of the two discriminators.
 
     Args:
@@ -245,6 +245,10 @@ class Discriminator(Trunk):
         for side, block in zip(self.cfg.sides[:0:-1], reversed(self.blocks), strict=True):
             x = block(x, rgb.get(side))
         return stylegan.select_logit(self.tail(x, rgb.get(4)), label, self.cfg.label_dim)
+
+    def from_image(self) -> list[nn.Module]:
+        """fromRGB, blocks from the highest resolution on, the lowest level."""
+        return [self.from_rgb, *reversed(self.blocks), self.tail]
 
     def _checked(self, images: Images) -> Pyramid:
         """The pyramid, when it is one of the levels that this network is connected at."""

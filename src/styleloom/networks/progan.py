@@ -21,7 +21,7 @@ from styleloom.layers.growing import active, down2, fade_rgb, grown_features
 from styleloom.layers.mapping import MappingNetwork
 from styleloom.layers.minibatch_std import minibatch_std
 from styleloom.layers.pixel_norm import pixel_norm
-from styleloom.networks.assembly import StyleGenerator, SynthesisTrunk, Trunk, one_resolution
+from styleloom.networks.assembly import DiscriminatorTrunk, StyleGenerator, SynthesisTrunk, one_resolution
 from styleloom.ops.bias_act import ActivationSettings, bias_act
 from styleloom.ops.conv_layer import ConvSettings, Resample
 from styleloom.types import GrowthState, Images, Noise
@@ -243,7 +243,7 @@ class DiscriminatorTail(nn.Module):
         return self.out(self.dense(x.float().flatten(1)))
 
 
-class GrowingDiscriminator(Trunk):
+class GrowingDiscriminator(DiscriminatorTrunk):
     """Images of the active level to outputs: what ProGAN and StyleGAN share.
 
     Args:
@@ -269,6 +269,10 @@ class GrowingDiscriminator(Trunk):
         self.tail = DiscriminatorTail(cfg.features, cfg.grid, cfg.activation, cfg.minibatch_std, outputs)
         self.shape: config.ImageShape = cfg
         self.prefer_channels_last()
+
+    def from_image(self) -> list[nn.Module]:
+        """fromRGB of the highest level, blocks from there on, the lowest level."""
+        return [self.from_rgb[str(self.shape.resolution)], *reversed(self.blocks), self.tail]
 
     def outputs(self, images: Images, growth: GrowthState | None) -> Tensor:
         """Images [N, C, H, W] in [-1, 1] of the active level's size -> outputs [N, K]."""

@@ -21,7 +21,7 @@ from styleloom.layers.growing import active, fade_rgb, grown_features
 from styleloom.layers.mapping import MappingNetwork
 from styleloom.layers.minibatch_std import minibatch_std
 from styleloom.layers.noise import NoiseInput
-from styleloom.networks.assembly import StyleGenerator, SynthesisTrunk, Trunk, one_resolution
+from styleloom.networks.assembly import DiscriminatorTrunk, StyleGenerator, SynthesisTrunk, one_resolution
 from styleloom.networks.stylegan import checked_label, select_logit
 from styleloom.ops.bias_act import ActivationSettings
 from styleloom.ops.conv_layer import ConvSettings
@@ -226,7 +226,7 @@ class DiscriminatorTail(nn.Module):
         return self.out(self.dense(x.float().flatten(1)))
 
 
-class Discriminator(Trunk):
+class Discriminator(DiscriminatorTrunk):
     """Images to one logit each (Fig. 7, lower half)."""
 
     def __init__(self, cfg: config.StyleGAN2Discriminator) -> None:
@@ -247,6 +247,16 @@ class Discriminator(Trunk):
         images = one_resolution(images, self.cfg, growth.level)
         x = self._grown(images, growth) if self.cfg.grows else self._features(images)
         return self._select(self.tail(x), label)
+
+    def from_image(self) -> list[nn.Module]:
+        """Blocks from the highest resolution on, then the lowest level."""
+        return [*self.blocks, self.tail]
+
+    def lower_from_rgb(self) -> list[nn.Module]:
+        """Those of all levels but the highest, where the network grows."""
+        found = [block.from_rgb for block in self.blocks if isinstance(block, DiscriminatorBlock)]
+        lower = [*found[1:], self.tail.from_rgb] if self.cfg.grows else []
+        return [layer for layer in lower if layer is not None]
 
     def _features(self, images: Tensor) -> Tensor:
         """Fig. 7: images of full resolution to features of the lowest level."""

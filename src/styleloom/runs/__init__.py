@@ -3,6 +3,7 @@
 In the order in which to read:
 
 - begin: a new run, or one that is taken up again; what may change on resume
+- initial: networks of a snapshot or another run, in place of fresh weights
 - fit: the loop around `Trainer.step`: ticks, pictures, snapshots, states, interruption
 - directory: the files of a run, by purpose; which states there are, and pruning
 - experiment_file: experiment.json, what is trained and on which data

@@ -18,6 +18,7 @@ from styleloom.errors import UserError, nearest, quoted, shown
 from styleloom.images import grid
 from styleloom.runs import lock
 from styleloom.runs.directory import RunDirectory
+from styleloom.runs.initial import Source, take_over
 from styleloom.runs.metrics import RunMetrics, check_distance
 from styleloom.runs.pictures import sheet_shape
 from styleloom.runs.records import state_name, step_of
@@ -35,6 +36,7 @@ def start(
     device: str = "auto",
     workers: int = 1,
     cache_gib: float = PRELOAD_BUDGET_BYTES / 2**30,
+    source: Source | None = None,
 ) -> tuple[Trainer, RunDirectory]:
     """Make a new run and its first state, so that it can be resumed from the beginning.
 
@@ -48,6 +50,7 @@ def start(
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         workers: threads that decode images ahead, where the data do not fit in memory.
         cache_gib: memory for decoded images.
+        source: networks to begin with in place of fresh ones; see `runs/initial.py`.
 
     Raises UserError where `path` is in use, or where the experiment cannot be trained on these images or its
     metrics cannot be measured; then no new file stays.
@@ -57,6 +60,8 @@ def start(
     trainer = Trainer(experiment, dataset, device, workers, cache_gib)
     try:
         _check_metrics(trainer)
+        if source is not None:
+            take_over(trainer, source)
         run = RunDirectory.create(path)
     except BaseException:
         trainer.close()

@@ -5,7 +5,8 @@ experiment.json                what is trained, on which data
 stats.jsonl                    one line per tick
 events/                        the same for TensorBoard, where it is installed
 reals.png  fakes-raw-*.png  fakes-ema-*.png
-snapshot-NNNNNN.safetensors    EMA of the generator after NNNNNN thousands of images
+snapshot-NNNNNN.safetensors    EMA of the generator after NNNNNN thousands of images (and with run.keep=full
+                               the networks in training)
 snapshot-NNNNNN-III.safetensors  an earlier one of the same thousand, after III images of it
 snapshot-best.safetensors      the best snapshot so far
 profile-NNNNNNNNN.json         with --profile: a Chrome trace of the steps after step NNNNNNNNN
@@ -23,9 +24,9 @@ import os
 import re
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from styleloom.atomic import write_text
 from styleloom.config import Experiment
@@ -49,6 +50,9 @@ from styleloom.runs.stats_file import StatsFile
 from styleloom.snapshot import write_snapshot
 from styleloom.snapshot_names import BEST, numbered_snapshots, snapshot_name
 from styleloom.tensor_file import check_name, read_tensors, write_tensors
+
+InTraining: TypeAlias = tuple[StyleGenerator | None, nn.Module | None]
+"""Generator and discriminator in training, where a snapshot keeps them."""
 
 
 class RunDirectory:
@@ -203,7 +207,12 @@ class RunDirectory:
         return numbered_snapshots(self.path)
 
     def save_snapshot(
-        self, generator: StyleGenerator, experiment: Experiment, info: dict[str, Any], keep: int
+        self,
+        generator: StyleGenerator,
+        experiment: Experiment,
+        info: dict[str, Any],
+        keep: int,
+        in_training: InTraining = (None, None),
     ) -> Path:
         """Write a snapshot, then remove all but the latest `keep` (0 keeps all) and the latest healthy one.
 
@@ -214,13 +223,19 @@ class RunDirectory:
         before = images_seen_of(path)
         if before not in (None, seen):  # an earlier one of the same thousand stays, under a name of its own
             path.replace(self.path / snapshot_name(before, earlier=True))
-        write_snapshot(path, generator, experiment, **info)
+        write_snapshot(path, generator, experiment, *in_training, **info)
         prune(self.snapshots(), keep, is_healthy_snapshot)
         return path
 
-    def save_best(self, generator: StyleGenerator, experiment: Experiment, info: dict[str, Any]) -> Path:
+    def save_best(
+        self,
+        generator: StyleGenerator,
+        experiment: Experiment,
+        info: dict[str, Any],
+        in_training: InTraining = (None, None),
+    ) -> Path:
         """Write the snapshot that is best so far."""
-        write_snapshot(self.path / BEST, generator, experiment, **info)
+        write_snapshot(self.path / BEST, generator, experiment, *in_training, **info)
         return self.path / BEST
 
     def save_image(self, name: str, image_u8: Tensor) -> Path:

@@ -23,7 +23,7 @@ from styleloom.metrics.descriptors import Patches
 from styleloom.metrics.swd import SWD, sliced_wasserstein
 from styleloom.runs import lock
 from styleloom.runs.begin import resume, save_state, start
-from styleloom.runs.directory import RunDirectory
+from styleloom.runs.directory import InTraining, RunDirectory
 from styleloom.runs.events import EventWriter
 from styleloom.runs.metrics import PREFIX, SWD_PX, RunMetrics, has_metrics, measured_or_reported
 from styleloom.runs.pictures import sample_labels, samples, sheet_shape
@@ -262,6 +262,8 @@ class _Loop:
         trainer, options = self.trainer, self.trainer.experiment.run
         info: dict[str, Any] = {"images_seen": trainer.images_seen, "data": trainer.inputs.record()}
         info |= {name: value for name, value in line.items() if name.startswith(PREFIX)}
+        if trainer.init is not None:
+            info["init"] = trainer.init
         line["swd"] = None
         if options.swd_images and min(swd_reals(trainer).size) >= SWD_PX:
             missing = f"no sliced Wasserstein distance at {trainer.images_seen / 1000:g} kimg"
@@ -271,11 +273,14 @@ class _Loop:
         wrong = complaint(trainer)
         if wrong is not None:
             info["complaint"] = wrong
+        in_training: InTraining = (None, None)
+        if options.keep == "full":
+            in_training, info["path_mean"] = (trainer.g, trainer.d), float(trainer.path_mean)
         score = self.metrics.judge.score(line)
         if score < self.best:
             self.best = score
-            self.run.save_best(trainer.ema, trainer.experiment, info)
-        self.run.save_snapshot(trainer.ema, trainer.experiment, info, options.keep_snapshots)
+            self.run.save_best(trainer.ema, trainer.experiment, info, in_training)
+        self.run.save_snapshot(trainer.ema, trainer.experiment, info, options.keep_snapshots, in_training)
 
 
 def run_swd(trainer: Trainer, count: int) -> SWD:

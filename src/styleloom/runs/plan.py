@@ -14,6 +14,7 @@ from styleloom.config import Experiment
 from styleloom.config.growth import growth_at
 from styleloom.config.schedules import at, by_images, constant, values
 from styleloom.networks.build import build_discriminator, build_generator, count_parameters
+from styleloom.training.freezing import frozen_layers
 from styleloom.training.losses import compares_with_reals
 from styleloom.training.regularizers import like, needs_fakes, scales
 from styleloom.types import GrowthState, Images
@@ -151,8 +152,13 @@ class Part(NamedTuple):
 
 
 def parameter_table(experiment: Experiment) -> list[Part]:
-    """Trainable parameters, from the lowest level up, layers to and from RGB apart, and the totals."""
+    """Trainable parameters, from the lowest level up, layers to and from RGB apart, and the totals.
+
+    Parameters that the experiment freezes have a row of their own, and are not in the totals.
+    """
     networks = MetaNetworks(experiment)
+    for layer in frozen_layers(networks.g, networks.d, experiment.freeze):
+        layer.requires_grad_(False)
     modules = {"generator": networks.g, "discriminator": networks.d}
     sides = {name: _watch_sides(module, experiment.generator.grid[0]) for name, module in modules.items()}
     for level in networks.levels:
@@ -161,7 +167,7 @@ def parameter_table(experiment: Experiment) -> list[Part]:
     for network, module in modules.items():
         counts: dict[str, int] = {}
         for name, parameter in module.named_parameters():
-            part = part_of(name)
+            part = part_of(name) if parameter.requires_grad else "frozen"
             counts[part] = counts.get(part, 0) + parameter.numel()
         for part in sorted(counts, key=lambda part: sides[network].get(part, 0)):
             level = f"{sides[network][part]} px " if part in sides[network] else ""

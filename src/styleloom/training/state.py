@@ -61,7 +61,7 @@ def state_of(trainer: Trainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "data": trainer.inputs.record(),
         "complaint": complaint(trainer),
     }
-    return tensors, document
+    return tensors, document | ({} if trainer.init is None else {"init": trainer.init})
 
 
 def restore(
@@ -77,10 +77,12 @@ def restore(
     counters = checked_counters(document, where)
     moments = _checked_moments(trainer, tensors, counters["skipped"], where)
     for key, network in trainer.networks().items():
-        check_contents(contents_of(network.state_dict()), contents_of(_part(tensors, key)), f"{where}, {key}")
+        check_contents(
+            contents_of(network.state_dict()), contents_of(part_of(tensors, key)), f"{where}, {key}"
+        )
     _check_others(trainer, tensors, where)
     for key, network in trainer.networks().items():
-        load_weights(network, _part(tensors, key), f"{where}, {key}")
+        load_weights(network, part_of(tensors, key), f"{where}, {key}")
     for optimizer, parameter, found in moments:
         optimizer.state[parameter] = {f: _placed(f, t, parameter) for f, t in found.items()}
     trainer.path_mean = tensors["path_mean"].to(trainer.device)
@@ -91,6 +93,8 @@ def restore(
     if trainer.device.type == "mps" and "rng.mps" in tensors:
         torch.mps.set_rng_state(tensors["rng.mps"])
     _take_counters(trainer, counters)
+    init = document.get("init")
+    trainer.init = init if isinstance(init, dict) else None
 
 
 def _take_counters(trainer: Trainer, counters: Mapping[str, Any]) -> None:
@@ -177,7 +181,8 @@ def _check_others(trainer: Trainer, tensors: Mapping[str, Tensor], where: str) -
             raise UserError(f"{where}: damaged, {name} is no state of a random generator") from error
 
 
-def _part(tensors: Mapping[str, Tensor], key: str) -> dict[str, Tensor]:
+def part_of(tensors: Mapping[str, Tensor], key: str) -> dict[str, Tensor]:
+    """The tensors of the network that a state calls `key`, by their names in it."""
     return {name[len(key) + 1 :]: t for name, t in tensors.items() if name.startswith(f"{key}.")}
 
 

@@ -30,6 +30,7 @@ from styleloom.training import phases
 from styleloom.training.adversaries import Adversaries, ImageTransform, unchanged
 from styleloom.training.clock import PhaseClock
 from styleloom.training.ema import ema_beta, update_ema
+from styleloom.training.freezing import frozen_layers
 from styleloom.training.health import refuse_divergence
 from styleloom.training.inputs import Inputs, check_data
 from styleloom.training.losses import PAIRED, compares_with_reals
@@ -102,9 +103,11 @@ class Trainer:
         if experiment.compile == "first-order":
             self._synthesis = torch.compile(self.g.synthesis_network)  # type: ignore[assignment]
             self._logits = torch.compile(self.d)  # type: ignore[assignment]
+        self._frozen = frozen_layers(self.g, self.d, experiment.freeze)
         self.opt_g = self._optimizer(self.g, experiment.g_regularizer.every)
         self.opt_d = self._optimizer(self.d, experiment.d_regularizer.every)
 
+        self.init: dict[str, Any] | None = None  # where the first weights are from, if they were not fresh
         self.path_mean = torch.zeros((), device=self.device)
         self.skipped = {"g": 0, "d": 0}
         self.skipped_in_a_row: dict[str, int] = {"g": 0, "g_path": 0, "d": 0, "d_penalty": 0}
@@ -268,9 +271,11 @@ class Trainer:
         return stats
 
     def _train_only(self, network: nn.Module) -> None:
-        """Compute gradients of this network's parameters only."""
+        """Compute gradients of this network's parameters only, and of no frozen layer's."""
         self.g.requires_grad_(network is self.g)
         self.d.requires_grad_(network is self.d)
+        for layer in self._frozen:
+            layer.requires_grad_(False)
 
     def _update(self, kind: str, now: StepContext) -> None:
         """One optimizer step by the gradients of a phase, left out when one of them is not finite."""

@@ -1,0 +1,57 @@
+"""What `styleloom train --dry-run` prints."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from styleloom.cli.report import console, experiment_table, print_json
+from styleloom.config import Experiment, to_json
+
+
+def print_plan(experiment: Experiment, on: str, as_json: bool) -> None:
+    """Print what a run on the device `on` would do."""
+    from styleloom.metrics.evaluation.definitions import parse_all
+    from styleloom.precision import resolve_device, resolve_precision
+    from styleloom.runs.plan import parameter_table, timeline, training_flops
+
+    if experiment.run.metrics:
+        parse_all(",".join(experiment.run.metrics))  # a run would refuse an unknown one
+    device = resolve_device(on)
+    precision = resolve_precision(experiment.precision, device)
+    phases, parameters = timeline(experiment), parameter_table(experiment)
+    flops = training_flops(experiment)
+    if as_json:
+        print_json(
+            {
+                "experiment": to_json(experiment),
+                "device": device.type,
+                "precision": precision,
+                "timeline": phases,
+                "parameters": [part._asdict() for part in parameters],
+                "training_pflop": flops / 1e15,
+            }
+        )
+        return
+    out = console()
+    out.print(experiment_table(experiment))
+    out.print(_schedule_table(phases))
+    table = Table("network", "part", "parameters")
+    for network, part, count in parameters:
+        table.add_row(network, part, f"{count:,}")
+    out.print(table)
+    out.print(f"device {device.type}, precision {precision}")
+    cost = f"{flops / 1e15:,.0f}" if flops > 1e18 else f"{flops / 1e15:.3g}"
+    out.print(f"convolutions and matrix products of the whole run: {cost} PFLOP")
+
+
+def _schedule_table(rows: list[dict[str, float]]) -> Table:
+    """The rows of `timeline` as a table. A level that fades in does so until the next row."""
+    others = list(rows[0])[6:]  # numbers by images seen
+    table = Table("kimg", "level", "resolution", "alpha", "batch", "learning rate", *others)
+    for row, after in zip(rows, [*rows[1:], rows[-1]], strict=True):
+        end = after["alpha"] if after["level"] == row["level"] else 1.0
+        alpha = f"{row['alpha']:g}" + f" to {end:g}" * (end > row["alpha"])
+        names = ("kimg", "level", "resolution", "batch", "learning_rate", *others)
+        fields = [f"{row[name]:g}" for name in names]
+        table.add_row(*fields[:3], alpha, *fields[3:])
+    return table
