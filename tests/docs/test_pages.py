@@ -29,6 +29,7 @@ SEQUENCES = (
     ("docs/command-line.md",),
     ("docs/steering.md",),
     ("docs/figures.md",),
+    ("docs/continuing.md",),
 )
 """Pages whose commands run one after the other in one folder: a page may use what an earlier one made."""
 

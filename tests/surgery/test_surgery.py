@@ -204,8 +204,7 @@ def test_the_lowest_level_keeps_its_middle() -> None:
     const = lowest(was)
     wide = lowest(operate(was, Change(grid=(4, 7))))
     assert torch.equal(wide[..., 1:5], const)
-    assert torch.equal(wide[..., 0], const[..., 0])
-    assert torch.equal(wide[..., 6], const[..., 3])
+    assert not wide[..., [0, 5, 6]].any()  # what the first convolution saw beyond the border
     narrow = lowest(operate(was, Change(grid=(2, 4))))
     assert torch.equal(narrow, const[:, :, 1:3])
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from styleloom.config import Experiment
-from styleloom.config.networks import MSGProGANDiscriminator, MSGStyleGANDiscriminator
 from styleloom.errors import UserError, quoted
 from styleloom.surgery.networks import Networks
 
@@ -85,10 +85,9 @@ def discriminator(both: Networks, name: str) -> Tensor | None:
         return _columns(both, name, was.shape[1], back)
     if OF_BOTH.fullmatch(name):
         return _columns(both, name, was.shape[1], back)
-    simple = isinstance(both.after, MSGProGANDiscriminator | MSGStyleGANDiscriminator)
-    if simple and CONV.fullmatch(name) and was.shape != both.fresh[name].shape:
-        start = both.old.get_submodule(name.removesuffix("conv.weight") + "start")
-        return _columns(both, name, was.shape[1] - (start.std.features if start.std else 0), back)  # type: ignore[union-attr]
+    if CONV.fullmatch(name) and was.shape != both.fresh[name].shape:  # a level that reads features and image
+        start: Any = both.old.get_submodule(name.removesuffix("conv.weight") + "start")
+        return _columns(both, name, was.shape[1] - (start.std.features if start.std else 0), back)
     return None
 
 

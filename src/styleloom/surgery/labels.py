@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from styleloom.config import Experiment
-from styleloom.config.networks import ProGANGenerator, StyleGAN2Discriminator
+from styleloom.config.annotations import field_types
 from styleloom.errors import UserError
 from styleloom.surgery.networks import Networks
 
@@ -23,18 +24,19 @@ def changed(before: Experiment, label_dim: int) -> Experiment:
     They are concatenated with z unless the mapping network embeds them; the discriminator has one output for
     each class.
     """
-    g, d = before.generator, before.discriminator
+    g: Any = before.generator
+    d: Any = before.discriminator
     if g.label_dim:
         raise UserError(
             f"label_dim: {label_dim} is not valid, the networks have {g.label_dim} classes already"
         )
-    if isinstance(g, ProGANGenerator) or g.mapping.layers == 0:
+    if not g.has_w or g.mapping.layers == 0:
         raise UserError(
             f"label_dim: {label_dim} is not valid, this generator has no mapping network for labels to enter"
         )
     if g.mapping.labels == "join":
         g = replace(g, mapping=replace(g.mapping, labels="concat"))
-    if isinstance(d, StyleGAN2Discriminator):
+    if "labels" in field_types(type(d)):
         d = replace(d, labels="select")
     return replace(before, generator=g, discriminator=d).with_data(label_dim=label_dim)
 

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from styleloom.config import Experiment
-from styleloom.config.networks import StyleGAN2Discriminator
 from styleloom.errors import UserError
 from styleloom.surgery.networks import Networks
 
@@ -66,13 +65,12 @@ def discriminator(both: Networks, name: str) -> Tensor | None:
     """New levels hand down what the old ones read."""
     block = ".".join(name.split(".")[:2])
     lowest_new = len(both.before.sides)
-    if both.levels.get(block, 0) < lowest_new or not isinstance(both.after, StyleGAN2Discriminator):
+    cfg = both.after
+    if both.levels.get(block, 0) < lowest_new or cfg.grows or cfg.pyramid_sides is not None:
         return None
     layer, _, kind = name[len(block) + 1 :].rpartition(".")
-    if both.after.architecture == "skip":
+    if cfg.architecture == "skip":
         return torch.zeros_like(both.fresh[name]) if layer == "conv_down" else None
-    if both.after.architecture == "growing":
-        return None
     return _Carrier(both, block, both.levels[block] == lowest_new).tensor(name, layer, kind)
 
 
