@@ -186,4 +186,4 @@ def test_the_command_line_continues_from_a_run(
     assert main([*again, "--freeze", "d:1"]) == 2
     assert "--allow-change freeze" in capsys.readouterr().err
     assert main(["train", "--dry-run", *flags(), "--freeze", "d:99"]) == 2
-    assert "this discriminator has 8 layers" in capsys.readouterr().err
+    assert "this discriminator has 13 layers" in capsys.readouterr().err
