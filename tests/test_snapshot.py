@@ -165,9 +165,9 @@ def test_other_formats_are_named(tmp_path: Path) -> None:
     with zipfile.ZipFile(plain, "w") as archive:
         archive.writestr("a.png", "x")
     for content, words in {
-        torch_file.getvalue(): "a PyTorch file, a pickle",
-        legacy.getvalue(): "a PyTorch file of the old format, a pickle",
-        pickle.dumps({"G": [1, 2]}): "this is a pickle",
+        torch_file.getvalue(): "PyTorch, zip, but there are no networks of ProGAN",
+        legacy.getvalue(): "PyTorch, legacy, but there are no networks of ProGAN",
+        pickle.dumps({"G": [1, 2]}): "pickle, protocol 4, but there are no networks of ProGAN",
         plain.getvalue(): "a zip archive",
         b"\x89HDF\r\n\x1a\n" + bytes(100): "an HDF5 file",
         b"\x08\x07\x12\x07pytorch" + b"x" * 100: "an ONNX file",

@@ -10,7 +10,7 @@ from styleloom.errors import UserError, shown
 
 HEAD_BYTES = 4096
 
-PICKLE = "a pickle; styleloom reads none, because loading one can run code in it"
+PICKLE = "a pickle; styleloom reads pickles of weights alone, without running them (docs/weights.md)"
 
 MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19", f"a PyTorch file of the old format, {PICKLE}"),

@@ -21,6 +21,9 @@ from styleloom.config.networks import DiscriminatorConfig, GeneratorConfig
 from styleloom.config.serialize import flatten
 from styleloom.errors import UserError, cut, quoted, shown
 from styleloom.file_hash import sha256_of
+from styleloom.foreign.container import looks_foreign
+from styleloom.foreign.file import ForeignFile
+from styleloom.foreign.reading import Which, read_foreign, take_generator
 from styleloom.networks.assembly import DiscriminatorTrunk, StyleGenerator
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.snapshot_names import find_snapshot
@@ -114,12 +117,16 @@ def write_snapshot(
 def read_snapshot(path: Path | str) -> Snapshot:
     """Read a snapshot from a file, a run directory or the name of an embedded model (see `find_snapshot`).
 
+    A file of another code (docs/weights.md) is read as a snapshot of its average generator.
+
     The header is checked before any weight is read, so that a damaged header cannot make us allocate more
     memory than the file has weights. torch's global random generators stay as they are.
 
     Raises UserError when it is absent, damaged, of another network, or holds NaN.
     """
     path = find_snapshot(path)
+    if looks_foreign(path):
+        return foreign_snapshot(read_foreign(path))
     with open_tensors(path, FORMAT) as file:
         experiment, info = _recorded(path, file.document)
         average, raw, d = _split(file.contents)
@@ -157,6 +164,16 @@ def _built(build: Callable[[C], N], config: C, tensors: Mapping[str, Tensor], wh
         network = build(config)
     load_weights(network, tensors, where)
     return network.eval().requires_grad_(False)
+
+
+def foreign_snapshot(file: ForeignFile, which: Which = "ema") -> Snapshot:
+    """A generator of a file of another code: the average one, or the one that was trained ("raw").
+
+    Raises UserError where it is not there, is of a network that we do not have, or holds NaN.
+    """
+    taken = take_generator(file, which)
+    check_finite(taken.generator.state_dict(), file.path)
+    return Snapshot(taken.generator, taken.experiment, taken.info, file.path, sha256_of(file.path))
 
 
 def _recorded(path: Path, document: Mapping[str, Any]) -> tuple[Experiment, dict[str, Any]]:

@@ -180,7 +180,7 @@ def test_repeated_numbers_agree() -> None:
 @every(
     ("change", "message"),
     [
-        ({"8x8/bias": None}, "test: the variables do not fit .*; nothing found for: 1.bias$"),
+        ({"8x8/bias": None}, "test: the variables do not fit .*; nothing found for: 1.bias \\(8x8/bias\\)$"),
         ({"momentum": torch.ones(1)}, "unexpected: momentum$"),
         ({"16x16/bias": torch.ones(1), "4x4/bias": None}, "unexpected: 16x16/bias; nothing found for: 0"),
         ({"4x4/bias": torch.ones(2)}, r"4x4/bias has the shape \[2\], which does not give \[3\] for 0.bias"),

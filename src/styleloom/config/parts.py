@@ -69,7 +69,8 @@ class Mapping:
         normalize_z: project the input to the hypersphere first.
         labels: what is concatenated with z. "concat": the label times a learned matrix, normalised together
             with z (StyleGAN, StyleGAN2). "embed": a dense layer of the label, normalised apart from z (the
-            authors' PyTorch port). "join": the label itself, normalised together with z (ProGAN).
+            authors' PyTorch port). "embed-z": the same, as wide as z rather than w (their TensorFlow code of
+            ADA). "join": the label itself, normalised together with z (ProGAN).
     """
 
     layers: int = 8
@@ -77,7 +78,7 @@ class Mapping:
     lr_multiplier: float = 0.01
     activation: Activation = "lrelu"
     normalize_z: bool = True
-    labels: Literal["concat", "embed", "join"] = "concat"
+    labels: Literal["concat", "embed", "embed-z", "join"] = "concat"
 
     def __post_init__(self) -> None:
         check_choices(self, "mapping.")

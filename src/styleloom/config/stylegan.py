@@ -80,7 +80,7 @@ class StyleGANGenerator(ImageShape):
     def _z_and_label(self) -> int:
         if not self.label_dim:
             return self.z_dim
-        added = {"concat": self.z_dim, "join": self.label_dim, "embed": self.w_dim}
+        added = {"concat": self.z_dim, "join": self.label_dim, "embed": self.w_dim, "embed-z": self.z_dim}
         return self.z_dim + added[self.mapping.labels]
 
     @property

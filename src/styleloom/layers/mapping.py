@@ -43,8 +43,9 @@ class MappingNetwork(nn.Module):
         elif label_dim and config.labels == "join":
             num_in += label_dim
         elif label_dim:
-            self.label_embedding = EqualizedDense(label_dim, w_dim)
-            num_in += w_dim
+            embedded = z_dim if config.labels == "embed-z" else w_dim
+            self.label_embedding = EqualizedDense(label_dim, embedded)
+            num_in += embedded
         widths = [num_in, *[config.width] * (config.layers - 1), w_dim] if config.layers else [num_in]
         settings = ActivationSettings(config.activation, act_gain)
         self.layers = nn.ModuleList(

@@ -7,7 +7,7 @@ kernel. Fused or not, G computes the same; D pools before bias and activation if
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -21,6 +21,11 @@ from styleloom.weights.tables import Rule, Table, conv_hwio, dense_io, only, set
 def transposed_conv_hwoi(x: Tensor) -> Tensor:
     """Weights of a transposed convolution [kh, kw, out, in] -> [out, in, kh, kw] of a convolution."""
     return x.permute(2, 3, 0, 1).flip(2, 3)
+
+
+def turned_conv_hwio(x: Tensor) -> Tensor:
+    """Weights of a transposed convolution [kh, kw, in, out] -> [out, in, kh, kw] of a convolution."""
+    return conv_hwio(x).flip(2, 3)
 
 
 GENERATOR_RULES = (
@@ -58,8 +63,22 @@ DISCRIMINATOR_RULES = (
 )
 
 
-def generator_table(cfg: ProGANGenerator) -> Table:
-    """The name table of the generator of `cfg`."""
+UP_WEIGHT = "{side}x{side}/Conv0_up/weight"
+
+
+def transposed_in_hwio(cfg: ProGANGenerator, shapes: Mapping[str, Sequence[int]], default: bool) -> bool:
+    """Whether fused up-convolutions are stored [kh, kw, in, out], as StyleGAN's module of the same network
+    does, by the shapes of the first that tells; `default` where all have as many inputs as outputs."""
+    for side in cfg.sides[1:]:
+        shape = list(shapes.get(UP_WEIGHT.format(side=side), ()))[2:]
+        ends = [cfg.features.at_side(side // 2), cfg.features.at_side(side)]
+        if len(shape) == 2 and ends[0] != ends[1]:
+            return shape == ends
+    return default
+
+
+def generator_table(cfg: ProGANGenerator, up_in_hwio: bool = False) -> Table:
+    """The name table of the generator of `cfg`; `up_in_hwio` as `transposed_in_hwio` says."""
 
     def derive(numbers: Mapping[str, int]) -> dict[str, Any]:
         block = numbers.get("side", 4).bit_length() - 3  # 0 at 4x4
@@ -68,7 +87,11 @@ def generator_table(cfg: ProGANGenerator) -> Table:
             "rgb_side": cfg.resolution >> numbers.get("lod", 0),
         }
 
-    return Table("ProGAN generator (TensorFlow)", GENERATOR_RULES, derive)
+    rules = GENERATOR_RULES
+    if up_in_hwio:
+        turned = Rule(UP_WEIGHT, "{block}.conv_up.weight", turned_conv_hwio)
+        rules = tuple(turned if rule.source == UP_WEIGHT else rule for rule in rules)
+    return Table("ProGAN generator (TensorFlow)", rules, derive)
 
 
 def discriminator_table(cfg: ProGANDiscriminator) -> Table:

@@ -134,7 +134,13 @@ def discriminator_table(cfg: StyleGAN2Discriminator) -> Table:
 
 # ---- keyword arguments
 
-PRECISION_ARGUMENTS = ("num_fp16_res", "use_fp16", "fp16_channels_last", "channels_last")
+PRECISION_ARGUMENTS = (
+    "num_fp16_res",
+    "use_fp16",
+    "fp16_channels_last",
+    "channels_last",
+    "fused_modconv_default",
+)
 """They choose the arithmetic, not the network."""
 
 GENERATOR_DEFAULTS: dict[str, Any] = {
@@ -259,15 +265,17 @@ def discriminator_config(kwargs: Mapping[str, Any]) -> StyleGAN2Discriminator:
         architecture=values["architecture"],
         resample_filter=_taps(f"{where} block_kwargs", block["resample_filter"]),
         activation=block["activation"],
-        minibatch_std=_minibatch_std(f"{where} epilogue_kwargs", epilogue),
+        minibatch_std=mbstd(
+            f"{where} epilogue_kwargs", epilogue["mbstd_group_size"], epilogue["mbstd_num_channels"]
+        ),
         labels="project",
         projection=mapping,
         clamp=values["conv_clamp"],
     )
 
 
-def _minibatch_std(where: str, epilogue: Mapping[str, Any]) -> MinibatchStd:
-    group, features = epilogue["mbstd_group_size"], epilogue["mbstd_num_channels"]
+def mbstd(where: str, group: int | None, features: int) -> MinibatchStd:
+    """The minibatch standard deviation of these arguments. Raises UserError for a group of one."""
     if not features:
         return MinibatchStd(group_size=0)
     if group is None:  # the whole batch, whatever its size

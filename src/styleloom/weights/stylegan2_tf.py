@@ -18,7 +18,7 @@ from styleloom.config.networks import (
     StyleGAN2Generator,
 )
 from styleloom.config.networks import Mapping as MappingConfig
-from styleloom.weights.tables import Rule, Table, conv_hwio, dense_io, only, separable_taps, settings
+from styleloom.weights.tables import Rule, Table, conv_hwio, dense_io, only, scalar, separable_taps, settings
 
 # ---- names
 
@@ -29,7 +29,7 @@ def _styled(theirs: str, ours: str) -> tuple[Rule, ...]:
         Rule(f"{theirs}/weight", f"{ours}.weight", conv_hwio),
         Rule(f"{theirs}/mod_weight", f"{ours}.affine.weight", dense_io),
         Rule(f"{theirs}/mod_bias", f"{ours}.affine.bias"),
-        Rule(f"{theirs}/noise_strength", f"{ours}.noise.strength"),
+        Rule(f"{theirs}/noise_strength", f"{ours}.noise.strength", scalar),
         Rule(f"{theirs}/bias", f"{ours}.bias"),
     )
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from styleloom.config.networks import FeatureMaps, MinibatchStd, StyleGANDiscriminator, StyleGANGenerator
 from styleloom.config.networks import Mapping as MappingConfig
+from styleloom.weights.progan_tf import turned_conv_hwio
 from styleloom.weights.tables import Rule, Table, conv_hwio, dense_io, only, separable_taps, settings
 
 FusedScale: TypeAlias = bool | Literal["auto"]
@@ -22,11 +23,6 @@ FUSED_FROM_PX = 128
 """Side from which "auto" fuses."""
 
 # ---- names
-
-
-def turned_conv_hwio(x: Tensor) -> Tensor:
-    """Weights of a transposed convolution [kh, kw, in, out] -> [out, in, kh, kw] of a convolution."""
-    return conv_hwio(x).flip(2, 3)
 
 
 def scalar_if_one(x: Tensor) -> Tensor:

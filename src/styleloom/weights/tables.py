@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -54,6 +54,11 @@ def unbatched(x: Tensor) -> Tensor:
 def noise_map(x: Tensor) -> Tensor:
     """A noise map [H, W] -> [1, 1, H, W]."""
     return x[None, None]
+
+
+def scalar(x: Tensor) -> Tensor:
+    """A number [] or [1] -> []."""
+    return x.reshape(())
 
 
 # ---- rules
@@ -127,6 +132,9 @@ def _match(pattern: str, name: str) -> dict[str, int] | None:
 
 # ---- conversion
 
+MAX_LEVELS, MAX_NUMBERS = 12, 64
+"""Sides and other numbers that are tried when a message names what is missing."""
+
 
 def convert(table: Table, variables: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     """`variables` under our names and in our layouts: a complete state dict of `network`.
@@ -155,9 +163,24 @@ def convert(table: Table, variables: Mapping[str, Tensor], network: nn.Module) -
     missing = [name for name in expected if name not in state]
     if missing or unexpected:
         parts = [f"unexpected: {', '.join(unexpected)}"] if unexpected else []
-        parts += [f"nothing found for: {', '.join(missing)}"] if missing else []
+        if missing:
+            theirs = {place: name for name, place in _expected(table, set(missing))}
+            told = [f"{name} ({theirs[name]})" if name in theirs else name for name in missing]
+            parts += [f"nothing found for: {', '.join(told)}"]
         raise UserError(f"{table.source}: the variables do not fit this configuration; {'; '.join(parts)}")
     return state
+
+
+def _expected(table: Table, targets: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Names of the source that would stand for `targets`, each with its target."""
+    for rule in table.rules:
+        fields = re.findall(r"{(\w+)}", rule.source)
+        sides = (4 << level for level in range(MAX_LEVELS))
+        for number in sides if "side" in fields else range(MAX_NUMBERS if fields else 1):
+            name = rule.source.format(**dict.fromkeys(fields, number))
+            place = locate(table, name)
+            if place is not None and place.target in targets:
+                yield name, place.target
 
 
 def fill(table: Table, variables: Mapping[str, Tensor], network: nn.Module) -> None:
