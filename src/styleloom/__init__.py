@@ -26,6 +26,7 @@ The packages, in the order in which to read:
 - directions: directions in the latent space, and moving along them
 - video: films of a generator, and their files
 - weights: names and layouts of other people's weights
+- export: generators in the formats of other programs
 - pretrained: models inside the package
 - cli: the command line
 

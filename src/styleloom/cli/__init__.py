@@ -10,6 +10,7 @@ The verbs:
 - attribute: `attribute`
 - mix: `mix`
 - blend: `blend`
+- export: `export`
 - evaluate: `evaluate` and `metrics`
 - dataset: `dataset build` and `dataset check`
 - presets: `presets`
@@ -85,6 +86,7 @@ VERBS: dict[str, Verb] = {
     "attribute": Verb("styleloom.cli.attribute", "Attribute", "did this generator make that image?"),
     "mix": Verb("styleloom.cli.mix", "Mix", "a sheet of images that take some styles of others"),
     "blend": Verb("styleloom.cli.blend", "BlendTwo", "coarse layers of one generator, fine ones of another"),
+    "export": Verb("styleloom.cli.export", "Export", "a generator in the format of another program"),
     "evaluate": Verb("styleloom.cli.evaluate", "Evaluate", "measure a generator, or a set of images"),
     "metrics": Verb("styleloom.cli.evaluate", "Metrics", "list what evaluate can measure"),
     "features list": Verb("styleloom.cli.features", "FeaturesList", "networks of metrics and their weights"),

@@ -1,0 +1,71 @@
+"""`styleloom export`: a trained generator in the format of another program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from styleloom.cli.report import print_json, say
+from styleloom.cli.wanted_images import refuse_given
+from styleloom.errors import shown
+from styleloom.export.targets import TARGETS, Options, check_place, export
+from styleloom.snapshot_names import find_snapshot
+
+
+@dataclass
+class Export:
+    """Write a trained generator in the format of another program.
+
+    onnx, pt2: a folder of graphs for any number of images: generator (z, psi, class to image), mapping (z,
+    class to ws) and synthesis (ws to image), each run and compared with the sampler before it is kept.
+    """
+
+    snapshot: tyro.conf.Positional[str]
+    """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), or an embedded model:
+    emoji-64."""
+    out: tyro.conf.Positional[Path]
+    """The folder or file to write."""
+    to: Literal["onnx", "pt2"]
+    """The format."""
+    noise: Literal["fixed", "input", "none"] = "fixed"
+    """onnx, pt2. fixed: the maps stored with the network are in the graph. input: the graph takes a map for
+    each noise input. none."""
+    half: bool = False
+    """onnx: keep weights as float16, which halves the file; the arithmetic stays float32."""
+    overwrite: bool = False
+    """Replace files that are there already."""
+    json: bool = False
+    """Print one JSON document."""
+
+    def run(self) -> int:
+        """Write the export; 0."""
+        target = TARGETS[self.to]
+        names = Options.__dataclass_fields__
+        refuse_given(self, [n for n in names if n not in target.options], f"with --to {self.to}")
+        check_place(self.out, target, self.overwrite)
+        path = find_snapshot(self.snapshot)
+        from styleloom.snapshot import read_snapshot  # late: torch takes seconds to import
+
+        options = Options(**{name: getattr(self, name) for name in names})
+        record = export(read_snapshot(path), self.out, self.to, options, self.overwrite)
+        if self.json:
+            print_json({"out": str(self.out), **record})
+        else:
+            for line in _lines(self.out, record):
+                say(line)
+        return 0
+
+
+def _lines(out: Path, record: dict[str, Any]) -> list[str]:
+    """What a reader wants to know of an export."""
+    graphs = record.get("graphs", {})
+    lines = [
+        f"{shown(out / graph['file'])}: {', '.join(graph['inputs'])} to {graph['output']}, "
+        f"{graph['bytes'] / 1e6:.1f} MB, {graph['latency_ms']:.1f} ms an image, "
+        f"differs by {max(graph['max_difference'].values()):.1g} at most"
+        for graph in graphs.values()
+    ]
+    return lines or [f"{shown(out)}: {record['bytes'] / 1e6:.1f} MB"]

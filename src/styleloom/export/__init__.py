@@ -1,0 +1,11 @@
+"""Generators in the formats of other programs.
+
+The files, in the order in which to read them:
+
+- targets: which formats there are, and what each can be asked
+- folders: a folder of files that is written whole
+- graphs: the functions of a generator that a graph can hold
+- checks: whether another program computes what the sampler does
+- onnx_file: ONNX
+- pt2: what `torch.export.load` reads
+"""

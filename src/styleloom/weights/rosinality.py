@@ -1,0 +1,128 @@
+"""StyleGAN2 in the most used port to PyTorch, rosinality's: checkpoints of training and converted files.
+
+Names are those of the state dicts `g_ema` (or `g`) and `d`. A converted file has the average of w beside
+them, under the name `latent_avg`, which the table of the generator knows too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from styleloom.config.networks import StyleGAN2Discriminator, StyleGAN2Generator
+from styleloom.ops.upfirdn import fir_kernel
+from styleloom.weights.tables import Rule, Table, without_one
+
+# ---- layouts
+
+
+def batched_conv(x: Tensor) -> Tensor:
+    """Convolution weights [1, out, in, kh, kw] -> [out, in, kh, kw]."""
+    return x.squeeze(0)
+
+
+def batched_flipped(x: Tensor) -> Tensor:
+    """Those of an up-convolution, turned by 180 degrees as well."""
+    return x.squeeze(0).flip(2, 3)
+
+
+def one_strength(x: Tensor) -> Tensor:
+    """A noise strength [1] -> []."""
+    return x.squeeze(0)
+
+
+def rgb_bias(x: Tensor) -> Tensor:
+    """The bias of an image [1, C, 1, 1] -> [C]."""
+    return x.flatten()
+
+
+# ---- names
+
+
+def _modulation(theirs: str, ours: str) -> Iterator[Rule]:
+    yield Rule(f"{theirs}.conv.modulation.weight", f"{ours}.affine.weight")
+    yield Rule(f"{theirs}.conv.modulation.bias", f"{ours}.affine.bias", without_one)
+
+
+def _styled(theirs: str, ours: str, up: bool = False) -> Iterator[Rule]:
+    """The variables of one modulated convolution."""
+    yield Rule(f"{theirs}.conv.weight", f"{ours}.weight", batched_flipped if up else batched_conv)
+    yield from _modulation(theirs, ours)
+    yield Rule(f"{theirs}.noise.weight", f"{ours}.noise.strength", one_strength)
+    yield Rule(f"{theirs}.activate.bias", f"{ours}.bias")
+
+
+def _to_rgb(theirs: str, ours: str) -> Iterator[Rule]:
+    yield Rule(f"{theirs}.conv.weight", f"{ours}.weight", batched_conv)
+    yield from _modulation(theirs, ours)
+    yield Rule(f"{theirs}.bias", f"{ours}.bias", rgb_bias)
+
+
+def _generator_rules(cfg: StyleGAN2Generator) -> Iterator[Rule]:
+    yield Rule("latent_avg", "w_avg")
+    for layer in range(cfg.mapping.layers):  # number 0 is the normalization of z, which has no variables
+        for kind in ("weight", "bias"):
+            yield Rule(f"style.{layer + 1}.{kind}", f"mapping_network.layers.{layer}.{kind}")
+    synthesis = "synthesis_network"
+    yield Rule("input.input", f"{synthesis}.const")
+    yield from _styled("conv1", f"{synthesis}.blocks.0.conv")
+    yield from _to_rgb("to_rgb1", f"{synthesis}.blocks.0.to_rgb")
+    yield Rule("noises.noise_0", f"{synthesis}.blocks.0.conv.noise.fixed")
+    for block in range(1, len(cfg.sides)):
+        own = f"{synthesis}.blocks.{block}"
+        for number, layer in ((2 * block - 2, "conv_up"), (2 * block - 1, "conv")):
+            yield from _styled(f"convs.{number}", f"{own}.{layer}", up=layer == "conv_up")
+            yield Rule(f"noises.noise_{number + 1}", f"{own}.{layer}.noise.fixed")
+        yield from _to_rgb(f"to_rgbs.{block - 1}", f"{own}.to_rgb")
+
+
+def _discriminator_rules(cfg: StyleGAN2Discriminator) -> Iterator[Rule]:
+    layers = [("convs.0", "blocks.0.from_rgb", 0), ("final_conv", "tail.conv", 0)]
+    for block in range(len(cfg.sides) - 1):
+        own = f"convs.{block + 1}"
+        layers += [
+            (f"{own}.conv1", f"blocks.{block}.conv", 0),
+            (f"{own}.conv2", f"blocks.{block}.conv_down", 1),
+        ]
+        yield Rule(f"{own}.skip.1.weight", f"blocks.{block}.skip.weight")
+    for theirs, ours, at in layers:
+        yield Rule(f"{theirs}.{at}.weight", f"{ours}.weight")
+        yield Rule(f"{theirs}.{at + 1}.bias", f"{ours}.bias")
+    for number, layer in enumerate(("dense", "out")):
+        for kind in ("weight", "bias"):
+            yield Rule(f"final_linear.{number}.{kind}", f"tail.{layer}.{kind}")
+
+
+UP_KERNELS: tuple[str, ...] = ("convs.{n}.conv.blur.kernel", "to_rgbs.{n}.upsample.kernel")
+"""Filters of the generator; their sum is 4."""
+
+DOWN_KERNELS: tuple[str, ...] = ("convs.{n}.conv2.0.kernel", "convs.{n}.skip.0.kernel")
+"""Filters of the discriminator; their sum is 1."""
+
+
+def generator_table(cfg: StyleGAN2Generator) -> Table:
+    """The name table of the generator of `cfg`."""
+    kernels = dict.fromkeys(UP_KERNELS, fir_kernel(cfg.resample_filter, 4))
+    return Table("StyleGAN2 generator (rosinality)", tuple(_generator_rules(cfg)), constants=kernels)
+
+
+def discriminator_table(cfg: StyleGAN2Discriminator) -> Table:
+    """The name table of the discriminator of `cfg`."""
+    kernels = dict.fromkeys(DOWN_KERNELS, fir_kernel(cfg.resample_filter))
+    return Table("StyleGAN2 discriminator (rosinality)", tuple(_discriminator_rules(cfg)), constants=kernels)
+
+
+# ---- what the port can build
+
+WIDTHS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32, 1024: 16}
+"""Channels by side that its code has, those from 64 px on times the channel multiplier."""
+
+
+def channel_multiplier(cfg: StyleGAN2Generator | StyleGAN2Discriminator) -> int | None:
+    """The multiplier with which its code builds networks of these channels; None where there is none."""
+    for multiplier in (1, 2, 4):
+        widths = {side: n * (multiplier if side >= 64 else 1) for side, n in WIDTHS.items()}
+        if all(widths.get(side) == cfg.features.at_side(side) for side in cfg.sides):
+            return multiplier
+    return None
