@@ -38,7 +38,6 @@ MADE = {
     "docs/steering.md": ("edited.png", "edited.latent.safetensors", "walk.mp4", "psi.webm"),
     "docs/figures.md": ("mixing.png", "psi.png", "portraits.png", "features.png"),
     "docs/exporting.md": ("emoji-pt2/generator.pt2", "emoji-onnx/synthesis.onnx"),
-    "docs/figures.md": ("mixing.png", "psi.png", "portraits.png"),
     README: ("sheet.png", "photos.zip", "generated/seed0015.png", "runs/photos/stats.jsonl"),
     "docs/measuring.md": (
         "emoji.attribution.json",
