@@ -13,9 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 import styleloom
+from every import every
 from styleloom.attribution.calibration import save_calibration
 from styleloom.figures import feature_maps, layout, neighbours, smoothness
-from styleloom.figures.figure import NOISE, TRUNCATION, W
+from styleloom.figures.figure import NOISE, OPAQUE, TRUNCATION, W
 from styleloom.figures.registry import FIGURES
 from styleloom.metrics.probes import jacobian
 from tiny import make_archive
@@ -245,12 +246,12 @@ def test_neighbours(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 # ---- what families lack
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@every("kind", KINDS)
 def test_every_figure_says_which_families_it_takes(
     folder: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sampler = styleloom.load(snapshot(folder, kind), "cpu", "fp32")
-    lacking = [need for need in (NOISE, TRUNCATION, W) if not need.met(sampler)]
+    lacking = [need for need in (NOISE, OPAQUE, TRUNCATION, W) if not need.met(sampler)]
     for need in lacking:
         name = next(f.name for f in FIGURES.values() if need in f.needs and not f.runs and not f.data)
         words = (name, snapshot(folder, kind), "--out", folder / "no.png")

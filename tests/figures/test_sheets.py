@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import styleloom
+from every import every
 from styleloom.figures import layout, variation
 from styleloom.figures.random_images import ROWS, SIZES
 
@@ -61,7 +62,7 @@ def test_several_sizes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert torch.equal(half, images_of(path, [ROWS], 0.7)[0])
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "labels"])
+@every("kind", [kind for kind in KINDS if kind != "labels"])
 def test_every_family_has_random_images(folder: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     pixels, record = figure(capsys, "stylegan-2", snapshot(folder, kind), out=folder / f"{kind}.png")
     assert pixels.float().std() > 0

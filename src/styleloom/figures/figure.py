@@ -83,6 +83,7 @@ TRUNCATION = Need("styles that can be truncated", lambda s: s.experiment.generat
 W = Need("a mapping from z to w", lambda s: s.experiment.generator.has_w)
 NOISE = Need("noise inputs", lambda s: bool(s.noise_sizes))
 PYRAMID = Need("images at several levels", lambda s: s.experiment.generator.pyramid_sides is not None)
+OPAQUE = Need("images of 1 or 3 channels", lambda s: s.experiment.generator.channels in (1, 3))
 SKIP = Need("images that are sums over levels", lambda s: s.experiment.generator.sums_levels)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from styleloom.figures import attributed, feature_maps, projections, random_images, smoothness, training_plots
-from styleloom.figures.figure import NOISE, SKIP, TRUNCATION, Figure, W
+from styleloom.figures.figure import NOISE, OPAQUE, SKIP, TRUNCATION, Figure, W
 
 MANY = (1, None)
 
@@ -30,7 +30,7 @@ FIGURES = (
         "stylegan2-4",
         "images with a low and with a high path length (10th and 90th percentile)",
         smoothness.by_path_length,
-        needs=(W,),
+        needs=(W, OPAQUE),
         exact=True,
         options=PATH_LENGTHS | {"columns": 5, "zoom": None},
     ),
@@ -39,7 +39,7 @@ FIGURES = (
         "histogram of the path lengths of single images",
         smoothness.histogram,
         MANY,
-        needs=(W,),
+        needs=(W, OPAQUE),
         exact=True,
         options=PATH_LENGTHS,
         plot=True,
@@ -102,7 +102,7 @@ FIGURES = (
             f"uncurated images of several snapshots, with their path lengths (LSUN {data}, or any)",
             smoothness.with_path_lengths,
             MANY,
-            needs=(W,),
+            needs=(W, OPAQUE),
             exact=True,
             options=PATH_LENGTHS | {"count": 24, "columns": 8, "zoom": None},
         )
