@@ -314,6 +314,11 @@ def _check_is_no_file_of_a_run(path: Path) -> None:
     from styleloom.snapshot_names import is_run
 
     if path.suffix != ".safetensors" or not is_run(path.parent):
+        if path.is_file():
+            raise UserError(
+                f"--resume: {shown(path)} is a file and no run directory; to begin a training with its "
+                f"networks, type: --init {shell_word(path)}"
+            )
         return
     run = RunDirectory(path.parent)
     if path in run.states():
