@@ -11,6 +11,7 @@ In the order in which to read:
 - channels: grey, RGB, RGBA
 - grid: another aspect
 - resolution: levels added or removed
+- fitting: the highest toRGB that is left, fitted to what removed levels added
 """
 
 from styleloom.surgery.operation import Change, operate

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from styleloom.config import Experiment
 from styleloom.config.growth import unfinished_growth
 from styleloom.errors import UserError
+from styleloom.networks.assembly import StyleGenerator
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.snapshot import Snapshot
 from styleloom.surgery import channels, grid, labels, resolution
@@ -46,18 +47,22 @@ class Surgery:
         experiment: the experiment with another value of the field, or a UserError.
         generator, discriminator: what becomes of a tensor of the new network whose name is given; None for
             the old network's tensor of that name and shape, or a fresh one where there is none.
+        finish: what is left to do with a generator: the old one, the new one, the new experiment.
     """
 
     experiment: Callable[[Experiment, Any], Experiment]
     generator: Callable[[Networks, str], Tensor | None]
     discriminator: Callable[[Networks, str], Tensor | None]
+    finish: Callable[[StyleGenerator, StyleGenerator, Experiment], None] = lambda old, new, after: None
 
 
 SURGERIES: dict[str, Surgery] = {
     "label_dim": Surgery(labels.changed, labels.generator, labels.discriminator),
     "channels": Surgery(channels.changed, channels.generator, channels.discriminator),
     "grid": Surgery(grid.changed, grid.generator, grid.discriminator),
-    "resolution": Surgery(resolution.changed, resolution.generator, resolution.discriminator),
+    "resolution": Surgery(
+        resolution.changed, resolution.generator, resolution.discriminator, resolution.finish
+    ),
 }
 """By the field of `Change`, in the order in which they are made."""
 
@@ -90,10 +95,12 @@ def _changed(snapshot: Snapshot, name: str, value: Any, surgery: Surgery) -> Sna
         info["images_seen"] = 0  # the growth begins anew, at the old resolution
     g, d = (before.generator, after.generator), (before.discriminator, after.discriminator)
     average, fresh = _rebuilt(snapshot.generator, g, build_generator, surgery.generator)
+    surgery.finish(snapshot.generator, average, after)
     fresh = [f"ema.{tensor}" for tensor in fresh]
     raw = discriminator = None
     if snapshot.raw is not None:
         raw, new = _rebuilt(snapshot.raw, g, build_generator, surgery.generator)
+        surgery.finish(snapshot.raw, raw, after)
         fresh += [f"g.{tensor}" for tensor in new]
     if snapshot.discriminator is not None:
         discriminator, new = _rebuilt(snapshot.discriminator, d, build_discriminator, surgery.discriminator)

@@ -6,7 +6,9 @@ A pyramid (MSG-GAN) gets fresh levels above the old ones. D of StyleGAN2 starts 
 reduction by its own filter: "skip" adds nothing yet, "resnet" and "orig" hand the image down in pairs of
 channels, y and -y, from which leaky ReLUs can be undone: a(y) - a(-y) = (1 + slope) y.
 
-Removed: pictures are those of the lower level. D of "resnet" and "orig" gets a fresh fromRGB there.
+Removed: pictures of growing networks and pyramids are those of the lower level. The highest toRGB of a sum is
+fitted, so that the picture is the old one, averaged over blocks of pixels, as nearly as that layer can make
+it. D of "resnet" and "orig" gets a fresh fromRGB there.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from torch import Tensor
 
 from styleloom.config import Experiment
 from styleloom.errors import UserError
+from styleloom.networks.assembly import StyleGenerator
+from styleloom.surgery.fitting import fit_highest_rgb
 from styleloom.surgery.networks import Networks
 
 if TYPE_CHECKING:
@@ -59,6 +63,12 @@ def generator(both: Networks, name: str) -> Tensor | None:
     if both.after.sums_levels and new and name.endswith((".to_rgb.weight", ".to_rgb.bias")):
         return torch.zeros_like(both.fresh[name])
     return None
+
+
+def finish(old: StyleGenerator, new: StyleGenerator, after: Experiment) -> None:
+    """Where levels of a sum were removed, the highest that is left makes up for them."""
+    if after.generator.sums_levels and new.resolution < old.resolution:
+        fit_highest_rgb(old, new, after.generator)
 
 
 def discriminator(both: Networks, name: str) -> Tensor | None:
