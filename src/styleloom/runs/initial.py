@@ -21,10 +21,20 @@ from styleloom.config.overrides import SHARED, value_text
 from styleloom.config.serialize import differences
 from styleloom.errors import UserError, shell_word, shown
 from styleloom.file_hash import sha256_of
+from styleloom.foreign.container import looks_foreign
+from styleloom.foreign.file import AVERAGE, D, ForeignFile, G
+from styleloom.foreign.reading import read_foreign, take_discriminator
 from styleloom.runs.directory import RunDirectory
 from styleloom.runs.records import STATE_FORMAT, state_document
-from styleloom.snapshot import Snapshot, check_contents, check_finite, load_weights, read_snapshot
-from styleloom.snapshot_names import is_run
+from styleloom.snapshot import (
+    Snapshot,
+    check_contents,
+    check_finite,
+    foreign_snapshot,
+    load_weights,
+    read_snapshot,
+)
+from styleloom.snapshot_names import find_snapshot, is_run
 from styleloom.tensor_file import contents_of, read_tensors
 from styleloom.training.state import part_of
 from styleloom.training.trainer import Trainer
@@ -80,7 +90,25 @@ def read_source(given: Path | str) -> Source:
             return _of_state(str(given), state)
     elif path.suffix == ".safetensors" and state_document(path):
         return _of_state(str(given), path)
-    return of_snapshot(read_snapshot(given), str(given))
+    file = find_snapshot(given)
+    if looks_foreign(file):
+        return _of_foreign(str(given), read_foreign(file))
+    return of_snapshot(read_snapshot(file), str(given))
+
+
+def _of_foreign(name: str, file: ForeignFile) -> Source:
+    """The networks of a file of another code; a discriminator that we do not have stays out, with a note."""
+    roles = file.inside.networks
+    snapshot = foreign_snapshot(file, "raw" if G in roles and AVERAGE not in roles else "ema")
+    raw = foreign_snapshot(file, "raw").generator if G in roles else None
+    d = None
+    if D in roles:
+        try:
+            d = take_discriminator(file)
+        except UserError as error:
+            logger.warning(f"the discriminator is fresh: {error}")
+    source = of_snapshot(replace(snapshot, raw=raw), name)
+    return source if d is None else replace(source, networks={**source.networks, "d": d.state_dict()})
 
 
 def of_snapshot(snapshot: Snapshot, name: str) -> Source:
@@ -125,7 +153,8 @@ def continue_growth(experiment: Experiment, source: Source) -> Experiment:
     """
     if experiment.growth.mode == "none":
         return experiment
-    at = unfinished_growth(source.experiment, source.info.get("images_seen") or 0)
+    seen = source.info.get("images_seen")
+    at = None if seen is None else unfinished_growth(source.experiment, seen)
     if at is None:
         return replace(experiment, growth=replace(experiment.growth, mode="none"))
     if at.alpha < 1:
