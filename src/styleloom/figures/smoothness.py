@@ -70,7 +70,8 @@ def histogram(job: Job) -> Plot:
         values = lengths.numpy()
         counts = np.histogram(values.clip(0, most), edges)[0]
         low, high = np.percentile(values, (10, 90))
-        marked = [i for i in range(bins) if edges[i + 1] <= low or edges[i] >= high]
+        middles = (edges[1:] + edges[:-1]) / 2
+        marked = np.flatnonzero((middles <= low) | (middles >= high)).tolist()
         series = Series("", edges.tolist(), counts.tolist(), marked=marked)
         text = f"{title}: mean {values.mean():.4g}"
         panels.append(
