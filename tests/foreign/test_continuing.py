@@ -44,7 +44,7 @@ def test_every_file_fits_the_experiment_that_is_fitted_to_it(caplog: pytest.LogC
     assert sources
     for source in sources.values():
         check_fit(continue_growth(fit_to(source), source), source)
-    assert "the discriminator is fresh" not in caplog.text
+    assert "the discriminator is left out" not in caplog.text
 
 
 def test_a_training_of_each_format_begins_with_its_pictures(tmp_path: Path) -> None:

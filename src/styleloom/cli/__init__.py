@@ -10,6 +10,7 @@ The verbs:
 - attribute: `attribute`
 - mix: `mix`
 - blend: `blend`
+- convert: `convert`
 - export: `export`
 - evaluate: `evaluate` and `metrics`
 - dataset: `dataset build` and `dataset check`
@@ -86,6 +87,9 @@ VERBS: dict[str, Verb] = {
     "attribute": Verb("styleloom.cli.attribute", "Attribute", "did this generator make that image?"),
     "mix": Verb("styleloom.cli.mix", "Mix", "a sheet of images that take some styles of others"),
     "blend": Verb("styleloom.cli.blend", "BlendTwo", "coarse layers of one generator, fine ones of another"),
+    "convert": Verb(
+        "styleloom.cli.convert", "Convert", "a snapshot from another code's, or for other images"
+    ),
     "export": Verb("styleloom.cli.export", "Export", "a generator in the format of another program"),
     "evaluate": Verb("styleloom.cli.evaluate", "Evaluate", "measure a generator, or a set of images"),
     "metrics": Verb("styleloom.cli.evaluate", "Metrics", "list what evaluate can measure"),

@@ -20,7 +20,7 @@ OTHER_VERBS = _by_name(
     {
         "generate": "sample sampling gen gen-images synthesize inference test",
         "evaluate": "fid kid ppl swd eval metric calc-metrics measure",
-        "dataset build": "dataset-tool prepare prepare-data preprocess convert build",
+        "dataset build": "dataset-tool prepare prepare-data preprocess build",
         "dataset check": "check",
         "train --resume RUN": "resume continue",
         "train": "fit",

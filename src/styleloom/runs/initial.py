@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from styleloom.config import Experiment, from_json
 from styleloom.config.growth import unfinished_growth
@@ -22,8 +22,9 @@ from styleloom.config.serialize import differences
 from styleloom.errors import UserError, shell_word, shown
 from styleloom.file_hash import sha256_of
 from styleloom.foreign.container import looks_foreign
-from styleloom.foreign.file import AVERAGE, D, ForeignFile, G
+from styleloom.foreign.file import AVERAGE, D, G
 from styleloom.foreign.reading import read_foreign, take_discriminator
+from styleloom.networks.assembly import DiscriminatorTrunk
 from styleloom.runs.directory import RunDirectory
 from styleloom.runs.records import STATE_FORMAT, state_document
 from styleloom.snapshot import (
@@ -90,25 +91,29 @@ def read_source(given: Path | str) -> Source:
             return _of_state(str(given), state)
     elif path.suffix == ".safetensors" and state_document(path):
         return _of_state(str(given), path)
-    file = find_snapshot(given)
-    if looks_foreign(file):
-        return _of_foreign(str(given), read_foreign(file))
-    return of_snapshot(read_snapshot(file), str(given))
+    return of_snapshot(read_networks(given), str(given))
 
 
-def _of_foreign(name: str, file: ForeignFile) -> Source:
-    """The networks of a file of another code; a discriminator that we do not have stays out, with a note."""
+def read_networks(given: Path | str) -> Snapshot:
+    """As `read_snapshot`, with all networks that a file of another code holds.
+
+    A discriminator that we do not have stays out, which is logged.
+    """
+    path = find_snapshot(given)
+    if not looks_foreign(path):
+        return read_snapshot(path)
+    file = read_foreign(path)
     roles = file.inside.networks
     snapshot = foreign_snapshot(file, "raw" if G in roles and AVERAGE not in roles else "ema")
     raw = foreign_snapshot(file, "raw").generator if G in roles else None
-    d = None
+    d: nn.Module | None = None
     if D in roles:
         try:
             d = take_discriminator(file)
         except UserError as error:
-            logger.warning(f"the discriminator is fresh: {error}")
-    source = of_snapshot(replace(snapshot, raw=raw), name)
-    return source if d is None else replace(source, networks={**source.networks, "d": d.state_dict()})
+            logger.warning(f"the discriminator is left out: {error}")
+    assert d is None or isinstance(d, DiscriminatorTrunk)
+    return replace(snapshot, raw=raw, discriminator=d)
 
 
 def of_snapshot(snapshot: Snapshot, name: str) -> Source:
