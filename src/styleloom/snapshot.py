@@ -22,8 +22,8 @@ from styleloom.config.serialize import flatten
 from styleloom.errors import UserError, cut, quoted, shown
 from styleloom.file_hash import sha256_of
 from styleloom.foreign.container import looks_foreign
-from styleloom.foreign.file import ForeignFile
-from styleloom.foreign.reading import Which, read_foreign, take_generator
+from styleloom.foreign.file import D, ForeignFile, G
+from styleloom.foreign.reading import Which, read_foreign, take_discriminator, take_generator
 from styleloom.networks.assembly import DiscriminatorTrunk, StyleGenerator
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.snapshot_names import find_snapshot
@@ -166,14 +166,24 @@ def _built(build: Callable[[C], N], config: C, tensors: Mapping[str, Tensor], wh
     return network.eval().requires_grad_(False)
 
 
-def foreign_snapshot(file: ForeignFile, which: Which = "ema") -> Snapshot:
+def foreign_snapshot(file: ForeignFile, which: Which = "ema", full: bool = False) -> Snapshot:
     """A generator of a file of another code: the average one, or the one that was trained ("raw").
+
+    Args:
+        file: as `read_foreign` returns it.
+        which: of the generators.
+        full: also the generator in training and the discriminator, where the file has them.
 
     Raises UserError where it is not there, is of a network that we do not have, or holds NaN.
     """
     taken = take_generator(file, which)
-    check_finite(taken.generator.state_dict(), file.path)
-    return Snapshot(taken.generator, taken.experiment, taken.info, file.path, sha256_of(file.path))
+    raw = take_generator(file, "raw").generator if full and G in file.inside.networks else None
+    discriminator = take_discriminator(file) if full and D in file.inside.networks else None
+    for network in (taken.generator, raw, discriminator):
+        if network is not None:
+            check_finite(network.state_dict(), file.path)
+    sha256 = sha256_of(file.path)
+    return Snapshot(taken.generator, taken.experiment, taken.info, file.path, sha256, raw, discriminator)
 
 
 def _recorded(path: Path, document: Mapping[str, Any]) -> tuple[Experiment, dict[str, Any]]:

@@ -65,12 +65,18 @@ class Recorded:
         self.file = read_foreign(path)
         with np.load(outputs) as stored:
             self.arrays = {name: stored[name] for name in stored.files}
+        if re.search(r"_GAN_GEN_\d", path.name):  # the generator in training, alone in its file
+            own = {name: array for name, array in self.arrays.items() if name.startswith(("z", "G_"))}
+            self.arrays = {name.removeprefix("G_"): array for name, array in own.items()}
 
     def tensor(self, name: str) -> Tensor | None:
         return torch.from_numpy(self.arrays[name]) if name in self.arrays else None
 
     def differences(self) -> Iterator[tuple[str, float]]:
         """Every output that is compared, and its difference."""
+        if "D" in self.file.inside.networks and len(self.file.inside.networks) == 1:
+            yield from self._logits(None)
+            return
         average = foreign_snapshot(self.file)
         yield from self._styles(average)
         raw = foreign_snapshot(self.file, "raw") if "G" in self.file.inside.networks else None
@@ -92,7 +98,7 @@ class Recorded:
                 theirs = self.arrays[name]
                 yield name, difference(ours[:, : theirs.shape[1]] if name == "ws" else ours, theirs)
         if "truncation_latent" in self.arrays:  # a mean of draws, of which files of training have none
-            snapshot.generator.w_avg.copy_(torch.from_numpy(self.arrays["truncation_latent"]))
+            snapshot.generator.w_avg.copy_(torch.from_numpy(self.arrays["truncation_latent"]).reshape(-1))
 
     def _image(self, name: str, snapshot: Snapshot) -> Tensor:
         """Ours for the image array `name`, at its size."""
@@ -116,7 +122,7 @@ class Recorded:
         images = snapshot.generator.synthesis(ws, growth, noise)
         return repeat_to(level_of(images, name), self.arrays[name].shape[2:])
 
-    def _logits(self, snapshot: Snapshot) -> Iterator[tuple[str, float]]:
+    def _logits(self, snapshot: Snapshot | None) -> Iterator[tuple[str, float]]:
         discriminator = take_discriminator(self.file)
         single = self.tensor("D_images")
         names = [name for name in self.arrays if re.fullmatch(r"D_images_\d+", name)]
@@ -126,12 +132,14 @@ class Recorded:
             if name not in self.arrays:
                 continue
             count = 3 if name.endswith("first3") else len(self.arrays[name])
-            images: Images = [torch.from_numpy(self.arrays[side])[:count] for side in sides]
+            images: Images = tuple(torch.from_numpy(self.arrays[side])[:count] for side in sides)
+            growth = None if snapshot is None else snapshot.growth
             if single is not None:
+                assert snapshot is not None
                 side = snapshot.experiment.resolution
-                active = side if snapshot.growth is None else 4 << snapshot.growth.level
+                active = side if growth is None else 4 << growth.level
                 images = F.avg_pool2d(single[:count], side // active)
-            logits = discriminator(images, None if label is None else label[:count], snapshot.growth)
+            logits = discriminator(images, None if label is None else label[:count], growth)
             logits = logits[:, 0] if logits.ndim == 2 else logits  # class logits are the others
             yield name, difference(logits, self.arrays[name].reshape(-1))
 

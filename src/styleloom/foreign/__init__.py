@@ -11,6 +11,8 @@ In the order in which to read:
 - file: what a file holds, in words; its networks, named and not yet built
 - tensorflow: pickles of the authors' TensorFlow codes
 - persistence: pickles of stylegan2-ada-pytorch, stylegan3 and forks
+- state_dicts: rosinality's checkpoints, BMSG-GAN's networks
+- theano: ProGAN's first code
 - experiment: the experiment of a foreign generator
 - reading: the door
 """

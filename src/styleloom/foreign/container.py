@@ -59,7 +59,7 @@ def read_container(path: Path) -> Contained:
     """Read a file. Raises UserError for one that is no pickle, damaged or names what weights do not need."""
     readable_file(path, EXPECTED)
     size = path.stat().st_size
-    held = np.empty(size, np.uint8)  # memory that is not cleared first
+    held: Any = np.empty(size, np.uint8)  # memory that is not cleared first
     with open(path, "rb") as file:
         data = memoryview(held)[: file.readinto(memoryview(held))]
     prefix = ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from styleloom.config.networks import DiscriminatorConfig, GeneratorConfig
 from styleloom.foreign.container import Contained
@@ -27,11 +27,13 @@ class Translated:
         config: ours.
         table: names of its variables.
         variables: as the table names them; None for the arrays of the file as they are.
+        finish: what remains to be done to the network that was built.
     """
 
     config: GeneratorConfig | DiscriminatorConfig
     table: Table
     variables: Callable[[], dict[str, Tensor]] | None = None
+    finish: Callable[[nn.Module], None] | None = None
 
 
 @dataclass(frozen=True)

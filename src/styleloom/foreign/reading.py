@@ -15,19 +15,24 @@ from torch import nn
 from styleloom.config import Experiment
 from styleloom.config.networks import DiscriminatorConfig, GeneratorConfig
 from styleloom.errors import UserError, shown
-from styleloom.foreign import persistence, tensorflow
+from styleloom.foreign import persistence, state_dicts, tensorflow, theano
 from styleloom.foreign.container import read_container
 from styleloom.foreign.experiment import experiment_of, images_seen_at
 from styleloom.foreign.file import AVERAGE, D, ForeignFile, ForeignNetwork, G, Recognised
-from styleloom.networks.assembly import StyleGenerator
+from styleloom.networks.assembly import DiscriminatorTrunk, StyleGenerator
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.weights.tables import convert
 
 Which = Literal["ema", "raw"]
 
 RECOGNISERS: tuple[Callable[[Any], Recognised | None], ...] = (
+    theano.recognise,
     tensorflow.recognise,
     persistence.recognise,
+    state_dicts.rosinality_checkpoint,
+    state_dicts.bmsg_network,
+    state_dicts.lucidrains,
+    state_dicts.optimizer,
 )
 """Each knows one kind of file; the first that does not say None counts."""
 
@@ -126,12 +131,14 @@ def take_generator(file: ForeignFile, which: Which = "ema") -> Taken:
     return Taken(generator, experiment, info)
 
 
-def take_discriminator(file: ForeignFile) -> nn.Module:
+def take_discriminator(file: ForeignFile) -> DiscriminatorTrunk:
     """Build the discriminator of a file. Raises UserError as `take_generator` does."""
     if D not in file.inside.networks:
         raise UserError(f"{shown(file.path)}: there is no discriminator in this file")
     with told_of(file.path):
-        return built(file.inside.networks[D], build_discriminator)
+        network = built(file.inside.networks[D], build_discriminator)
+        assert isinstance(network, DiscriminatorTrunk)
+        return network
 
 
 def built(network: ForeignNetwork, build: Callable[[Any], nn.Module]) -> nn.Module:
@@ -148,6 +155,8 @@ def built(network: ForeignNetwork, build: Callable[[Any], nn.Module]) -> nn.Modu
     with torch.no_grad():
         for name, tensor in own.state_dict().items():
             tensor.copy_(state.pop(name))
+    if translated.finish is not None:
+        translated.finish(own)
     return own.eval().requires_grad_(False)
 
 

@@ -128,8 +128,9 @@ def _truncation(function: str, kwargs: Mapping[str, Any]) -> tuple[float, int | 
         return None
     psi = kwargs.get("truncation_psi", defaults[function][0])
     layers = kwargs.get("truncation_cutoff", defaults[function][1])
-    off = psi is None or (function == "G_style" and layers is None)
-    return None if off else (psi, layers)
+    if not isinstance(psi, (int, float)) or (function == "G_style" and layers is None):
+        return None
+    return psi, layers
 
 
 # ---- functions
@@ -155,8 +156,8 @@ def _translator(function: str, state: Mapping[str, Any]) -> Callable[[ForeignNet
             )
         if own.role == D:
             extra = (function,) if source is stylegan2_tf else ()
-            config = source.discriminator_config(own.kwargs, *extra)  # type: ignore[arg-type]
-            return Translated(config, source.discriminator_table(config))  # type: ignore[arg-type]
+            config: Any = source.discriminator_config(own.kwargs, *extra)  # type: ignore[arg-type]
+            return Translated(config, source.discriminator_table(config))
         config = source.generator_config(own.kwargs)
         extra = ()
         if source in (stylegan_tf, msg_tf):
@@ -164,6 +165,6 @@ def _translator(function: str, state: Mapping[str, Any]) -> Callable[[ForeignNet
         elif source is progan_tf:
             shapes = {name: array.shape for name, array in own.arrays.items()}
             extra = (progan_tf.transposed_in_hwio(config, shapes, default=version > 2),)
-        return Translated(config, source.generator_table(config, *extra))  # type: ignore[arg-type]
+        return Translated(config, source.generator_table(config, *extra))
 
     return translate

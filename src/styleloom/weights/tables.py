@@ -179,8 +179,9 @@ def _expected(table: Table, targets: Collection[str]) -> Iterator[tuple[str, str
         for number in sides if "side" in fields else range(MAX_NUMBERS if fields else 1):
             name = rule.source.format(**dict.fromkeys(fields, number))
             place = locate(table, name)
-            if place is not None and place.target in targets:
-                yield name, place.target
+            target = None if place is None else place.target
+            if target is not None and target in targets:
+                yield name, target
 
 
 def fill(table: Table, variables: Mapping[str, Tensor], network: nn.Module) -> None:

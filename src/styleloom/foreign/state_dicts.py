@@ -1,0 +1,242 @@
+"""Files of PyTorch with plain state dicts: rosinality's checkpoints, BMSG-GAN's networks, and lucidrains'."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from styleloom.config.networks import FeatureMaps, StyleGAN2Discriminator, StyleGAN2Generator
+from styleloom.config.networks import Mapping as MappingConfig
+from styleloom.errors import UserError
+from styleloom.foreign.file import AVERAGE, D, ForeignNetwork, G, Recognised, Translated
+from styleloom.foreign.records import Array, Record, plain
+from styleloom.networks.assembly import StyleGenerator
+from styleloom.weights import bmsg, rosinality
+
+W_SAMPLES = 10_000
+"""Latents whose mean w is taken where a file has no average."""
+
+
+def _arrays(value: Any) -> dict[str, Array] | None:
+    """A state dict; None for anything else."""
+    if not isinstance(value, dict) or not value:
+        return None
+    if not all(isinstance(name, str) and isinstance(array, Array) for name, array in value.items()):
+        return None
+    return dict(value)
+
+
+def _shape(arrays: Mapping[str, Array], name: str, axes: int) -> tuple[int, ...]:
+    """The shape of a variable from which settings are taken."""
+    if name not in arrays:
+        raise UserError(f"the variable {name} is missing, from which the size of the network follows")
+    if len(arrays[name].shape) != axes:
+        raise UserError(f"{name} has the shape {list(arrays[name].shape)}, {axes} axes are expected")
+    return arrays[name].shape
+
+
+def _count(arrays: Mapping[str, Array], pattern: str) -> int:
+    """How many variables have names of a pattern."""
+    return sum(1 for name in arrays if re.fullmatch(pattern, name))
+
+
+# ---- rosinality
+
+
+def _features(channels: Mapping[int, int]) -> FeatureMaps:
+    """The rule of channels by side that gives these. Raises UserError where there is none."""
+    most = channels[4]
+    bases = [n << (side.bit_length() - 2) for side, n in channels.items() if n < most]
+    features = FeatureMaps(bases[-1] if bases else most << len(channels), most)
+    wrong = {side: n for side, n in channels.items() if features.at_side(side) != n}
+    if wrong:
+        raise UserError(
+            f"channels by side {dict(channels)} do not follow the papers' rule, min(base / 2^stage, max)"
+        )
+    return features
+
+
+def _generator(own: ForeignNetwork) -> Translated:
+    """rosinality's Generator: all sizes follow from shapes."""
+    arrays = own.arrays
+    levels = _count(arrays, r"to_rgbs\.\d+\.bias") + 1
+    w_dim, z_dim = _shape(arrays, "style.1.weight", 2)
+    channels = {4: _shape(arrays, "input.input", 4)[1]}
+    for level in range(1, levels):
+        channels[4 << level] = _shape(arrays, f"convs.{2 * level - 1}.conv.weight", 5)[1]
+    config = StyleGAN2Generator(
+        resolution=4 << (levels - 1),
+        channels=_shape(arrays, "to_rgb1.bias", 4)[1],
+        z_dim=z_dim,
+        w_dim=w_dim,
+        features=_features(channels),
+        mapping=MappingConfig(layers=_count(arrays, r"style\.\d+\.weight"), width=w_dim),
+        grid=_shape(arrays, "input.input", 4)[2:],
+    )
+
+    def variables() -> dict[str, Tensor]:
+        found = own.variables()
+        found["latent_avg"] = found.get("latent_avg", torch.zeros(w_dim)).reshape(-1)
+        return found
+
+    finish = None if "latent_avg" in arrays else set_w_average
+    return Translated(config, rosinality.generator_table(config), variables, finish)
+
+
+@torch.no_grad()
+def set_w_average(generator: nn.Module) -> None:
+    """Take the mean of the w of `W_SAMPLES` latents, always the same, as the average."""
+    assert isinstance(generator, StyleGenerator)
+    z = torch.randn(W_SAMPLES, generator.z_dim, generator=torch.Generator().manual_seed(0))
+    generator.w_avg.copy_(generator.mapping_network(z).mean(0))
+
+
+def _discriminator(own: ForeignNetwork) -> Translated:
+    """rosinality's Discriminator."""
+    arrays = own.arrays
+    levels = _count(arrays, r"convs\.\d+\.conv1\.0\.weight") + 1
+    side = 4 << (levels - 1)
+    channels = {4: _shape(arrays, "final_conv.0.weight", 4)[0]}
+    for level in range(1, levels):
+        channels[4 << level] = _shape(arrays, f"convs.{levels - level}.conv1.0.weight", 4)[0]
+    config = StyleGAN2Discriminator(
+        resolution=side,
+        channels=_shape(arrays, "convs.0.0.weight", 4)[1],
+        features=_features(channels),
+    )
+    return Translated(config, rosinality.discriminator_table(config))
+
+
+def rosinality_checkpoint(value: Any) -> Recognised | None:
+    """A checkpoint of training (g, d, g_ema) or a converted file (g_ema, latent_avg)."""
+    if not isinstance(value, dict):
+        return None
+    states = {role: _arrays(value.get(key)) for role, key in ((G, "g"), (D, "d"), (AVERAGE, "g_ema"))}
+    generators = [s for role in (G, AVERAGE) if (s := states[role])]
+    if not any("conv1.conv.modulation.weight" in state for state in generators):
+        return None
+    average = value.get("latent_avg")
+    networks = {}
+    args = value.get("args")
+    kwargs = plain(args.state) if isinstance(args, Record) and isinstance(args.state, dict) else {}
+    for role, state in states.items():
+        if not state:
+            continue
+        if role != D and isinstance(average, Array):
+            state["latent_avg"] = average
+        translate = _discriminator if role == D else _generator
+        networks[role] = ForeignNetwork(
+            role, "Discriminator" if role == D else "Generator", kwargs, state, translate
+        )
+    training = "g_optim" in value
+    has_average = isinstance(average, Array)
+    return Recognised(
+        "rosinality, training" if training else "rosinality, converted",
+        "rosinality/stylegan2-pytorch",
+        None,
+        networks,
+        w_average="latent_avg" if has_average else f"none: the mean w of {W_SAMPLES} latents is taken",
+        licence="MIT (code); converted weights stay under the licence of their origin",
+    )
+
+
+# ---- BMSG-GAN
+
+
+def _bmsg_names(value: Any) -> dict[str, Array] | None:
+    """A state dict without the marks of parallel modules."""
+    arrays = _arrays(value)
+    if arrays is None:
+        return None
+    return {re.sub(r"(^|\.)module\.", r"\1", name): array for name, array in arrays.items()}
+
+
+def _equalized(arrays: Mapping[str, Array], name: str) -> bool:
+    """Whether weights are near N(0, 1), as with equalized learning rate, rather than near He's scale."""
+    weight = arrays[name].tensor()
+    he = math.sqrt(2 / max(weight[0].numel(), 1))
+    deviation = float(weight.double().pow(2).mean().sqrt())
+    return not deviation < math.sqrt(he)
+
+
+def _bmsg_generator(own: ForeignNetwork) -> Translated:
+    config = bmsg.generator_config(own.kwargs)
+    return Translated(config, bmsg.generator_table(config, own.kwargs["use_eql"]))
+
+
+def _bmsg_discriminator(own: ForeignNetwork) -> Translated:
+    config, equalized = bmsg.discriminator_config(own.kwargs), own.kwargs["use_eql"]
+    table = bmsg.discriminator_table(config, equalized)
+    return Translated(config, table, lambda: bmsg.joined(config, own.variables(), equalized))
+
+
+def bmsg_network(value: Any) -> Recognised | None:
+    """A generator, its average or a discriminator of BMSG-GAN: a bare state dict."""
+    arrays = _bmsg_names(value)
+    if arrays is None:
+        return None
+    depth = _count(arrays, r"layers\.\d+\.conv_1\.weight")
+    if "rgb_converters.0.weight" in arrays and depth:
+        size = _shape(arrays, "layers.0.conv_1.weight", 4)[0]
+        kwargs = {"depth": depth, "latent_size": size}
+        kwargs["use_eql"] = "layers.0.conv_2.weight" in arrays and _equalized(
+            arrays, "layers.0.conv_2.weight"
+        )
+        own = ForeignNetwork(AVERAGE, "Generator", kwargs, arrays, _bmsg_generator)
+    elif "final_block.conv_1.weight" in arrays and depth:
+        kwargs = {
+            "depth": depth + 1,
+            "feature_size": _shape(arrays, "final_block.conv_1.weight", 4)[0],
+            "use_eql": _equalized(arrays, "final_block.conv_1.weight"),
+        }
+        own = ForeignNetwork(D, "Discriminator", kwargs, arrays, _bmsg_discriminator)
+    else:
+        return None
+    return Recognised(
+        "bmsg-gan",
+        "akanimax/BMSG-GAN",
+        None,
+        {own.role: own},
+        facts={"equalized": "told from the scale of the weights, which names do not say"},
+        w_average="none, this generator has no w",
+        licence="MIT (code)",
+    )
+
+
+# ---- refused
+
+
+def lucidrains(value: Any) -> Recognised | None:
+    """A checkpoint of lucidrains' code, another architecture."""
+    inner = value.get("GAN") if isinstance(value, dict) else None
+    if not isinstance(inner, dict) or not any(
+        isinstance(n, str) and n.startswith(("G.", "GE.")) for n in inner
+    ):
+        return None
+    version = value.get("version")
+    return Recognised(
+        "lucidrains",
+        "lucidrains/stylegan2-pytorch",
+        version if isinstance(version, str) else None,
+        refused=(
+            "lucidrains' stylegan2-pytorch, whose generator is another architecture than the paper's (its "
+            "styles, noise and RGB layers differ): its own code reads it"
+        ),
+        licence="MIT (code)",
+    )
+
+
+def optimizer(value: Any) -> Recognised | None:
+    """The state of an optimizer alone."""
+    if not isinstance(value, dict) or set(value) != {"state", "param_groups"}:
+        return None
+    return Recognised(
+        "optimizer state",
+        "PyTorch",
+        refused="the state of an optimizer, without weights of a network; the networks lie in other files",
+    )
