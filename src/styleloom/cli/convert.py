@@ -56,14 +56,15 @@ class Convert:
 
         given = self._read()
         made = operate(given, Change(self.labels, self.channels, grid, self.resolution))
-        info = made.info | {"converted": {"file": _name(given), "sha256": given.sha256}}
+        info: dict[str, Any] = made.info | {"converted": {"file": _name(given), "sha256": given.sha256}}
         write_snapshot(self.out, made.generator, made.experiment, made.raw, made.discriminator, **info)
         _note_licence(info)
         if self.json:
             print_json({"file": str(self.out), "networks": _networks(made), **info})
             return 0
         say(f"{shown(self.out)}: {made.experiment.name}, {', '.join(_networks(made))}")
-        for change in info.get("surgery", [])[len(given.info.get("surgery", [])) :]:
+        changes: list[dict[str, Any]] = info.get("surgery", [])
+        for change in changes[len(given.info.get("surgery", [])) :]:
             new = f"; {len(change['fresh'])} tensors are fresh" if change["fresh"] else ""
             say(f"{change['field']}: {value_text(change['from'])} -> {value_text(change['to'])}{new}")
         return 0

@@ -45,6 +45,9 @@ logger = logging.getLogger(__name__)
 FREE = ("generator.w_avg_beta", "discriminator.minibatch_std.group_size")
 """Fields of networks that may differ from the source's: they matter in training alone."""
 
+SURGERY_FLAGS = {"resolution": "resolution", "channels": "channels", "label_dim": "labels", "grid": "grid"}
+"""Flags of `styleloom convert` by the fields of `SHARED` that they change."""
+
 ROLES = {"ema": "generator", "g": "generator", "d": "discriminator"}
 """Networks by the names that states have for them, and whose configuration each has."""
 
@@ -191,9 +194,13 @@ def check_fit(experiment: Experiment, source: Source, flag: str = "--init") -> N
     sets = " ".join(
         f"--set {shell_word(f'{name}={value_text(value)}')}" for name, (_, value) in wrong.items()
     )
-    shape = ", ".join(name for name in wrong if name in SHARED)
-    advice = f". Or give the networks the {shape} of the images: styleloom convert" if shape else ""
-    raise UserError(f"{start}To fit the experiment to the file add: {sets}; or, for all of it: {fit}{advice}")
+    whole = "" if wrong.keys() <= SURGERY_FLAGS.keys() else f"; or, for all of it: {fit}"
+    shape = [
+        f"--{SURGERY_FLAGS[name]} {value_text(old)}" for name, (old, _) in wrong.items() if name in SHARED
+    ]
+    convert = f"styleloom convert {shell_word(source.name)} OUT.safetensors --keep full {' '.join(shape)}"
+    advice = f". To change its networks instead: {convert}" if shape else ""
+    raise UserError(f"{start}To fit the experiment to the file add: {sets}{whole}{advice}")
 
 
 def _shared(name: str) -> str:
