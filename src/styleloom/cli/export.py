@@ -21,6 +21,8 @@ class Export:
 
     onnx, pt2: a folder of graphs for any number of images: generator (z, psi, class to image), mapping (z,
     class to ws) and synthesis (ws to image), each run and compared with the sampler before it is kept.
+    tf-pickle, rosinality: a file (.pkl, .pt) in the layout of another code, with the discriminator where the
+    snapshot keeps it.
     """
 
     snapshot: tyro.conf.Positional[str]
@@ -28,7 +30,7 @@ class Export:
     emoji-64."""
     out: tyro.conf.Positional[Path]
     """The folder or file to write."""
-    to: Literal["onnx", "pt2"]
+    to: Literal["tf-pickle", "rosinality", "onnx", "pt2"]
     """The format."""
     noise: Literal["fixed", "input", "none"] = "fixed"
     """onnx, pt2. fixed: the maps stored with the network are in the graph. input: the graph takes a map for

@@ -8,4 +8,8 @@ The files, in the order in which to read them:
 - checks: whether another program computes what the sampler does
 - onnx_file: ONNX
 - pt2: what `torch.export.load` reads
+- inverse: our weights under another code's names
+- rosinality: checkpoints of the most used port to PyTorch
+- pickle_stream: a pickle of plain values and arrays
+- tf_pickle: the pickle of the authors' TensorFlow code
 """

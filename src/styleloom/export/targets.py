@@ -60,6 +60,8 @@ class Target:
 
 
 TARGETS: dict[str, Target] = {
+    "tf-pickle": Target("styleloom.export.tf_pickle", ".pkl"),
+    "rosinality": Target("styleloom.export.rosinality", ".pt"),
     "onnx": Target("styleloom.export.onnx_file", None, ("noise", "half")),
     "pt2": Target("styleloom.export.pt2", None, ("noise",)),
 }

@@ -1,0 +1,137 @@
+"""Checkpoints of rosinality's layout: other code reads them and makes the sampler's images."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from styleloom.errors import UserError
+from styleloom.export.targets import Options, export
+from styleloom.networks.build import build_discriminator
+from styleloom.sampling import Sampler
+from styleloom.snapshot import Snapshot, read_snapshot
+from styleloom.weights import rosinality
+from styleloom.weights.tables import convert
+
+from . import rosinality_networks as theirs
+from .tiny_snapshots import snapshot
+
+GOLDEN = Path(os.environ.get("STYLELOOM_GOLDEN_WEIGHTS", ""))
+RECORDED = sorted(GOLDEN.glob("ros_converted*.json")) if "STYLELOOM_GOLDEN_WEIGHTS" in os.environ else []
+
+
+def close(found: torch.Tensor, expected: np.ndarray | torch.Tensor) -> None:
+    expected = torch.as_tensor(expected)
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-5 * max(1.0, float(expected.abs().max())))
+
+
+@pytest.mark.skipif(not RECORDED, reason="STYLELOOM_GOLDEN_WEIGHTS names no folder of recorded files")
+def test_the_reader_of_this_test_computes_what_the_port_does() -> None:
+    for described in RECORDED:
+        about = json.loads(described.read_text())
+        file = torch.load(described.with_name(about["file"]), weights_only=True, map_location="cpu")
+        arrays = np.load(described.with_suffix(".npz"))
+        w = theirs.mapped(torch.from_numpy(arrays["z"]), file["g_ema"])
+        close(w, arrays["w"])
+        expected = arrays["img_psi1"]
+        close(theirs.images(w[: len(expected)], file["g_ema"]), expected)
+        if "d" in file and "D_logits" in arrays:
+            close(theirs.logits(torch.from_numpy(arrays["D_images"]), file["d"]), arrays["D_logits"])
+
+
+def full(tmp_path: Path, *overrides: str) -> Snapshot:
+    """A snapshot with all three networks; the one in training differs from the average."""
+    widths = ("generator.features.max=16", "discriminator.features.max=16", "resolution=16")
+    given = snapshot(tmp_path, "stylegan2-f", *widths, *overrides)
+    assert given.path is not None
+    raw = read_snapshot(given.path).generator
+    with torch.no_grad():
+        raw.synthesis_network.get_parameter("const").mul_(2)
+    d = build_discriminator(given.experiment.discriminator).requires_grad_(False)
+    return replace(given, raw=raw, discriminator=d)
+
+
+def test_other_code_makes_the_same_images(tmp_path: Path) -> None:
+    given = full(tmp_path)
+    out = tmp_path / "out.pt"
+    record = export(given, out, "rosinality", Options())
+    assert record["networks"] == ["g_ema", "g", "d"]
+    assert (record["size"], record["latent"], record["n_mlp"]) == (16, 16, 2)
+    file = torch.load(out, weights_only=True)
+    assert file.keys() == {"g_ema", "g", "latent_avg", "d"}
+    assert file["latent_avg"].shape == (16,)
+    sampler = Sampler.of(given, "cpu", "fp32")
+    z, _ = sampler.draw(range(4))
+    w = theirs.mapped(z, file["g_ema"])
+    w = file["latent_avg"] + 0.7 * (w - file["latent_avg"])
+    images = sampler.generate(range(4), 0.7, noise="fixed")
+    close(theirs.images(w, file["g_ema"]), images)
+    assert not torch.equal(file["g"]["input.input"], file["g_ema"]["input.input"])
+    assert given.discriminator is not None
+    close(theirs.logits(images, file["d"])[:, 0], given.discriminator(images))
+
+
+def test_what_is_written_is_read_again_bit_by_bit(tmp_path: Path) -> None:
+    """But for biases of styles, to which the layout adds 1: they keep 23 binary digits behind the point."""
+    given = full(tmp_path)
+    export(given, tmp_path / "out.pt", "rosinality", Options())
+    file = torch.load(tmp_path / "out.pt", weights_only=True)
+    experiment = given.experiment
+    table = rosinality.generator_table(experiment.generator)  # type: ignore[arg-type]
+    variables = {**file["g_ema"], "latent_avg": file["latent_avg"]}
+    for name, t in convert(table, variables, given.generator).items():
+        own = given.generator.state_dict()[name]
+        if name.endswith("affine.bias"):
+            torch.testing.assert_close(t, own, rtol=0, atol=2**-23)
+        else:
+            assert torch.equal(t, own), name
+    d_table = rosinality.discriminator_table(experiment.discriminator)  # type: ignore[arg-type]
+    assert given.discriminator is not None
+    found = convert(d_table, file["d"], given.discriminator)
+    assert all(torch.equal(t, found[name]) for name, t in given.discriminator.state_dict().items())
+
+
+def test_what_the_layout_cannot_say_is_refused_by_name(tmp_path: Path) -> None:
+    facts = [
+        (
+            "stylegan2-e-g-resnet-d-resnet",
+            (),
+            "generator.architecture is 'resnet', the format has 'skip' alone",
+        ),
+        ("stylegan2-f", ("channels=1",), "generator.channels is 1"),
+        ("stylegan2-f", ("label_dim=2",), "generator.label_dim is 2"),
+        ("stylegan2-f", ("generator.mapping.lr_multiplier=0.1",), r"generator.mapping.lr_multiplier is 0\.1"),
+        ("stylegan2-f", ("generator.resample_filter=1,2,4,1",), "generator.resample_filter is"),
+        ("stylegan2-f", ("generator.w_dim=8",), "generator.z_dim is 16.*generator.mapping.width is 16"),
+        ("stylegan-f", (), "of StyleGAN2 alone; this generator is of 'stylegan'"),
+    ]
+    for preset, overrides, message in facts:
+        with pytest.raises(UserError, match=message):
+            export(snapshot(tmp_path, preset, *overrides), tmp_path / "no.pt", "rosinality", Options())
+        assert not (tmp_path / "no.pt").exists()
+
+
+def test_a_discriminator_that_it_cannot_say_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = full(tmp_path, "discriminator.minibatch_std.group_size=2")
+    with caplog.at_level(logging.WARNING, "styleloom"):
+        assert export(given, tmp_path / "out.pt", "rosinality", Options())["networks"] == ["g_ema", "g"]
+    assert "discriminator.minibatch_std.group_size is 2" in caplog.text
+    assert "its table of channels must be changed" in caplog.text
+
+
+def test_the_channel_multiplier_is_told() -> None:
+    from styleloom.presets import get
+
+    for base, multiplier in ((8192, 1), (16384, 2), (10000, None)):
+        cfg = get("stylegan2-f").generator
+        cfg = replace(cfg, features=replace(cfg.features, base=base))
+        assert rosinality.channel_multiplier(cfg) == multiplier  # type: ignore[arg-type]
