@@ -37,7 +37,7 @@ SEQUENCES = (
 MADE = {
     "docs/steering.md": ("edited.png", "edited.latent.safetensors", "walk.mp4", "psi.webm"),
     "docs/figures.md": ("mixing.png", "psi.png", "portraits.png", "features.png"),
-    "docs/exporting.md": ("emoji-pt2/generator.pt2", "emoji-onnx/synthesis.onnx"),
+    "docs/exporting.md": ("emoji-pt2/generator.pt2", "emoji-onnx/synthesis.onnx", "emoji.pt", "emoji.pkl"),
     README: ("sheet.png", "photos.zip", "generated/seed0015.png", "runs/photos/stats.jsonl"),
     "docs/measuring.md": (
         "emoji.attribution.json",

@@ -98,6 +98,14 @@ def test_what_is_written_is_read_again_bit_by_bit(tmp_path: Path) -> None:
     assert all(torch.equal(t, found[name]) for name, t in given.discriminator.state_dict().items())
 
 
+def test_our_own_reader_takes_it_for_a_snapshot(tmp_path: Path) -> None:
+    given = full(tmp_path)
+    export(given, tmp_path / "out.pt", "rosinality", Options())
+    again = Sampler.of(read_snapshot(tmp_path / "out.pt"), "cpu", "fp32")
+    expected = Sampler.of(given, "cpu", "fp32").generate([1, 2], 0.7, noise="fixed")
+    close(again.generate([1, 2], 0.7, noise="fixed"), expected)
+
+
 def test_what_the_layout_cannot_say_is_refused_by_name(tmp_path: Path) -> None:
     facts = [
         (
