@@ -56,7 +56,8 @@ class Convert:
 
         given = self._read()
         made = operate(given, Change(self.labels, self.channels, grid, self.resolution))
-        info: dict[str, Any] = made.info | {"converted": {"file": _name(given), "sha256": given.sha256}}
+        info = dict(made.info)
+        info["converted"] = {"file": _name(given), "sha256": given.sha256}
         write_snapshot(self.out, made.generator, made.experiment, made.raw, made.discriminator, **info)
         _note_licence(info)
         if self.json:

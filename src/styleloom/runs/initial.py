@@ -7,13 +7,14 @@ random generators, the order of the images and the count of images begin anew: i
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from styleloom.config import Experiment, from_json
 from styleloom.config.growth import unfinished_growth
@@ -22,7 +23,7 @@ from styleloom.config.serialize import differences
 from styleloom.errors import UserError, shell_word, shown
 from styleloom.file_hash import sha256_of
 from styleloom.foreign.container import looks_foreign
-from styleloom.foreign.file import AVERAGE, D, G
+from styleloom.foreign.file import AVERAGE, D, ForeignFile, G
 from styleloom.foreign.reading import read_foreign, take_discriminator
 from styleloom.networks.assembly import DiscriminatorTrunk
 from styleloom.runs.directory import RunDirectory
@@ -47,6 +48,11 @@ FREE = ("generator.w_avg_beta", "discriminator.minibatch_std.group_size")
 
 SURGERY_FLAGS = {"resolution": "resolution", "channels": "channels", "label_dim": "labels", "grid": "grid"}
 """Flags of `styleloom convert` by the fields of `SHARED` that they change."""
+
+SET = {AVERAGE: "GEN_SHADOW", G: "GEN", D: "DIS"}
+"""What BMSG-GAN calls the files of its networks."""
+
+FILE_OF_A_SET = re.compile(r"(.*GAN_)(GEN_SHADOW|GEN|DIS)(_\d+\.pth)")
 
 ROLES = {"ema": "generator", "g": "generator", "d": "discriminator"}
 """Networks by the names that states have for them, and whose configuration each has."""
@@ -98,25 +104,48 @@ def read_source(given: Path | str) -> Source:
 
 
 def read_networks(given: Path | str) -> Snapshot:
-    """As `read_snapshot`, with all networks that a file of another code holds.
+    """As `read_snapshot`, with all networks of a file of another code, or of the files that it belongs to.
 
     A discriminator that we do not have stays out, which is logged.
     """
     path = find_snapshot(given)
     if not looks_foreign(path):
         return read_snapshot(path)
-    file = read_foreign(path)
-    roles = file.inside.networks
-    snapshot = foreign_snapshot(file, "raw" if G in roles and AVERAGE not in roles else "ema")
-    raw = foreign_snapshot(file, "raw").generator if G in roles else None
-    d: nn.Module | None = None
-    if D in roles:
-        try:
-            d = take_discriminator(file)
-        except UserError as error:
-            logger.warning(f"the discriminator is left out: {error}")
-    assert d is None or isinstance(d, DiscriminatorTrunk)
-    return replace(snapshot, raw=raw, discriminator=d)
+    files = _files_of(path)
+    average = files.get(AVERAGE) or files.get(G)
+    if average is None:
+        return foreign_snapshot(read_foreign(path))  # which says what is missing
+    snapshot = foreign_snapshot(average, "ema" if AVERAGE in average.inside.networks else "raw")
+    raw = (
+        foreign_snapshot(files[G], "ema" if G not in files[G].inside.networks else "raw")
+        if G in files
+        else None
+    )
+    snapshot = replace(snapshot, raw=None if raw is None else raw.generator)
+    return _with_discriminator(snapshot, files[D]) if D in files else snapshot
+
+
+def _files_of(path: Path) -> dict[str, ForeignFile]:
+    """By the role of a network, the file that holds it: those of BMSG-GAN are one each, side by side."""
+    found = FILE_OF_A_SET.fullmatch(path.name)
+    if found is None:
+        file = read_foreign(path)
+        return dict.fromkeys(file.inside.networks, file)
+    names = {role: path.with_name(f"{found[1]}{word}{found[3]}") for role, word in SET.items()}
+    return {role: read_foreign(file) for role, file in names.items() if file.is_file()}
+
+
+def _with_discriminator(snapshot: Snapshot, file: ForeignFile) -> Snapshot:
+    """The snapshot with the discriminator of `file`, and its configuration."""
+    try:
+        d, network = take_discriminator(file), file.inside.networks[D]
+        config: Any = network.translate(network).config
+        experiment = replace(snapshot.experiment, discriminator=config)
+    except UserError as error:
+        logger.warning(f"the discriminator is left out: {error}")
+        return snapshot
+    assert isinstance(d, DiscriminatorTrunk)
+    return replace(snapshot, discriminator=d, experiment=experiment)
 
 
 def of_snapshot(snapshot: Snapshot, name: str) -> Source:
