@@ -10,6 +10,7 @@ The verbs:
 - attribute: `attribute`
 - mix: `mix`
 - blend: `blend`
+- inspect: `inspect`
 - convert: `convert`
 - export: `export`
 - evaluate: `evaluate` and `metrics`
@@ -87,6 +88,7 @@ VERBS: dict[str, Verb] = {
     "attribute": Verb("styleloom.cli.attribute", "Attribute", "did this generator make that image?"),
     "mix": Verb("styleloom.cli.mix", "Mix", "a sheet of images that take some styles of others"),
     "blend": Verb("styleloom.cli.blend", "BlendTwo", "coarse layers of one generator, fine ones of another"),
+    "inspect": Verb("styleloom.cli.inspect", "Inspect", "what a file of weights is, of any code"),
     "convert": Verb(
         "styleloom.cli.convert", "Convert", "a snapshot from another code's, or for other images"
     ),

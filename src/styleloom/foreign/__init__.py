@@ -15,4 +15,5 @@ In the order in which to read:
 - theano: ProGAN's first code
 - experiment: the experiment of a foreign generator
 - reading: the door
+- description: what a file is, as a document
 """

@@ -80,6 +80,7 @@ class Recognised:
         refused: why none of them is read, and what would help; None where they are.
         facts: whatever else is recorded.
         w_average: where the average of w is.
+        source_texts: programs inside, which the code that wrote the file would execute on reading it.
         licence: of the code, and of weights that its authors published; None where it is not known.
     """
 
@@ -91,6 +92,7 @@ class Recognised:
     facts: Mapping[str, Any] = field(default_factory=dict)
     w_average: str = "none"
     licence: str | None = None
+    source_texts: int = 0
 
 
 @dataclass(frozen=True)

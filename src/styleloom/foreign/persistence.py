@@ -189,7 +189,22 @@ def recognise(value: Any) -> Recognised | None:
         facts,
         "mapping.w_avg",
         LICENCE,
+        _count_sources(value),
     )
+
+
+def _count_sources(value: Mapping[str, Any]) -> int:
+    """How many different source texts the modules have."""
+    found = set()
+    for role in (G, D, AVERAGE):
+        waiting = [value.get(role)]
+        while waiting:
+            module = waiting.pop()
+            meta = _meta(module)
+            if meta is not None:
+                found |= {meta["module_src"]} if isinstance(meta.get("module_src"), str) else set()
+                waiting += (meta["state"].get("_modules") or {}).values()
+    return len(found)
 
 
 def _format(

@@ -10,8 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from styleloom.config.networks import FeatureMaps, StyleGAN2Discriminator, StyleGAN2Generator
-from styleloom.config.networks import Mapping as MappingConfig
 from styleloom.errors import UserError
 from styleloom.foreign.file import AVERAGE, D, ForeignNetwork, G, Recognised, Translated
 from styleloom.foreign.records import Array, Record, plain
@@ -48,43 +46,20 @@ def _count(arrays: Mapping[str, Array], pattern: str) -> int:
 # ---- rosinality
 
 
-def _features(channels: Mapping[int, int]) -> FeatureMaps:
-    """The rule of channels by side that gives these. Raises UserError where there is none."""
-    most = channels[4]
-    bases = [n << (side.bit_length() - 2) for side, n in channels.items() if n < most]
-    features = FeatureMaps(bases[-1] if bases else most << len(channels), most)
-    wrong = {side: n for side, n in channels.items() if features.at_side(side) != n}
-    if wrong:
-        raise UserError(
-            f"channels by side {dict(channels)} do not follow the papers' rule, min(base / 2^stage, max)"
-        )
-    return features
+def _shapes(own: ForeignNetwork) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in own.arrays.items()}
 
 
 def _generator(own: ForeignNetwork) -> Translated:
-    """rosinality's Generator: all sizes follow from shapes."""
-    arrays = own.arrays
-    levels = _count(arrays, r"to_rgbs\.\d+\.bias") + 1
-    w_dim, z_dim = _shape(arrays, "style.1.weight", 2)
-    channels = {4: _shape(arrays, "input.input", 4)[1]}
-    for level in range(1, levels):
-        channels[4 << level] = _shape(arrays, f"convs.{2 * level - 1}.conv.weight", 5)[1]
-    config = StyleGAN2Generator(
-        resolution=4 << (levels - 1),
-        channels=_shape(arrays, "to_rgb1.bias", 4)[1],
-        z_dim=z_dim,
-        w_dim=w_dim,
-        features=_features(channels),
-        mapping=MappingConfig(layers=_count(arrays, r"style\.\d+\.weight"), width=w_dim),
-        grid=_shape(arrays, "input.input", 4)[2:],
-    )
+    """rosinality's Generator."""
+    config = rosinality.generator_config(_shapes(own))
 
     def variables() -> dict[str, Tensor]:
         found = own.variables()
-        found["latent_avg"] = found.get("latent_avg", torch.zeros(w_dim)).reshape(-1)
+        found["latent_avg"] = found.get("latent_avg", torch.zeros(config.w_dim)).reshape(-1)
         return found
 
-    finish = None if "latent_avg" in arrays else set_w_average
+    finish = None if "latent_avg" in own.arrays else set_w_average
     return Translated(config, rosinality.generator_table(config), variables, finish)
 
 
@@ -98,17 +73,7 @@ def set_w_average(generator: nn.Module) -> None:
 
 def _discriminator(own: ForeignNetwork) -> Translated:
     """rosinality's Discriminator."""
-    arrays = own.arrays
-    levels = _count(arrays, r"convs\.\d+\.conv1\.0\.weight") + 1
-    side = 4 << (levels - 1)
-    channels = {4: _shape(arrays, "final_conv.0.weight", 4)[0]}
-    for level in range(1, levels):
-        channels[4 << level] = _shape(arrays, f"convs.{levels - level}.conv1.0.weight", 4)[0]
-    config = StyleGAN2Discriminator(
-        resolution=side,
-        channels=_shape(arrays, "convs.0.0.weight", 4)[1],
-        features=_features(channels),
-    )
+    config = rosinality.discriminator_config(_shapes(own))
     return Translated(config, rosinality.discriminator_table(config))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from styleloom.errors import UserError, quoted
@@ -59,7 +59,18 @@ def recognise(value: Any) -> Recognised | None:
         networks,
         w_average="dlatent_avg of Gs" if has_average else "none, this generator has no w",
         licence=licence,
+        source_texts=len(_sources(parts)),
     )
+
+
+def _sources(parts: Iterable[Any]) -> set[str]:
+    """The different source texts of networks and their components."""
+    found: set[str] = set()
+    for part in parts:
+        components = (part.state.get("components") or {}).values()
+        states = [part.state, *(inner.state for inner in components)]
+        found |= {text for state in states if isinstance(text := state.get("build_module_src"), str)}
+    return found
 
 
 def _state(part: Any, role: str) -> Mapping[str, Any]:

@@ -14,5 +14,4 @@ In the order in which to read:
 - stylegan2_ada: StyleGAN2, the authors' PyTorch port
 - rosinality: StyleGAN2, rosinality's PyTorch port
 - stylegan2_ada_tf: StyleGAN2, the TensorFlow code of the ADA paper
-- rosinality: StyleGAN2, rosinality's PyTorch port
 """

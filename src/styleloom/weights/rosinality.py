@@ -6,11 +6,15 @@ them, under the name `latent_avg`, which the table of the generator knows too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from torch import Tensor
 
-from styleloom.config.networks import StyleGAN2Discriminator, StyleGAN2Generator
+from styleloom.config.networks import FeatureMaps, StyleGAN2Discriminator, StyleGAN2Generator
+from styleloom.config.networks import Mapping as MappingConfig
+from styleloom.errors import UserError
 from styleloom.ops.upfirdn import fir_kernel
 from styleloom.weights.tables import Rule, Table, without_one
 
@@ -126,3 +130,77 @@ def channel_multiplier(cfg: StyleGAN2Generator | StyleGAN2Discriminator) -> int 
         if all(widths.get(side) == cfg.features.at_side(side) for side in cfg.sides):
             return multiplier
     return None
+
+
+# ---- sizes, which follow from shapes
+
+Shapes: TypeAlias = Mapping[str, Sequence[int]]
+"""Shapes of the variables by name."""
+
+
+def _shape(shapes: Shapes, name: str, axes: int) -> tuple[int, ...]:
+    """The shape of a variable. Raises UserError where it is missing, or has another number of axes."""
+    if name not in shapes:
+        raise UserError(f"the variable {name} is missing, from which the size of the network follows")
+    if len(shapes[name]) != axes:
+        raise UserError(f"{name} has the shape {list(shapes[name])}, {axes} axes are expected")
+    return tuple(shapes[name])
+
+
+def _count(shapes: Shapes, pattern: str) -> int:
+    return sum(1 for name in shapes if re.fullmatch(pattern, name))
+
+
+def _features(channels: Mapping[int, int]) -> FeatureMaps:
+    """The rule of channels by side that gives these. Raises UserError where there is none."""
+    most = channels[4]
+    bases = [n << (side.bit_length() - 2) for side, n in channels.items() if n < most]
+    features = FeatureMaps(bases[-1] if bases else most << len(channels), most)
+    if any(features.at_side(side) != n for side, n in channels.items()):
+        raise UserError(
+            f"channels by side {dict(channels)} do not follow the papers' rule, min(base / 2^stage, max)"
+        )
+    return features
+
+
+def _levels(count: int) -> int:
+    """Levels of a network. Raises UserError for more than any has."""
+    if not 2 <= count <= 16:
+        raise UserError(f"a network of {count} levels; valid: 2 to 16")
+    return count
+
+
+def generator_config(shapes: Shapes) -> StyleGAN2Generator:
+    """The generator with variables of these shapes.
+
+    Raises:
+        UserError: one is missing, or they are not those of a network that we have.
+    """
+    levels = _levels(_count(shapes, r"to_rgbs\.\d+\.bias") + 1)
+    w_dim, z_dim = _shape(shapes, "style.1.weight", 2)
+    constant = _shape(shapes, "input.input", 4)
+    channels = {4: constant[1]}
+    for level in range(1, levels):
+        channels[4 << level] = _shape(shapes, f"convs.{2 * level - 1}.conv.weight", 5)[1]
+    return StyleGAN2Generator(
+        resolution=4 << (levels - 1),
+        channels=_shape(shapes, "to_rgb1.bias", 4)[1],
+        z_dim=z_dim,
+        w_dim=w_dim,
+        features=_features(channels),
+        mapping=MappingConfig(layers=_count(shapes, r"style\.\d+\.weight"), width=w_dim),
+        grid=constant[2:],
+    )
+
+
+def discriminator_config(shapes: Shapes) -> StyleGAN2Discriminator:
+    """The discriminator with variables of these shapes; errors as in `generator_config`."""
+    levels = _levels(_count(shapes, r"convs\.\d+\.conv1\.0\.weight") + 1)
+    channels = {4: _shape(shapes, "final_conv.0.weight", 4)[0]}
+    for level in range(1, levels):
+        channels[4 << level] = _shape(shapes, f"convs.{levels - level}.conv1.0.weight", 4)[0]
+    return StyleGAN2Discriminator(
+        resolution=4 << (levels - 1),
+        channels=_shape(shapes, "convs.0.0.weight", 4)[1],
+        features=_features(channels),
+    )
