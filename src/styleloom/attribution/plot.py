@@ -52,18 +52,12 @@ def histogram(calibration: Calibration, path: Path | str) -> None:
         shown = np.clip(values, edges[0], edges[-1])
         weights = np.full(len(values), 1 / len(values))
         axes.hist(shown, edges, weights=weights, alpha=0.6, color=colour, label=f"{name} ({len(values)})")
-    axes.axvline(threshold.distance, color="black", linestyle="--", linewidth=1)
-    axes.annotate(
-        f" threshold, {threshold.wanted:.0%} false alarms",
-        (threshold.distance, 0.97),
-        xycoords=("data", "axes fraction"),
-        fontsize=8,
-        va="top",
-    )
+    told = f"threshold: {threshold.wanted:.3g} of real images below"
+    axes.axvline(threshold.distance, color="black", linestyle="--", linewidth=1, label=told)
     axes.set_xscale("log")
     axes.set_xlabel(f"distance after projection ({calibration.distance_name})")
     axes.set_ylabel("share of images")
     axes.set_title(f"ROC area {area.value:.3f} ({area.low:.3f} to {area.high:.3f})", fontsize=10)
-    axes.legend()
+    axes.legend(fontsize=8)
     with atomic_path(path) as partial:
         FigureCanvasAgg(figure).print_png(str(partial))
