@@ -380,7 +380,8 @@ def test_a_snapshot_may_hold_the_networks_in_training(tmp_path: Path) -> None:
     for network, was in ((found.generator, average), (found.raw, raw), (found.discriminator, d)):
         assert network.state_dict().keys() == was.state_dict().keys()
         assert all(torch.equal(t, was.state_dict()[name]) for name, t in network.state_dict().items())
-    write_snapshot(tmp_path / "y.safetensors", average, experiment)
+    write_snapshot(tmp_path / "y.safetensors", average, experiment, **{"raw": 1, "path": 2})
+    assert read_snapshot(tmp_path / "y.safetensors").info == {"raw": 1, "path": 2}
     assert read_snapshot(tmp_path / "y.safetensors").raw is None
     write_snapshot(tmp_path / "z.safetensors", average, experiment, raw.mapping_network, d)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"z\.safetensors: weights of another network: missing"):

@@ -103,6 +103,7 @@ def write_snapshot(
     experiment: Experiment,
     raw: StyleGenerator | None = None,
     discriminator: nn.Module | None = None,
+    /,  # whatever a file calls what it records, it is none of these
     **info: Any,
 ) -> None:
     """Write a snapshot atomically. `info` must be JSON; the networks are as in `Snapshot`."""
