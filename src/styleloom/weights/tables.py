@@ -164,14 +164,14 @@ def convert(table: Table, variables: Mapping[str, Tensor], network: nn.Module) -
     if missing or unexpected:
         parts = [f"unexpected: {', '.join(unexpected)}"] if unexpected else []
         if missing:
-            theirs = {place: name for name, place in _expected(table, set(missing))}
+            theirs = {place: name for name, place in expected_names(table, set(missing))}
             told = [f"{name} ({theirs[name]})" if name in theirs else name for name in missing]
             parts += [f"nothing found for: {', '.join(told)}"]
         raise UserError(f"{table.source}: the variables do not fit this configuration; {'; '.join(parts)}")
     return state
 
 
-def _expected(table: Table, targets: Collection[str]) -> Iterator[tuple[str, str]]:
+def expected_names(table: Table, targets: Collection[str]) -> Iterator[tuple[str, str]]:
     """Names of the source that would stand for `targets`, each with its target."""
     for rule in table.rules:
         fields = re.findall(r"{(\w+)}", rule.source)
