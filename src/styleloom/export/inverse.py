@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from styleloom.errors import UserError, quoted
 from styleloom.weights import rosinality
 from styleloom.weights.tables import (
     Layout,
@@ -59,26 +58,6 @@ def inverted(table: Table, state: Mapping[str, Tensor], sides: Sequence[int]) ->
     missing = [name for name in state if name not in done]
     assert not missing, f"{table.source}: no name for {missing}"
     return found
-
-
-def refuse(where: str, settings: Mapping[str, tuple[object, object]]) -> None:
-    """Raise UserError that names every setting whose value is not what the format can say.
-
-    Args:
-        where: the format, for the message.
-        settings: name of the field to its value and to the only valid one, or a tuple or range of valid ones.
-    """
-    wrong = [
-        f"{name} is {quoted(value)}, the format has {_choice(valid)} alone"
-        for name, (value, valid) in settings.items()
-        if value != valid and not (isinstance(valid, frozenset) and value in valid)
-    ]
-    if wrong:
-        raise UserError(f"{where} cannot say this network: {'; '.join(wrong)}")
-
-
-def _choice(valid: object) -> str:
-    return " or ".join(sorted(map(quoted, valid))) if isinstance(valid, frozenset) else quoted(valid)
 
 
 def weights_of(network: torch.nn.Module) -> dict[str, Tensor]:

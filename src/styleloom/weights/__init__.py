@@ -12,6 +12,7 @@ In the order in which to read:
 - bmsg: MSG-ProGAN, the first author's earlier PyTorch code
 - stylegan2_tf: StyleGAN2, the authors' TensorFlow code
 - stylegan2_ada: StyleGAN2, the authors' PyTorch port
-- rosinality: StyleGAN2, rosinality's PyTorch port
 - stylegan2_ada_tf: StyleGAN2, the TensorFlow code of the ADA paper
+- rosinality: StyleGAN2, rosinality's PyTorch port
+- sayable: which of our networks other layouts can say
 """
