@@ -263,7 +263,7 @@ def take_over(trainer: Trainer, source: Source) -> None:
 def described(source: Source) -> list[str]:
     """What a training takes over from `source`, and what is new in it."""
     seen = source.info.get("images_seen")
-    after = "" if seen is None else f", after {seen / 1000:g} kimg"
+    after = "" if not seen else f", after {seen / 1000:g} kimg"
     taken = ["average of the generator with its w_avg and noise maps"]
     new = ["optimizers' moments, order of images, count of images"]
     (taken if "g" in source.networks else new).append(

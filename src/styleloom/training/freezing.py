@@ -7,9 +7,9 @@ them.
 
 How layers of D count: from the image on, each layer with weights is one. In a block of StyleGAN2 these are
 fromRGB where it has one, the convolution, the down-convolution and the shortcut of "resnet" where it has one,
-so that d:3 is all of the highest block but its shortcut. The authors' PyTorch code for limited data counts in
-this way. The paper counts whole blocks of StyleGAN's discriminator: its 4 layers are fromRGB and four blocks,
-here d:9. fromRGB layers that a growing network uses at lower levels alone do not count.
+so that d:3 is all of the highest block but its shortcut. Files of stylegan2-ada-pytorch show the same count;
+what other codes and the paper call a layer may be more. fromRGB layers that a growing network uses at lower
+levels alone do not count.
 """
 
 from __future__ import annotations
