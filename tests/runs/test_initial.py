@@ -19,8 +19,10 @@ from styleloom.presets import get
 from styleloom.runs.directory import RunDirectory
 from styleloom.runs.fit import fit, resume, start
 from styleloom.runs.initial import check_fit, continue_growth, described, fit_to, read_source
+from styleloom.runs.records import STATE_FORMAT
 from styleloom.snapshot import read_snapshot
 from styleloom.snapshot_names import numbered_snapshots
+from styleloom.tensor_file import read_tensors, write_tensors
 from styleloom.training.trainer import Trainer
 from tiny import OVERRIDES, flags, make_archive, opened, same_state, tiny
 
@@ -187,3 +189,16 @@ def test_the_command_line_continues_from_a_run(
     assert "--allow-change freeze" in capsys.readouterr().err
     assert main(["train", "--dry-run", *flags(), "--freeze", "d:99"]) == 2
     assert "this discriminator has 13 layers" in capsys.readouterr().err
+
+
+def test_a_state_that_lies_about_its_networks_is_refused(full: Path, tmp_path: Path) -> None:
+    tensors, document = read_tensors(RunDirectory(full).states()[-1], STATE_FORMAT)
+    for field, value, message in (
+        ("generator", {**document["experiment"]["generator"], "w_dim": 2**20}, "weights of another network"),
+        ("generator", {"family": "none"}, "its experiment cannot be read"),
+    ):
+        path = tmp_path / "state-000000001.safetensors"
+        lie = {**document, "experiment": {**document["experiment"], field: value}}
+        write_tensors(path, tensors, {"format": STATE_FORMAT, **lie})
+        with pytest.raises(UserError, match=message):
+            read_source(path)

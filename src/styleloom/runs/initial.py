@@ -26,19 +26,21 @@ from styleloom.foreign.container import looks_foreign
 from styleloom.foreign.file import AVERAGE, D, ForeignFile, G
 from styleloom.foreign.reading import read_foreign, take_discriminator
 from styleloom.networks.assembly import DiscriminatorTrunk
+from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.runs.directory import RunDirectory
 from styleloom.runs.records import STATE_FORMAT, state_document
 from styleloom.snapshot import (
     Snapshot,
     check_contents,
     check_finite,
+    check_network,
     foreign_snapshot,
     load_weights,
     read_snapshot,
 )
 from styleloom.snapshot_names import find_snapshot, is_run
 from styleloom.tensor_file import contents_of, read_tensors
-from styleloom.training.state import part_of
+from styleloom.training.state import checked_counters, part_of
 from styleloom.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -161,15 +163,19 @@ def of_snapshot(snapshot: Snapshot, name: str) -> Source:
 def _of_state(name: str, file: Path) -> Source:
     tensors, document = read_tensors(file, STATE_FORMAT)
     check_finite(tensors, file)
+    seen = checked_counters(document, shown(file))["images_seen"]
+    mean = tensors.get("path_mean")
     try:
-        experiment = from_json(document["experiment"])
-        seen = document["counters"]["images_seen"]
-        mean = float(tensors["path_mean"])
-    except (UserError, KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{shown(file)}: damaged, it cannot be read as a state ({error})") from error
+        experiment = from_json(document.get("experiment"))  # type: ignore[arg-type]  # checked there
+    except UserError as error:
+        raise UserError(f"{shown(file)}: its experiment cannot be read ({error})") from error
     networks = {key: part_of(tensors, key) for key in ROLES}
+    for key in ("ema", "g"):
+        check_network(build_generator, experiment.generator, contents_of(networks[key]), file)
+    check_network(build_discriminator, experiment.discriminator, contents_of(networks["d"]), file)
     info = {"images_seen": seen} | ({"init": document["init"]} if document.get("init") else {})
-    return Source(name, file, sha256_of(file), experiment, networks, info, mean)
+    single = None if mean is None or mean.numel() != 1 else float(mean)
+    return Source(name, file, sha256_of(file), experiment, networks, info, single)
 
 
 # ---- the experiment
