@@ -363,6 +363,9 @@ def test_an_edited_experiment(copied: Path, capsys: pytest.CaptureFixture[str]) 
 def test_resume_of_what_is_no_run(copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in (tmp_path, tmp_path / "nothing", copied / "experiment.json"):
         assert f"{path}: not a run directory" in refused(["train", "--resume", str(path)], capsys)
+    (tmp_path / "network.pkl").touch()
+    message = refused(["train", "--resume", str(tmp_path / "network.pkl")], capsys)
+    assert f"to begin a training with its networks, type: --init {tmp_path / 'network.pkl'}" in message
     for state in copied.glob("state-*"):
         state.unlink()
     assert "has no training state" in refused(["train", "--resume", str(copied)], capsys)

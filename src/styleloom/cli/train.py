@@ -46,6 +46,10 @@ FLAGS = {
 """Flags that set a field of the experiment, and the field's name."""
 
 
+WEIGHTS = (".safetensors", ".pkl", ".pt", ".pth")
+"""How names of files end that a training may begin with."""
+
+
 @dataclass
 class Train:
     """Train a preset on images, or continue a run."""
@@ -314,7 +318,7 @@ def _check_is_no_file_of_a_run(path: Path) -> None:
     from styleloom.snapshot_names import is_run
 
     if path.suffix != ".safetensors" or not is_run(path.parent):
-        if path.is_file():
+        if path.is_file() and path.suffix in WEIGHTS:
             raise UserError(
                 f"--resume: {shown(path)} is a file and no run directory; to begin a training with its "
                 f"networks, type: --init {shell_word(path)}"
