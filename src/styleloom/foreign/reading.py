@@ -145,14 +145,15 @@ def built(network: ForeignNetwork, build: Callable[[Any], nn.Module]) -> nn.Modu
     """Our network with the weights of theirs. Names and shapes are compared before it is allocated."""
     translated = network.translate(network)
     _check_size(translated.config, network)
-    with torch.device("meta"):
-        plan = build(translated.config)
-    variables = translated.variables() if translated.variables else network.variables()
-    state = convert(translated.table, variables, plan)
-    del variables
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
         own = build(translated.config)
+    variables = translated.variables() if translated.variables else network.variables()
+    state = convert(translated.table, variables, own)
+    del variables
+    own = own.to_empty(device="cpu")
     with torch.no_grad():
+        for buffer in own.buffers():
+            buffer.zero_()  # those that are not stored are zeros
         for name, tensor in own.state_dict().items():
             tensor.copy_(state.pop(name))
     if translated.finish is not None:
