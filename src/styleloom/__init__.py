@@ -41,6 +41,7 @@ The modules:
 - images: PNG files and grids of images
 - snapshot: the file of a trained generator
 - snapshot_names: which snapshot a path or name means
+- hub: models on a hub, by address
 - tensor_file: files of tensors with a JSON document and a checksum
 - file_kinds: what a file is, by its first bytes
 - file_hash: what a file is known by: its SHA-256

@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+from styleloom import hub
 from styleloom.errors import UserError, shown
 from styleloom.names import embedded_name
 from styleloom.pretrained import EMBEDDED_MODELS
@@ -45,14 +46,19 @@ def find_snapshot(given: Path | str) -> Path:
     """The snapshot file that a user means by `given`.
 
     The name of an embedded model means that model (`embedded_name` says when). A run directory means its best
-    snapshot where it keeps one, else the newest; which one is logged.
+    snapshot where it keeps one, else the newest; which one is logged. `hf://owner/name` is fetched from a
+    hub; a folder with what a hub has of a model means that.
 
     Raises UserError where there is none. That a file is a snapshot is found out by reading it.
     """
     name = embedded_name(given, EMBEDDED_MODELS)
     if name is not None:
         return EMBEDDED_MODELS[name]
+    if hub.is_address(given):
+        return hub.fetched(str(given))
     path = Path(given)
+    if os.path.isfile(path / hub.MODEL):
+        return path / hub.MODEL
     if is_run(path):
         files = [p for p in (path / BEST,) if p.is_file()] or numbered_snapshots(path)[-1:]
         if not files:

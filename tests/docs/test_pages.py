@@ -37,7 +37,13 @@ SEQUENCES = (
 MADE = {
     "docs/steering.md": ("edited.png", "edited.latent.safetensors", "walk.mp4", "psi.webm"),
     "docs/figures.md": ("mixing.png", "psi.png", "portraits.png", "features.png"),
-    "docs/exporting.md": ("emoji-pt2/generator.pt2", "emoji-onnx/synthesis.onnx", "emoji.pt", "emoji.pkl"),
+    "docs/exporting.md": (
+        "emoji-pt2/generator.pt2",
+        "emoji-onnx/synthesis.onnx",
+        "emoji.pt",
+        "emoji.pkl",
+        "from-folder/seed0003.png",
+    ),
     README: ("sheet.png", "photos.zip", "generated/seed0015.png", "runs/photos/stats.jsonl"),
     "docs/measuring.md": (
         "emoji.attribution.json",
@@ -112,7 +118,7 @@ def test_every_page_with_commands_is_in_a_sequence() -> None:
     with_commands = {page for page, text in DOCUMENTS.items() if commands(text, "styleloom")}
     assert with_commands - {REPRODUCE} == told
     verbs = {" ".join(words[:2]) for page in told for words in commands(DOCUMENTS[page], "styleloom")}
-    for verb in set(VERBS) - {"demo", "features list", "features fetch", "features check"}:
+    for verb in set(VERBS) - {"demo", "features list", "features fetch", "features check", "push", "pull"}:
         assert any(f"{words} ".startswith(f"{verb} ") for words in verbs), verb
 
 

@@ -13,6 +13,7 @@ The verbs:
 - inspect: `inspect`
 - convert: `convert`
 - export: `export`
+- hub: `push` and `pull`
 - evaluate: `evaluate` and `metrics`
 - dataset: `dataset build` and `dataset check`
 - presets: `presets`
@@ -93,6 +94,8 @@ VERBS: dict[str, Verb] = {
         "styleloom.cli.convert", "Convert", "a snapshot from another code's, or for other images"
     ),
     "export": Verb("styleloom.cli.export", "Export", "a generator in the format of another program"),
+    "push": Verb("styleloom.cli.hub", "Push", "a model to a hub"),
+    "pull": Verb("styleloom.cli.hub", "Pull", "a model from a hub"),
     "evaluate": Verb("styleloom.cli.evaluate", "Evaluate", "measure a generator, or a set of images"),
     "metrics": Verb("styleloom.cli.evaluate", "Metrics", "list what evaluate can measure"),
     "features list": Verb("styleloom.cli.features", "FeaturesList", "networks of metrics and their weights"),

@@ -21,6 +21,8 @@ class Export:
 
     onnx, pt2: a folder of graphs for any number of images: generator (z, psi, class to image), mapping (z,
     class to ws) and synthesis (ws to image), each run and compared with the sampler before it is kept.
+    browser: a folder to put on any static web server; its page draws images without a network.
+    hub: a folder with the snapshot, its description and a card, for `styleloom push`.
     tf-pickle, rosinality: a file (.pkl, .pt) in the layout of another code, with the discriminator where the
     snapshot keeps it.
     """
@@ -30,13 +32,21 @@ class Export:
     emoji-64."""
     out: tyro.conf.Positional[Path]
     """The folder or file to write."""
-    to: Literal["tf-pickle", "rosinality", "onnx", "pt2"]
+    to: Literal["tf-pickle", "rosinality", "onnx", "pt2", "browser", "hub"]
     """The format."""
     noise: Literal["fixed", "input", "none"] = "fixed"
     """onnx, pt2. fixed: the maps stored with the network are in the graph. input: the graph takes a map for
     each noise input. none."""
     half: bool = False
-    """onnx: keep weights as float16, which halves the file; the arithmetic stays float32."""
+    """onnx, browser: keep weights as float16, which halves the file; the arithmetic stays float32."""
+    runtime: Path | None = None
+    """browser: the folder of the npm package onnxruntime-web. Default: the one in the user's cache, which npm
+    fills at the first time."""
+    license: str | None = None
+    """hub: of the weights, for the card: cc-by-4.0, say. Default: that of the code they were converted from,
+    or unknown."""
+    evaluation: tuple[Path, ...] = ()
+    """hub: what `styleloom evaluate SNAPSHOT --json` printed, for the card."""
     overwrite: bool = False
     """Replace files that are there already."""
     json: bool = False
@@ -70,4 +80,6 @@ def _lines(out: Path, record: dict[str, Any]) -> list[str]:
         f"differs by {max(graph['max_difference'].values()):.1g} at most"
         for graph in graphs.values()
     ]
-    return lines or [f"{shown(out)}: {record['bytes'] / 1e6:.1f} MB"]
+    if "bytes" in record:
+        lines.append(f"{shown(out)}: {record['bytes'] / 1e6:.1f} MB")
+    return [*lines, f"written: {shown(out)}"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +37,24 @@ def export(snapshot: Snapshot, folder: Path, options: Options) -> dict[str, Any]
 
     Raises UserError where packages are missing, or a graph differs from the sampler.
     """
+    sampler = Sampler.of(snapshot, "cpu", "fp32")
+    found = graphs(sampler, options.noise)
+    files = write_graphs(sampler, found, folder, options)
+    return {"noise": options.noise, "half": options.half, "opset": OPSET, "graphs": files}
+
+
+def write_graphs(
+    sampler: Sampler, found: Sequence[Graph], folder: Path, options: Options
+) -> dict[str, dict[str, Any]]:
+    """Write some graphs of `sampler` as `export` does; by name, what was measured of each."""
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise UserError(INSTALL) from error
-    sampler = Sampler.of(snapshot, "cpu", "fp32")
-    samples, found = probe(sampler, options.noise), graphs(sampler, options.noise)
-    files = {graph.name: _write(graph, samples, sampler, folder, options.half) for graph in found}
-    return {"noise": options.noise, "half": options.half, "opset": OPSET, "graphs": files}
+    samples = probe(sampler, options.noise)
+    return {graph.name: _write(graph, samples, sampler, folder, options.half) for graph in found}
 
 
 def _write(graph: Graph, samples: Probe, sampler: Sampler, folder: Path, half: bool) -> dict[str, Any]:

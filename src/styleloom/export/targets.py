@@ -29,10 +29,16 @@ class Options:
     Args:
         noise: where a graph has its noise from: the maps stored with the network, an input for each, none.
         half: keep weights as float16.
+        runtime: folder of the npm package onnxruntime-web; None for the one in the user's cache.
+        license: of the weights, for a card; None for that of their origin.
+        evaluation: what `styleloom evaluate --json` printed of this snapshot, for a card.
     """
 
     noise: Literal["fixed", "input", "none"] = "fixed"
     half: bool = False
+    runtime: Path | None = None
+    license: str | None = None
+    evaluation: tuple[Path, ...] = ()
 
 
 Write: TypeAlias = "Callable[[Snapshot, Path, Options], dict[str, Any]]"
@@ -64,6 +70,8 @@ TARGETS: dict[str, Target] = {
     "rosinality": Target("styleloom.export.rosinality", ".pt"),
     "onnx": Target("styleloom.export.onnx_file", None, ("noise", "half")),
     "pt2": Target("styleloom.export.pt2", None, ("noise",)),
+    "browser": Target("styleloom.export.browser", None, ("half", "runtime")),
+    "hub": Target("styleloom.export.hub_folder", None, ("license", "evaluation")),
 }
 
 
