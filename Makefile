@@ -46,6 +46,7 @@ bench: .venv/installed-dev .venv/emoji-256.zip
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/separability.py
 	$(BIN)/python benchmarks/project.py
+	$(BIN)/python benchmarks/read_pickle.py
 	$(BIN)/python benchmarks/loader.py .venv/emoji-256.zip
 
 .venv/emoji-256.zip: .venv/installed

@@ -31,10 +31,12 @@ SEQUENCES = (
     ("docs/figures.md",),
     ("docs/continuing.md",),
     ("docs/exporting.md",),
+    ("docs/weights.md",),
 )
 """Pages whose commands run one after the other in one folder: a page may use what an earlier one made."""
 
 MADE = {
+    "docs/weights.md": ("emoji.png", "emoji.safetensors"),
     "docs/steering.md": ("edited.png", "edited.latent.safetensors", "walk.mp4", "psi.webm"),
     "docs/figures.md": ("mixing.png", "psi.png", "portraits.png", "features.png"),
     "docs/exporting.md": (
