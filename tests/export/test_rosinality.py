@@ -46,6 +46,20 @@ def test_the_reader_of_this_test_computes_what_the_port_does() -> None:
             close(theirs.logits(torch.from_numpy(arrays["D_images"]), file["d"]), arrays["D_logits"])
 
 
+@pytest.mark.skipif(not RECORDED, reason="STYLELOOM_GOLDEN_WEIGHTS names no folder of recorded files")
+def test_the_port_converts_to_the_same_bits(tmp_path: Path) -> None:
+    """What its own converter made of a pickle of the authors is what we make of it."""
+    for described in RECORDED:
+        about = json.loads(described.read_text())
+        given = read_snapshot(GOLDEN / about["converted_from"])
+        export(given, tmp_path / "out.pt", "rosinality", Options(), overwrite=True)
+        found = torch.load(tmp_path / "out.pt", weights_only=True)
+        expected = torch.load(described.with_name(about["file"]), weights_only=True, map_location="cpu")
+        assert torch.equal(found["latent_avg"], expected["latent_avg"])
+        assert found["g_ema"].keys() == expected["g_ema"].keys()
+        assert all(torch.equal(t, expected["g_ema"][name]) for name, t in found["g_ema"].items())
+
+
 def full(tmp_path: Path, *overrides: str) -> Snapshot:
     """A snapshot with all three networks; the one in training differs from the average."""
     widths = ("generator.features.max=16", "discriminator.features.max=16", "resolution=16")
