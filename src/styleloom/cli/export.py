@@ -76,7 +76,7 @@ def _lines(out: Path, record: dict[str, Any]) -> list[str]:
     graphs = record.get("graphs", {})
     lines = [
         f"{shown(out / graph['file'])}: {', '.join(graph['inputs'])} to {graph['output']}, "
-        f"{graph['bytes'] / 1e6:.1f} MB, {graph['latency_ms']:.1f} ms an image, "
+        f"{graph['bytes'] / 1e6:.1f} MB, {graph['latency_ms']:.3g} ms an image, "
         f"differs by {max(graph['max_difference'].values()):.1g} at most"
         for graph in graphs.values()
     ]
