@@ -55,7 +55,7 @@ def _discriminator(file: ForeignFile, config: GeneratorConfig) -> DiscriminatorC
         return None
     try:
         found = network.translate(network).config
-    except UserError:
+    except (UserError, TypeError, ValueError, LookupError, ArithmeticError):
         return None  # its weights, if asked for, say why
     fits = all(getattr(found, name) == getattr(config, name) for name in (*SHAPE, "pyramid_sides"))
     return found if fits else None  # type: ignore[return-value]

@@ -14,7 +14,7 @@ from torch import nn
 
 from styleloom.config import Experiment
 from styleloom.config.networks import DiscriminatorConfig, GeneratorConfig
-from styleloom.errors import UserError, shown
+from styleloom.errors import UserError, quoted, shown
 from styleloom.foreign import persistence, state_dicts, tensorflow, theano
 from styleloom.foreign.container import read_container
 from styleloom.foreign.experiment import experiment_of, images_seen_at
@@ -36,17 +36,23 @@ RECOGNISERS: tuple[Callable[[Any], Recognised | None], ...] = (
 )
 """Each knows one kind of file; the first that does not say None counts."""
 
+NO_SENSE = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
+"""What our code raises on settings of other types and sizes than any network has."""
+
 KNOWN = "networks of ProGAN, StyleGAN, MSG-GAN or StyleGAN2"
 
 
 @contextmanager
 def told_of(path: Path) -> Iterator[None]:
-    """Messages begin with the name of the file."""
+    """Messages begin with the name of the file; what values of no sense lead to is an error of the file."""
     try:
         yield
     except UserError as error:
         text = str(error)
         raise UserError(text if text.startswith(shown(path)) else f"{shown(path)}: {text}") from error
+    except NO_SENSE as error:
+        told = quoted(f"{type(error).__name__}: {error}")
+        raise UserError(f"{shown(path)}: damaged, values in it make no sense ({told})") from error
 
 
 @contextmanager

@@ -207,6 +207,8 @@ def plain(value: Any) -> Any:
         left[0] -= 1
         if left[0] < 0 or depth > MAX_DEPTH:
             raise UserError("settings of a network are too large or nested too deeply to be any")
+        if isinstance(value, float) and not math.isfinite(value):
+            return str(value)
         if value is None or isinstance(value, (bool, int, float, str)):
             return value
         if isinstance(value, Mapping):
@@ -214,7 +216,7 @@ def plain(value: Any) -> Any:
         if isinstance(value, (list, tuple)):
             return [walk(item, depth + 1) for item in value]
         if isinstance(value, Array):
-            return value.item() if value.size == 1 else f"array {list(value.shape)}"
+            return walk(value.item(), depth + 1) if value.size == 1 else f"array {list(value.shape)}"
         if isinstance(value, Record):
             return f"<{value.of}>"
         return f"<{value}>" if isinstance(value, Name) else f"<{type(value).__name__}>"

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from styleloom.errors import UserError, nearest, quoted
+from styleloom.errors import UserError, cut, nearest, quoted
 
 Layout: TypeAlias = Callable[[Tensor], Tensor]
 """Turns a stored value into ours: another order of axes, a flip, an offset."""
@@ -132,6 +132,9 @@ def _match(pattern: str, name: str) -> dict[str, int] | None:
 
 # ---- conversion
 
+MAX_LISTED = 8
+"""Names that a message lists."""
+
 MAX_LEVELS, MAX_NUMBERS = 12, 64
 """Sides and other numbers that are tried when a message names what is missing."""
 
@@ -162,13 +165,19 @@ def convert(table: Table, variables: Mapping[str, Tensor], network: nn.Module) -
             state[place.target] = _arranged(table, name, value, place, expected[place.target].shape)
     missing = [name for name in expected if name not in state]
     if missing or unexpected:
-        parts = [f"unexpected: {', '.join(unexpected)}"] if unexpected else []
+        parts = [f"unexpected: {_listed(unexpected)}"] if unexpected else []
         if missing:
             theirs = {place: name for name, place in expected_names(table, set(missing))}
             told = [f"{name} ({theirs[name]})" if name in theirs else name for name in missing]
-            parts += [f"nothing found for: {', '.join(told)}"]
+            parts += [f"nothing found for: {_listed(told)}"]
         raise UserError(f"{table.source}: the variables do not fit this configuration; {'; '.join(parts)}")
     return state
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names, and how many there are besides."""
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(cut(name) for name in names[:MAX_LISTED]) + more
 
 
 def expected_names(table: Table, targets: Collection[str]) -> Iterator[tuple[str, str]]:
