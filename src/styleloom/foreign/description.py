@@ -98,6 +98,7 @@ def _json(value: Any) -> Any:
 
 def describe_own(path: Path, experiment: Experiment, info: Mapping[str, Any], tensors: int) -> dict[str, Any]:
     """The same for a snapshot of ours."""
+    origin = info.get("origin")
     return {
         "file": str(path),
         "bytes": path.stat().st_size,
@@ -105,6 +106,7 @@ def describe_own(path: Path, experiment: Experiment, info: Mapping[str, Any], te
         "container": "safetensors",
         "format": "styleloom-snapshot",
         "code": "styleloom",
+        "licence": origin.get("licence") if isinstance(origin, dict) else None,
         "variables": tensors,
         "info": dict(info),
         "read": True,
