@@ -64,26 +64,31 @@ def _features(change: str) -> tuple[str, ...]:
     return tuple(f"{role}.features.{change}" for role in ("generator", "discriminator"))
 
 
-_PAIRS = ("loss=relativistic-pairing", "d_regularizer.r2_gamma=1", "g_regularizer.weight=0")
+_PLAIN = ("data.mirror=none", "g_regularizer.weight=0", "style_mixing=0")
+_LARGE = (*_PLAIN, "batch=32", "learning_rate=0.01", "ema_half_life_kimg=1")
+_BEST = (*_LARGE, "generator.mapping.lr_multiplier=0.1")
+_PAIRS = ("loss=relativistic-pairing", "d_regularizer.r2_gamma=1")
 
 CANDIDATES: dict[str, Candidate] = {
     BEFORE: Candidate((), "the preset before this study"),
     "no-mirror": Candidate(("data.mirror=none",), "4,000 images are enough, and faces are not symmetric"),
-    "batch-32": Candidate(("batch=32",), "fewer operations an image, steadier gradients"),
-    "lr-0.004": Candidate(("learning_rate=0.004",), "few images: larger steps"),
-    "lr-0.0015": Candidate(("learning_rate=0.0015",), "smaller steps"),
-    "gamma-0.3": Candidate(("d_regularizer.gamma=0.3",), "a discriminator that is held back less"),
-    "gamma-3": Candidate(("d_regularizer.gamma=3",), "a discriminator that is held back more"),
-    "ema-2": Candidate(("ema_half_life_kimg=2",), "an average that lags less"),
-    "ema-10": Candidate(("ema_half_life_kimg=10",), "a smoother average"),
-    "no-path-length": Candidate(("g_regularizer.weight=0",), "more steps in the same time"),
-    "r1-every-8": Candidate(("d_regularizer.every=8",), "a penalty that jumps less"),
-    "r3gan": Candidate(_PAIRS, "the loss of R3GAN: relativistic pairing with R1 and R2, no path length"),
-    "wider": Candidate(_features("base=768"), "more features from 16 px on"),
-    "narrower": Candidate(_features("max=64"), "more images in the same time"),
-    "no-style-mixing": Candidate(("style_mixing=0",), "images of one style alone"),
-    "mapping-2": Candidate(("generator.mapping.layers=2",), "a shorter way from z to w"),
-    "float32": Candidate(("precision=fp32",), "precision instead of speed"),
+    "plain": Candidate(_PLAIN, "neither path length nor style mixing: more steps in the same time"),
+    "plain-gamma-0.1": Candidate((*_PLAIN, "d_regularizer.gamma=0.1"), "a discriminator held back less"),
+    "plain-lr-0.004": Candidate((*_PLAIN, "batch=32", "learning_rate=0.004"), "fewer operations an image"),
+    "plain-lr-0.01": Candidate(_LARGE, "larger steps still, and an average that lags less"),
+    "lr-0.006": Candidate((*_BEST, "learning_rate=0.006"), "the preset of now with smaller steps"),
+    "lr-0.02": Candidate((*_BEST, "learning_rate=0.02"), "the preset of now with larger steps"),
+    "gamma-3": Candidate(
+        (*_BEST, "d_regularizer.gamma=3"), "a discriminator that is held back more"
+    ),
+    "r1-every-4": Candidate((*_BEST, "d_regularizer.every=4"), "a penalty that jumps less"),
+    "batch-16": Candidate((*_BEST, "batch=16"), "more steps, fewer images"),
+    "batch-64": Candidate((*_BEST, "batch=64"), "fewer steps, more images"),
+    "wider": Candidate((*_BEST, *_features("base=1024")), "twice the features from 8 px on"),
+    "orig": Candidate((*_BEST, "discriminator.architecture=orig"), "a discriminator of fewer operations"),
+    "mapping-2": Candidate((*_BEST, "generator.mapping.layers=2"), "a shorter way from z to w"),
+    "float32": Candidate((*_BEST, "precision=fp32"), "precision instead of speed"),
+    "r3gan": Candidate((*_BEST, *_PAIRS), "the loss of R3GAN: relativistic pairing with R1 and R2"),
 }
 """By name. A preset `demo` that differs from the settings of before is compared as well, as `demo`."""
 

@@ -60,7 +60,14 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setitem(PRESETS, "demo", before)
     monkeypatch.setattr(demo_candidates, "_before", lambda: before)
     monkeypatch.setattr(demo_candidates, "HELD_OUT", 8)
-    chosen = {name: demo_candidates.CANDIDATES[name] for name in ("before", "r3gan", "gamma-3")}
+    chosen = {
+        name: demo_candidates.Candidate(changes, "as expected")
+        for name, changes in (
+            ("before", ()),
+            ("r3gan", ("loss=relativistic-pairing", "d_regularizer.r2_gamma=1")),
+            ("gamma-3", ("d_regularizer.gamma=3",)),
+        )
+    }
     monkeypatch.setattr(demo_candidates, "CANDIDATES", chosen)
     monkeypatch.setattr("styleloom.cli.demo_measures.FEATURES", "proj")
     monkeypatch.setattr(
