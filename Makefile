@@ -30,8 +30,8 @@ study: .venv/installed-dev
 # A model for the package, trained anew, which takes hours or days; ship puts the best snapshot there. MODEL is a preset,
 # DATA an archive or an embedded set, HELD_OUT another archive to measure with (see scripts/origins), and SEEN a file
 # that says what the pictures show.
-MODEL ?= emoji-64
-DATA ?= emoji
+MODEL ?= portraits-64
+DATA ?= portraits
 
 model: .venv/installed
 	$(BIN)/styleloom train --preset $(MODEL) --data $(DATA) --out runs/$(MODEL)

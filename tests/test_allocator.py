@@ -78,7 +78,7 @@ if "cli" in sys.argv:
     from styleloom.cli import main
     main(["presets", "demo", "--json"])
 else:
-    styleloom.load("emoji-64", "cpu", "fp32").generate([0])
+    styleloom.load("portraits-64", "cpu", "fp32").generate([0])
 before = pages()
 blocks = [np.ones(40 << 20, np.uint8) for _ in range(4)]
 del blocks
@@ -103,7 +103,7 @@ def test_the_library_does_not_even_import_it() -> None:
     code = """
 import sys
 import styleloom
-styleloom.load("emoji-64", "cpu", "fp32").generate([0])
+styleloom.load("portraits-64", "cpu", "fp32").generate([0])
 styleloom.Trainer, styleloom.open_dataset, styleloom.preset("demo")
 print("styleloom.allocator" in sys.modules)
 """

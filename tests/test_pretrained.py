@@ -59,7 +59,7 @@ def test_a_model_is_as_good_as_its_card_says(name: str) -> None:
 
 
 def test_generate_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["generate", "emoji-64", "--seeds", "0-15", "--out", str(tmp_path), "--device", "cpu"]) == 0
+    assert main(["generate", "portraits-64", "--seeds", "0-15", "--out", str(tmp_path), "--device", "cpu"]) == 0
     files = sorted(tmp_path.glob("*.png"))
     assert len(files) == 16
     with Image.open(files[0]) as picture:
@@ -67,8 +67,8 @@ def test_generate_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_an_unknown_name_is_told_the_known_ones() -> None:
-    with pytest.raises(UserError, match=r"or an embedded model: emoji-64"):
-        snapshot.read_snapshot("emoji-65")
+    with pytest.raises(UserError, match=r"or an embedded model: portraits-64"):
+        snapshot.read_snapshot("portraits-65")
 
 
 def test_names_paths_and_runs(
@@ -77,22 +77,22 @@ def test_names_paths_and_runs(
     caplog.set_level(logging.INFO, "styleloom")
     """A bare name is the package's, unless something of the user's has it too; a run is its best snapshot."""
     monkeypatch.chdir(tmp_path)
-    assert find_snapshot("emoji-64") == find_snapshot("embedded:emoji-64") == EMBEDDED_MODELS["emoji-64"]
-    Path("emoji-64").mkdir()
-    with pytest.raises(UserError, match="emoji-64: means two things"):
-        snapshot.read_snapshot("emoji-64")
-    assert find_snapshot("embedded:emoji-64") == EMBEDDED_MODELS["emoji-64"]
-    for own in ("./emoji-64", Path("emoji-64")):
+    assert find_snapshot("portraits-64") == find_snapshot("embedded:portraits-64") == EMBEDDED_MODELS["portraits-64"]
+    Path("portraits-64").mkdir()
+    with pytest.raises(UserError, match="portraits-64: means two things"):
+        snapshot.read_snapshot("portraits-64")
+    assert find_snapshot("embedded:portraits-64") == EMBEDDED_MODELS["portraits-64"]
+    for own in ("./portraits-64", Path("portraits-64")):
         with pytest.raises(UserError, match="is a folder, but no run directory"):
             snapshot.read_snapshot(own)
-    Path("emoji-64", "experiment.json").write_text("{}")
+    Path("portraits-64", "experiment.json").write_text("{}")
     with pytest.raises(UserError, match="this run has no snapshot"):
-        snapshot.read_snapshot("./emoji-64")
+        snapshot.read_snapshot("./portraits-64")
     for name in ("000001", "000002-500", "000002", "000002-016", "x", "0000001x"):
-        Path("emoji-64", f"snapshot-{name}.safetensors").touch()
-    order = [path.name[9:-12] for path in numbered_snapshots(Path("emoji-64"))]
+        Path("portraits-64", f"snapshot-{name}.safetensors").touch()
+    order = [path.name[9:-12] for path in numbered_snapshots(Path("portraits-64"))]
     assert order == ["000001", "000002-016", "000002-500", "000002"]
-    assert find_snapshot("./emoji-64").name == "snapshot-000002.safetensors"
-    assert caplog.messages == ["emoji-64 is a run: its snapshot-000002.safetensors is taken"]
-    Path("emoji-64", "snapshot-best.safetensors").touch()
-    assert find_snapshot(tmp_path / "emoji-64").name == "snapshot-best.safetensors"
+    assert find_snapshot("./portraits-64").name == "snapshot-000002.safetensors"
+    assert caplog.messages == ["portraits-64 is a run: its snapshot-000002.safetensors is taken"]
+    Path("portraits-64", "snapshot-best.safetensors").touch()
+    assert find_snapshot(tmp_path / "portraits-64").name == "snapshot-best.safetensors"

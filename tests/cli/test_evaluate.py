@@ -286,7 +286,7 @@ def test_the_number_of_processes_changes_no_result(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("STYLELOOM_STATISTICS", "none")
     metrics = "fd18_lite0,kid18_lite0,pr18_lite0,swd18,ms_ssim8,ppl2_wend10_lite0,resolution_usage10"
-    words = ["evaluate", "emoji-64", "--data", "emoji", "--metrics", metrics, "--batch", "4"]
+    words = ["evaluate", "portraits-64", "--data", "emoji", "--metrics", metrics, "--batch", "4"]
     assert main([*words, "--out", str(tmp_path / "1.json")]) == 0
     launcher = ["torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone", "-m"]
     command = [sys.executable, "-m", *launcher, "styleloom", *words, "--out", str(tmp_path / "2.json")]

@@ -180,12 +180,12 @@ def test_argv_of_the_process_is_the_default(
 WITHOUT_TORCH = [
     *([*name.split(), "--help"] for name in VERBS),
     *([*name.split(), "--no-such-flag"] for name in VERBS),
-    ["generate", "emoji-64", "--seeds", "9-1"],
-    ["generate", "emoji-64", "--grid", "8"],
-    ["generate", "emoji-64", "--truncation", "high"],
-    ["generate", "emoji-64", "--classes", "cat"],
-    ["generate", "emoji-64", "--batch", "0"],
-    ["evaluate", "emoji-64", "--repeats", "0"],
+    ["generate", "portraits-64", "--seeds", "9-1"],
+    ["generate", "portraits-64", "--grid", "8"],
+    ["generate", "portraits-64", "--truncation", "high"],
+    ["generate", "portraits-64", "--classes", "cat"],
+    ["generate", "portraits-64", "--batch", "0"],
+    ["evaluate", "portraits-64", "--repeats", "0"],
     ["train", "--preset", "no-such"],
     ["train", "--data", "emoji", "--set", "no.such=1"],
     ["train", "--data", "no-such.zip"],
@@ -244,7 +244,7 @@ def test_help_names_every_embedded_set(verb: str, capsys: pytest.CaptureFixture[
     assert [name for name in EMBEDDED_SETS if name not in text] == []
 
 
-@every("words", [["train"], ["evaluate", "emoji-64", "--data", "emoji-64", "--metrics", "swd16"]])
+@every("words", [["train"], ["evaluate", "portraits-64", "--data", "portraits-64", "--metrics", "swd16"]])
 def test_messages_name_every_embedded_set(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*words, "--device", "cpu"]) == 2
     text = capsys.readouterr().err

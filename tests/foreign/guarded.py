@@ -39,7 +39,7 @@ def run(folder: Path, path: str) -> None:
 
 
 if __name__ == "__main__":
-    load("emoji-64", device="cpu").generate([0])  # what is loaded late is loaded now
+    load("portraits-64", device="cpu").generate([0])  # what is loaded late is loaded now
     limit_memory()
     for file in sys.argv[2:]:
         run(Path(sys.argv[1]), file)

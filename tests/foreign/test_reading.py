@@ -214,7 +214,7 @@ def test_inspect(
     assert told["unpickling"]["source_texts"] == 1
     assert main(["inspect", str(path)]) == 0
     assert "is read        yes" in capsys.readouterr().out
-    assert main(["inspect", "emoji-64"]) == 0
+    assert main(["inspect", "portraits-64"]) == 0
     assert "styleloom-snapshot" in capsys.readouterr().out
 
 

@@ -37,7 +37,7 @@ class Attribute:
 
     snapshot: tyro.conf.Positional[str]
     """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), or an embedded model:
-    emoji-64."""
+    portraits-64."""
     images: tyro.conf.Positional[tuple[str, ...]] = ()
     """Images, folders, zips or data sets to be judged."""
     calibration: Path | None = None

@@ -47,7 +47,7 @@ class Directions:
 
     snapshot: tyro.conf.Positional[str]
     """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), or an embedded model:
-    emoji-64."""
+    portraits-64."""
     out: Path
     """The file: NAME.directions.safetensors."""
     method: Literal["sefa", "pca", "classifier"] = "sefa"

@@ -40,7 +40,7 @@ class Edit:
 
     snapshot: tyro.conf.Positional[str]
     """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), or an embedded model:
-    emoji-64."""
+    portraits-64."""
     directions: Path
     """The file that `styleloom directions` wrote."""
     direction: tuple[str, ...]

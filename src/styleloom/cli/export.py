@@ -29,7 +29,7 @@ class Export:
 
     snapshot: tyro.conf.Positional[str]
     """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), or an embedded model:
-    emoji-64."""
+    portraits-64."""
     out: tyro.conf.Positional[Path]
     """The folder or file to write."""
     to: Literal["tf-pickle", "rosinality", "onnx", "pt2", "browser", "hub"]

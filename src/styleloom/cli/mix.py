@@ -34,7 +34,7 @@ class Mix:
 
     snapshot: tyro.conf.Positional[str]
     """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), or an embedded model:
-    emoji-64."""
+    portraits-64."""
     rows: tuple[str, ...] = ("0-3",)
     """Source A, at the left: seeds such as 0-3 or np:85, or latent files."""
     columns: tuple[str, ...] = ("4-8",)

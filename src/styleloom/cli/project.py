@@ -44,7 +44,7 @@ class Project:
 
     snapshot: tyro.conf.Positional[str]
     """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), or an embedded model:
-    emoji-64."""
+    portraits-64."""
     targets: tyro.conf.Positional[tuple[str, ...]] = ()
     """Images, folders, zips or data sets."""
     seeds: str | None = None

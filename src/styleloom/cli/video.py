@@ -51,7 +51,7 @@ class Video:
 
     snapshot: tyro.conf.Positional[str]
     """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), or an embedded model:
-    emoji-64. For training: a run directory."""
+    portraits-64. For training: a run directory."""
     out: Path = Path("video.mp4")
     """.mp4 (H.264), .webm (VP9), .gif or .webp."""
     kind: Kind = "walk"
