@@ -36,20 +36,20 @@ SEQUENCES = (
 """Pages whose commands run one after the other in one folder: a page may use what an earlier one made."""
 
 MADE = {
-    "docs/weights.md": ("emoji.png", "emoji.safetensors"),
+    "docs/weights.md": ("portraits.png", "portraits.safetensors"),
     "docs/steering.md": ("edited.png", "edited.latent.safetensors", "walk.mp4", "psi.webm"),
     "docs/figures.md": ("mixing.png", "psi.png", "portraits.png", "features.png"),
     "docs/exporting.md": (
-        "emoji-pt2/generator.pt2",
-        "emoji-onnx/synthesis.onnx",
-        "emoji.pt",
-        "emoji.pkl",
+        "portraits-pt2/generator.pt2",
+        "portraits-onnx/synthesis.onnx",
+        "portraits.pt",
+        "portraits.pkl",
         "from-folder/seed0003.png",
     ),
     README: ("sheet.png", "photos.zip", "generated/seed0015.png", "runs/photos/stats.jsonl"),
     "docs/measuring.md": (
-        "emoji.attribution.json",
-        "emoji.png",
+        "portraits.attribution.json",
+        "portraits.png",
         "grid.png",
         "noise.png",
         "generated/seed0042-psi0.7.png",
