@@ -78,9 +78,7 @@ CANDIDATES: dict[str, Candidate] = {
     "plain-lr-0.01": Candidate(_LARGE, "larger steps still, and an average that lags less"),
     "lr-0.006": Candidate((*_BEST, "learning_rate=0.006"), "the preset of now with smaller steps"),
     "lr-0.02": Candidate((*_BEST, "learning_rate=0.02"), "the preset of now with larger steps"),
-    "gamma-3": Candidate(
-        (*_BEST, "d_regularizer.gamma=3"), "a discriminator that is held back more"
-    ),
+    "gamma-3": Candidate((*_BEST, "d_regularizer.gamma=3"), "a discriminator that is held back more"),
     "r1-every-4": Candidate((*_BEST, "d_regularizer.every=4"), "a penalty that jumps less"),
     "batch-16": Candidate((*_BEST, "batch=16"), "more steps, fewer images"),
     "batch-64": Candidate((*_BEST, "batch=64"), "fewer steps, more images"),

@@ -59,7 +59,8 @@ def test_a_model_is_as_good_as_its_card_says(name: str) -> None:
 
 
 def test_generate_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["generate", "portraits-64", "--seeds", "0-15", "--out", str(tmp_path), "--device", "cpu"]) == 0
+    words = ["generate", "portraits-64", "--seeds", "0-15", "--out", str(tmp_path), "--device", "cpu"]
+    assert main(words) == 0
     files = sorted(tmp_path.glob("*.png"))
     assert len(files) == 16
     with Image.open(files[0]) as picture:
@@ -77,7 +78,8 @@ def test_names_paths_and_runs(
     caplog.set_level(logging.INFO, "styleloom")
     """A bare name is the package's, unless something of the user's has it too; a run is its best snapshot."""
     monkeypatch.chdir(tmp_path)
-    assert find_snapshot("portraits-64") == find_snapshot("embedded:portraits-64") == EMBEDDED_MODELS["portraits-64"]
+    model = EMBEDDED_MODELS["portraits-64"]
+    assert find_snapshot("portraits-64") == find_snapshot("embedded:portraits-64") == model
     Path("portraits-64").mkdir()
     with pytest.raises(UserError, match="portraits-64: means two things"):
         snapshot.read_snapshot("portraits-64")
