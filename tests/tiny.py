@@ -33,8 +33,14 @@ OVERRIDES = (
     "run.snapshot_every=100",
     "run.state_every=1",
     "run.swd_images=0",
+    "g_regularizer.weight=2",
+    "style_mixing=0.9",
+    "generator.mapping.lr_multiplier=0.01",
+    "ema_half_life_kimg=5",
+    "data.mirror=horizontal",
 )
-"""The demo's networks at 8 px, about 10,000 parameters; 8 steps of 8 images, a tick and a state every 2."""
+"""The demo's networks at 8 px, about 10,000 parameters; 8 steps of 8 images, a tick and a state every 2. Path
+length, style mixing and mirroring are on, which the demo leaves out."""
 
 FLAGS = {"batch": "--batch", "precision": "--precision", "total_kimg": "--kimg"}
 """Fields that have a flag of their own; of several the last counts."""

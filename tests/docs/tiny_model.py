@@ -23,6 +23,7 @@ OVERRIDES = (
     "generator.features.max=8",
     "discriminator.features.max=8",
     "precision=fp32",
+    "batch=16",
     "data.held_out=16",
     "total_kimg=0.032",
     "run.swd_images=16",

@@ -142,7 +142,7 @@ def graphs(sampler: Sampler, noise: NoiseSource) -> list[Graph]:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Without what the libraries that record graphs say to their own developers."""
-    log = logging.getLogger("torch.onnx")
+    log = logging.getLogger(torch.onnx.__name__)
     level = log.level
     log.setLevel(logging.ERROR)
     try:
