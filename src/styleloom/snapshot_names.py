@@ -16,6 +16,12 @@ logger = logging.getLogger(__name__)
 
 BEST = "snapshot-best.safetensors"
 
+PICKLE_ENDINGS = (".pkl", ".pickle", ".pt", ".pth")
+"""How names of other codes' files of weights end."""
+
+ENDINGS = (".safetensors", *PICKLE_ENDINGS)
+"""How names of files of weights end."""
+
 _NUMBERED = re.compile(r"snapshot-(\d+)(?:-(\d{3}))?\.safetensors")
 
 
@@ -40,6 +46,17 @@ def numbered_snapshots(folder: Path) -> list[Path]:
 def is_run(path: Path) -> bool:
     """Whether `path` is a run directory."""
     return os.path.isfile(path / "experiment.json")
+
+
+def names_weights(given: str) -> bool:
+    """Whether `given`, which may name images as well, names a generator: a model of the package, one of a
+    hub or a folder of it, or a file that is called like weights. A run directory is told by `is_run`."""
+    return (
+        embedded_name(given, EMBEDDED_MODELS) is not None
+        or hub.is_address(given)
+        or os.path.isfile(Path(given) / hub.MODEL)
+        or given.endswith(ENDINGS)
+    )
 
 
 def find_snapshot(given: Path | str) -> Path:

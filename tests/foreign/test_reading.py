@@ -218,6 +218,27 @@ def test_inspect(
     assert "styleloom-snapshot" in capsys.readouterr().out
 
 
+def test_verbs_that_take_snapshots_take_files_of_other_codes(
+    ada: tuple[dict[str, Any], dict[str, Tensor], Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`evaluate` takes images as well, and tells weights by name."""
+    monkeypatch.chdir(tmp_path)
+    pickled({"G_ema": ada[2]}, tmp_path / "ada.pkl")
+    for words in (
+        ["generate", "ada.pkl", "--seeds", "0", "--classes", "1", "--out", "a.png", "--grid", "1x1"],
+        ["mix", "ada.pkl", "--rows", "0", "--columns", "1", "--classes", "1", "--out", "m.png"],
+        ["directions", "ada.pkl", "--samples", "100", "--classes", "1", "--out", "x.directions.safetensors"],
+    ):
+        assert main([*words, "--device", "cpu"]) == 0, f"{words}: {capsys.readouterr().err}"
+    assert main(["evaluate", "ada.pkl", "--metrics", "resolution_usage8", "--device", "cpu"]) == 2
+    assert "this generator needs them" in capsys.readouterr().err  # labels
+    assert main(["evaluate", "portraits", "--data", "ada.pkl", "--metrics", "swd16"]) == 2
+    assert "--data: ada.pkl is a snapshot" in capsys.readouterr().err
+
+
 class _Harmless:
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         return print, ("ran",)

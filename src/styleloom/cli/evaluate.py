@@ -20,9 +20,7 @@ from styleloom.data.dataset import ImageDataset
 from styleloom.errors import UserError, shown
 from styleloom.file_hash import sha256_of
 from styleloom.metrics.evaluation.measure import errors
-from styleloom.names import embedded_name
-from styleloom.pretrained import EMBEDDED_MODELS
-from styleloom.snapshot_names import find_snapshot
+from styleloom.snapshot_names import find_snapshot, names_weights
 
 if TYPE_CHECKING:
     from styleloom.distributed import Processes
@@ -210,10 +208,7 @@ class Evaluate:
         from styleloom.cli.evaluation_images import open_pair
         from styleloom.metrics.evaluation.subject import RealImages, Subject
 
-        if (
-            embedded_name(self.subject, EMBEDDED_MODELS) is not None
-            or Path(self.subject).suffix == ".safetensors"
-        ):
+        if names_weights(self.subject):
             return self._snapshot(self.subject, evaluation)
         source, data, resize = open_pair(self.subject, self.data, self._resize())
         measured = RealImages(source, self.mirror == "both", self.seed, resize)

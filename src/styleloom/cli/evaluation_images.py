@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeAlias
 
 from styleloom.data.archive import is_archive
@@ -14,7 +14,7 @@ from styleloom.errors import UserError, shown
 from styleloom.metrics.evaluation.image_sets import FileImages
 from styleloom.metrics.evaluation.image_size import Resize
 from styleloom.names import embedded_name
-from styleloom.pretrained import EMBEDDED_MODELS
+from styleloom.snapshot_names import is_run, names_weights
 
 ComparedImages: TypeAlias = ImageDataset | FileImages
 
@@ -43,9 +43,9 @@ def open_images(
     """An archive or embedded set, or files; an embedded set at `resolution` px."""
     if embedded_name(name, EMBEDDED_SETS) is not None:
         return open_dataset(name, resolution)
-    is_run = os.path.exists(os.path.join(name, "experiment.json"))
-    if is_run or embedded_name(name, EMBEDDED_MODELS) is not None or name.endswith(".safetensors"):
-        what = "a run directory" if is_run else "a snapshot"
+    run = is_run(Path(name))
+    if run or names_weights(name):
+        what = "a run directory" if run else "a snapshot"
         sets = ", ".join(EMBEDDED_SETS)
         raise UserError(
             f"--data: {shown(name)} is {what}; valid: an archive, a folder or zip of images, {sets}"

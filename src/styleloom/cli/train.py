@@ -46,10 +46,6 @@ FLAGS = {
 """Flags that set a field of the experiment, and the field's name."""
 
 
-WEIGHTS = (".safetensors", ".pkl", ".pt", ".pth")
-"""How names of files end that a training may begin with."""
-
-
 @dataclass
 class Train:
     """Train a preset on images, or continue a run."""
@@ -315,10 +311,10 @@ class Train:
 def _check_is_no_file_of_a_run(path: Path) -> None:
     """Raise UserError where --resume names a state or snapshot in place of its run: what to type instead."""
     from styleloom.runs.directory import RunDirectory
-    from styleloom.snapshot_names import is_run
+    from styleloom.snapshot_names import ENDINGS, is_run
 
     if path.suffix != ".safetensors" or not is_run(path.parent):
-        if path.is_file() and path.suffix in WEIGHTS:
+        if path.is_file() and path.suffix in ENDINGS:
             raise UserError(
                 f"--resume: {shown(path)} is a file and no run directory; to begin a training with its "
                 f"networks, type: --init {shell_word(path)}"

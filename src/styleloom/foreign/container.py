@@ -15,6 +15,7 @@ from styleloom.foreign.names import Seen
 from styleloom.foreign.records import Buffer
 from styleloom.foreign.torch_files import read_legacy, read_zip
 from styleloom.foreign.unpickler import Unpickler
+from styleloom.snapshot_names import PICKLE_ENDINGS
 
 LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"
 
@@ -39,9 +40,6 @@ class Contained:
     value: Any
     seen: Seen
     size: int
-
-
-PICKLE_ENDINGS = (".pkl", ".pickle", ".pt", ".pth")
 
 
 def looks_foreign(path: Path) -> bool:

@@ -26,7 +26,7 @@ def narrow(resolution: int, features: FeatureMaps, mapping: Mapping = _MAPPING) 
 
 _RUN = RunOptions(tick_kimg=ByResolution(4), sample_every=4, snapshot_every=10, state_every=5, swd_images=256)
 
-# A few minutes are a few thousand steps. Steps four times as long as configuration F's, a mapping network
+# A few minutes are a few thousand steps. Steps five times as long as configuration F's, a mapping network
 # that learns faster, and an average that lags by a thousand images show more in that time; path length and
 # style mixing would each cost a share of the steps. Portraits are not mirrored: a parting is on its side.
 DEMO = replace(
