@@ -2,11 +2,7 @@
 
 In the order in which to read:
 
-- records: names, calls, arrays and storages of a pickle, inert
-- names: the closed list of names that weights may have
-- rebuild: the calls that weights make, and our answers
-- unpickler: a reader of pickles that runs nothing
-- torch_files: the two formats of PyTorch
+- pickles: a package of its own, the reader of pickles that runs nothing
 - container: a pickle, gzip, or a file of PyTorch
 - file: what a file holds, in words; its networks, named and not yet built
 - tensorflow: pickles of the authors' TensorFlow codes

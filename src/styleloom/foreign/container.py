@@ -11,10 +11,10 @@ import numpy as np
 
 from styleloom.errors import UserError
 from styleloom.file_kinds import kind_of, readable_file
-from styleloom.foreign.names import Seen
-from styleloom.foreign.records import Buffer
-from styleloom.foreign.torch_files import read_legacy, read_zip
-from styleloom.foreign.unpickler import Unpickler
+from styleloom.foreign.pickles.names import Seen
+from styleloom.foreign.pickles.records import Buffer
+from styleloom.foreign.pickles.torch_files import read_legacy, read_zip
+from styleloom.foreign.pickles.unpickler import Unpickler
 from styleloom.snapshot_names import PICKLE_ENDINGS
 
 LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"

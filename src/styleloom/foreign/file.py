@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from styleloom.config.networks import DiscriminatorConfig, GeneratorConfig
 from styleloom.foreign.container import Contained
-from styleloom.foreign.records import Array
+from styleloom.foreign.pickles.records import Array
 from styleloom.weights.tables import Table
 
 G, D, AVERAGE = "G", "D", "G_ema"

@@ -9,7 +9,7 @@ from typing import Any
 
 from styleloom.errors import UserError, quoted
 from styleloom.foreign.file import AVERAGE, D, ForeignNetwork, G, Recognised, Translated
-from styleloom.foreign.records import Array, Record, plain
+from styleloom.foreign.pickles.records import Array, Record, plain
 from styleloom.weights import stylegan2_ada
 
 PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"

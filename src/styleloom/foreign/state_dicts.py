@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from styleloom.errors import UserError
 from styleloom.foreign.file import AVERAGE, D, ForeignNetwork, G, Recognised, Translated
-from styleloom.foreign.records import Array, Record, plain
+from styleloom.foreign.pickles.records import Array, Record, plain
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.weights import bmsg, rosinality
 

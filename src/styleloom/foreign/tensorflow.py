@@ -7,7 +7,7 @@ from typing import Any
 
 from styleloom.errors import UserError, quoted
 from styleloom.foreign.file import AVERAGE, D, ForeignNetwork, G, Recognised, Translated
-from styleloom.foreign.records import Array, Record, Storage, plain
+from styleloom.foreign.pickles.records import Array, Record, Storage, plain
 from styleloom.weights import msg_tf, progan_tf, stylegan2_ada_tf, stylegan2_tf, stylegan_tf
 
 ROLES = (G, D, AVERAGE)

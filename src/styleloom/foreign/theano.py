@@ -9,7 +9,7 @@ from torch import Tensor
 
 from styleloom.errors import UserError, quoted
 from styleloom.foreign.file import AVERAGE, D, ForeignNetwork, G, Recognised, Translated
-from styleloom.foreign.records import Array, Record, plain
+from styleloom.foreign.pickles.records import Array, Record, plain
 from styleloom.weights import progan_tf
 
 MODULE = "network.Network"

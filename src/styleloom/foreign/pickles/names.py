@@ -1,4 +1,4 @@
-"""Which names a pickle of weights may have: a closed list. A file with any other is refused."""
+"""Which names a pickle may have: a closed list. A file with any other is refused."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from styleloom.errors import UserError, quoted
-from styleloom.foreign.records import ITEM_TYPES, Name
+from styleloom.foreign.pickles.records import ITEM_TYPES, Name
 
 MAX_OPERATIONS = 1_000_000
 """Most operations of all pickles of one file: real ones have some ten thousand."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from styleloom.errors import UserError, quoted
-from styleloom.foreign.names import Seen
-from styleloom.foreign.rebuild import unpacked
-from styleloom.foreign.records import Buffer, Name, Storage, item_size, item_type
-from styleloom.foreign.unpickler import Unpickler
+from styleloom.foreign.pickles.names import Seen
+from styleloom.foreign.pickles.rebuild import unpacked
+from styleloom.foreign.pickles.records import Buffer, Name, Storage, item_size, item_type
+from styleloom.foreign.pickles.unpickler import Unpickler
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from styleloom.errors import UserError, quoted
-from styleloom.foreign.records import (
+from styleloom.foreign.pickles.records import (
     Array,
     Name,
     NumberType,
@@ -20,7 +20,7 @@ from styleloom.foreign.records import (
 )
 
 if TYPE_CHECKING:
-    from styleloom.foreign.unpickler import Unpickler
+    from styleloom.foreign.pickles.unpickler import Unpickler
 
 Answer = Callable[["Unpickler", tuple[Any, ...]], Any]
 
@@ -110,7 +110,7 @@ def _parameter(u: Unpickler, args: tuple[Any, ...]) -> Array:
 
 
 def _storage_bytes(u: Unpickler, args: tuple[Any, ...]) -> Any:
-    from styleloom.foreign.torch_files import read_legacy
+    from styleloom.foreign.pickles.torch_files import read_legacy
 
     seen = u.nested()
     value = read_legacy(as_buffer(args[0]), seen)

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import Any
 
 from styleloom.errors import UserError, quoted
-from styleloom.foreign import rebuild
-from styleloom.foreign.names import Seen
-from styleloom.foreign.records import Buffer, Name, Record
+from styleloom.foreign.pickles import rebuild
+from styleloom.foreign.pickles.names import Seen
+from styleloom.foreign.pickles.records import Buffer, Name, Record
 
 SMALL_BYTES = 1024
 """Pieces up to this size are copied; larger ones stay in the file."""
