@@ -7,8 +7,9 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/styleloom demo
 
+# A process for each core; a file's tests stay in one, since they share what the first of them made.
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 # Tests that take over 15 s each: files damaged in thousands of ways, runs killed at random moments or out of disk
 # space, compilations, the study of all families in miniature.
