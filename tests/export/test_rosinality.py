@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 
+from styleloom.cli import main
 from styleloom.errors import UserError
 from styleloom.export.targets import Options, export
 from styleloom.networks.build import build_discriminator
+from styleloom.runs.initial import read_networks
 from styleloom.sampling import Sampler
 from styleloom.snapshot import Snapshot, read_snapshot
 from styleloom.weights import rosinality
-from styleloom.weights.tables import convert
 
 from . import rosinality_networks as theirs
 from .tiny_snapshots import snapshot
@@ -79,7 +80,7 @@ def test_other_code_makes_the_same_images(tmp_path: Path) -> None:
     assert record["networks"] == ["g_ema", "g", "d"]
     assert (record["size"], record["latent"], record["n_mlp"]) == (16, 16, 2)
     file = torch.load(out, weights_only=True)
-    assert file.keys() == {"g_ema", "g", "latent_avg", "d"}
+    assert file.keys() == {"g_ema", "g", "latent_avg", "d", "style_biases"}
     assert file["latent_avg"].shape == (16,)
     sampler = Sampler.of(given, "cpu", "fp32")
     z, _ = sampler.draw(range(4))
@@ -93,23 +94,58 @@ def test_other_code_makes_the_same_images(tmp_path: Path) -> None:
 
 
 def test_what_is_written_is_read_again_bit_by_bit(tmp_path: Path) -> None:
-    """But for biases of styles, to which the layout adds 1: they keep 23 binary digits behind the point."""
+    """Biases of styles, too, though the layout adds 1 to them; but those of a file that was changed since."""
     given = full(tmp_path)
-    export(given, tmp_path / "out.pt", "rosinality", Options())
-    file = torch.load(tmp_path / "out.pt", weights_only=True)
-    experiment = given.experiment
-    table = rosinality.generator_table(experiment.generator)  # type: ignore[arg-type]
-    variables = {**file["g_ema"], "latent_avg": file["latent_avg"]}
-    for name, t in convert(table, variables, given.generator).items():
-        own = given.generator.state_dict()[name]
-        if name.endswith("affine.bias"):
-            torch.testing.assert_close(t, own, rtol=0, atol=2**-23)
-        else:
-            assert torch.equal(t, own), name
-    d_table = rosinality.discriminator_table(experiment.discriminator)  # type: ignore[arg-type]
-    assert given.discriminator is not None
-    found = convert(d_table, file["d"], given.discriminator)
-    assert all(torch.equal(t, found[name]) for name, t in given.discriminator.state_dict().items())
+    with torch.no_grad():
+        for network in (given.generator, given.raw):
+            for number, (name, t) in enumerate(sorted(network.state_dict().items())):  # type: ignore[union-attr]
+                if name.endswith("affine.bias"):
+                    t.normal_(std=10.0 ** (3 - 3 * number % 15))  # from thousands to 1e-12
+    out = tmp_path / "out.pt"
+    export(given, out, "rosinality", Options())
+    again = read_networks(out)
+    for ours, found in (
+        (given.generator, again.generator),
+        (given.raw, again.raw),
+        (given.discriminator, again.discriminator),
+    ):
+        assert ours is not None
+        assert found is not None
+        state = found.state_dict()
+        assert all(torch.equal(t, state[name]) for name, t in ours.state_dict().items())
+    assert again.discriminator is not None
+    file = torch.load(out, weights_only=True)
+    name = "conv1.conv.modulation.bias"
+    file["g_ema"][name] += 0.5
+    torch.save(file, out)
+    bias = read_snapshot(out).generator.synthesis_network.get_parameter("blocks.0.conv.affine.bias")
+    assert torch.equal(bias, file["g_ema"][name] - 1)
+
+
+def test_networks_in_training_go_from_one_layout_to_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file of another code with G and D is exported, and converted, with both."""
+    given = full(tmp_path)
+    export(given, tmp_path / "a.pt", "rosinality", Options())
+    capsys.readouterr()
+    for source, out, to in (("a.pt", "b.pkl", "tf-pickle"), ("b.pkl", "c.pt", "rosinality")):
+        words = ["export", str(tmp_path / source), str(tmp_path / out), "--to", to, "--json"]
+        assert main(words) == 0
+        assert "untrained" not in capsys.readouterr().err
+    first, last = (torch.load(tmp_path / name, weights_only=True) for name in ("a.pt", "c.pt"))
+    for key in ("g_ema", "g", "d", "style_biases"):
+        assert first[key].keys() == last[key].keys()
+        pairs = [(t, last[key][name]) for name, t in first[key].items() if isinstance(t, torch.Tensor)]
+        assert all(torch.equal(a, b) for a, b in pairs)
+    assert (
+        main(["convert", str(tmp_path / "b.pkl"), str(tmp_path / "raw.safetensors"), "--which", "raw"]) == 0
+    )
+    taken = read_snapshot(tmp_path / "raw.safetensors")
+    assert taken.info["origin"]["network"] == "G"
+    assert given.raw is not None
+    own = taken.generator.state_dict()
+    assert all(torch.equal(t, own[name]) for name, t in given.raw.state_dict().items())
 
 
 def test_our_own_reader_takes_it_for_a_snapshot(tmp_path: Path) -> None:

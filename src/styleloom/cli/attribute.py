@@ -36,8 +36,8 @@ class Attribute:
     """
 
     snapshot: tyro.conf.Positional[str]
-    """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), or an embedded model:
-    portraits-64."""
+    """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), a file of another code
+    (*.pkl, *.pt, *.pth), hf://owner/name, or an embedded model: portraits-64."""
     images: tyro.conf.Positional[tuple[str, ...]] = ()
     """Images, folders, zips or data sets to be judged."""
     calibration: Path | None = None

@@ -19,8 +19,8 @@ class BlendTwo:
     """Make a generator whose coarse layers are those of A and whose fine layers are those of B."""
 
     a: tyro.conf.Positional[str]
-    """A: its layers below --at px, its mapping network and average style. A snapshot, a run, or an embedded
-    model."""
+    """A: its layers below --at px, its mapping network and average style. A snapshot, a run, a file of
+    another code (*.pkl, *.pt, *.pth), hf://owner/name, or an embedded model."""
     b: tyro.conf.Positional[str]
     """B: its layers from --at px on."""
     at: int

@@ -25,7 +25,8 @@ class Convert:
     """Make a snapshot from a file of another code, or one with networks for other images."""
 
     file: tyro.conf.Positional[str]
-    """A file of another code, a snapshot, a run, or an embedded model."""
+    """A file of another code (*.pkl, *.pt, *.pth), a snapshot, a run, hf://owner/name, or an embedded
+    model."""
     out: tyro.conf.Positional[Path]
     """The new snapshot, NAME.safetensors."""
     which: Literal["ema", "raw"] = "ema"
@@ -86,7 +87,10 @@ class Convert:
         if self.which == "raw":
             if found.raw is None:
                 raise UserError(f"--which raw: {shown(self.file)} does not hold the generator in training")
-            found = replace(found, generator=found.raw)
+            origin = found.info.get("origin")
+            changed = {"origin": {**origin, "network": "G"}} if isinstance(origin, dict) else {}
+            info = found.info | changed
+            found = replace(found, generator=found.raw, info=info)
         return found if self.keep == "full" else replace(found, raw=None, discriminator=None)
 
 

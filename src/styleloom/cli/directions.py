@@ -46,8 +46,8 @@ class Directions:
     """
 
     snapshot: tyro.conf.Positional[str]
-    """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), or an embedded model:
-    portraits-64."""
+    """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), a file of another code
+    (*.pkl, *.pt, *.pth), hf://owner/name, or an embedded model: portraits-64."""
     out: Path
     """The file: NAME.directions.safetensors."""
     method: Literal["sefa", "pca", "classifier"] = "sefa"

@@ -39,8 +39,8 @@ class Edit:
     """
 
     snapshot: tyro.conf.Positional[str]
-    """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), or an embedded model:
-    portraits-64."""
+    """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), a file of another code
+    (*.pkl, *.pt, *.pth), hf://owner/name, or an embedded model: portraits-64."""
     directions: Path
     """The file that `styleloom directions` wrote."""
     direction: tuple[str, ...]

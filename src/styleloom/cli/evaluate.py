@@ -41,8 +41,9 @@ class Evaluate:
     """Measure a generator, or a set of images, with the metrics of the papers."""
 
     subject: tyro.conf.Positional[str]
-    """A snapshot, an embedded model (portraits-64), a run directory (all its snapshots), or images: a folder,
-    a zip, an archive, an embedded set (portraits, emoji)."""
+    """A snapshot, an embedded model (portraits-64), a run directory (all its snapshots), a file of another
+    code (*.pkl, *.pt, *.pth), hf://owner/name, or images: a folder, a zip, an archive, an embedded set
+    (portraits, emoji)."""
     data: str | None = None
     """Real images to compare with: an archive, a folder or zip of images, or an embedded set
     (portraits, emoji)."""

@@ -23,13 +23,13 @@ class Export:
     class to ws) and synthesis (ws to image), each run and compared with the sampler before it is kept.
     browser: a folder to put on any static web server; its page draws images without a network.
     hub: a folder with the snapshot, its description and a card, for `styleloom push`.
-    tf-pickle, rosinality: a file (.pkl, .pt) in the layout of another code, with the discriminator where the
-    snapshot keeps it.
+    tf-pickle, rosinality: a file (.pkl, .pt) in the layout of another code, with the networks in training
+    where the snapshot or the file keeps them.
     """
 
     snapshot: tyro.conf.Positional[str]
-    """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), or an embedded model:
-    portraits-64."""
+    """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), a file of another code
+    (*.pkl, *.pt, *.pth), hf://owner/name, or an embedded model: portraits-64."""
     out: tyro.conf.Positional[Path]
     """The folder or file to write."""
     to: Literal["tf-pickle", "rosinality", "onnx", "pt2", "browser", "hub"]
@@ -59,10 +59,12 @@ class Export:
         refuse_given(self, [n for n in names if n not in target.options], f"with --to {self.to}")
         check_place(self.out, target, self.overwrite)
         path = find_snapshot(self.snapshot)
-        from styleloom.snapshot import read_snapshot  # late: torch takes seconds to import
+        from styleloom.runs.initial import read_networks  # late: torch takes seconds to import
+        from styleloom.snapshot import read_snapshot
 
+        snapshot = read_networks(path) if target.trained else read_snapshot(path)
         options = Options(**{name: getattr(self, name) for name in names})
-        record = export(read_snapshot(path), self.out, self.to, options, self.overwrite)
+        record = export(snapshot, self.out, self.to, options, self.overwrite)
         if self.json:
             print_json({"out": str(self.out), **record})
         else:

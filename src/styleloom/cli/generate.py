@@ -44,8 +44,8 @@ class Generate:
     """Generate images from a snapshot."""
 
     snapshot: tyro.conf.Positional[str]
-    """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), or an embedded model:
-    portraits-64."""
+    """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), a file of another code
+    (*.pkl, *.pt, *.pth), hf://owner/name, or an embedded model: portraits-64."""
     seeds: str | None = None
     """Seeds: 0-63, or 1,5,9, or both mixed; 0-15 by default. One image each. np:85 is numpy's seed 85."""
     rng: Rng = "torch"

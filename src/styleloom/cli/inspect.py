@@ -17,7 +17,8 @@ class Inspect:
     """Tell what a file of weights is: whose format, which networks, and whether it is read. Runs nothing."""
 
     file: tyro.conf.Positional[str]
-    """A file of another code (*.pkl, *.pt, *.pth), a snapshot, a run, or an embedded model."""
+    """A file of another code (*.pkl, *.pt, *.pth), a snapshot, a run, hf://owner/name, or an embedded
+    model."""
     json: bool = False
     """Print one JSON document."""
 

@@ -33,8 +33,8 @@ class Mix:
     """Mix the styles of images: rows keep all but the named layers, which take the columns' styles."""
 
     snapshot: tyro.conf.Positional[str]
-    """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), or an embedded model:
-    portraits-64."""
+    """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), a file of another code
+    (*.pkl, *.pt, *.pth), hf://owner/name, or an embedded model: portraits-64."""
     rows: tuple[str, ...] = ("0-3",)
     """Source A, at the left: seeds such as 0-3 or np:85, or latent files."""
     columns: tuple[str, ...] = ("4-8",)

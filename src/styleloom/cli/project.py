@@ -43,8 +43,8 @@ class Project:
     """Find the latents with which a generator makes given images."""
 
     snapshot: tyro.conf.Positional[str]
-    """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), or an embedded model:
-    portraits-64."""
+    """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), a file of another code
+    (*.pkl, *.pt, *.pth), hf://owner/name, or an embedded model: portraits-64."""
     targets: tyro.conf.Positional[tuple[str, ...]] = ()
     """Images, folders, zips or data sets."""
     seeds: str | None = None

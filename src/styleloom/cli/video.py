@@ -50,8 +50,9 @@ class Video:
     """
 
     snapshot: tyro.conf.Positional[str]
-    """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), or an embedded model:
-    portraits-64. For training: a run directory."""
+    """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), a file of another code
+    (*.pkl, *.pt, *.pth), hf://owner/name, or an embedded model: portraits-64. For training: a run
+    directory."""
     out: Path = Path("video.mp4")
     """.mp4 (H.264), .webm (VP9), .gif or .webp."""
     kind: Kind = "walk"

@@ -1,6 +1,7 @@
 """Checkpoints of rosinality's StyleGAN2: what encoders and editing tools read.
 
-The file holds `g_ema`, `latent_avg` (the average of w), and `g` and `d` where the snapshot keeps them.
+The file holds `g_ema`, `latent_avg` (the average of w), and `g` and `d` where the snapshot keeps them. What
+the layout rounds, biases of styles, is there once more as it is: our own reader takes those.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from styleloom.networks.assembly import StyleGenerator
 from styleloom.ops.upfirdn import fir_kernel
 from styleloom.snapshot import Snapshot
 from styleloom.weights import rosinality, sayable
+from styleloom.weights.tables import same
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +32,11 @@ def export(snapshot: Snapshot, out: Path, options: Options) -> dict[str, Any]:
     out, with a warning.
     """
     cfg = sayable.rosinality_generator(snapshot.experiment.generator)
-    content: dict[str, Any] = {"g_ema": _generator(snapshot.generator, cfg)}
-    content["latent_avg"] = content["g_ema"].pop("latent_avg")
-    if snapshot.raw is not None:
-        content["g"] = _generator(snapshot.raw, cfg)
-        content["g"].pop("latent_avg")
+    generators = {"g_ema": snapshot.generator} | ({} if snapshot.raw is None else {"g": snapshot.raw})
+    content: dict[str, Any] = {name: _generator(network, cfg) for name, network in generators.items()}
+    averages = [content[name].pop("latent_avg") for name in generators]
+    content["latent_avg"] = averages[0]
+    content[rosinality.STYLE_BIASES] = {n: _style_biases(network, cfg) for n, network in generators.items()}
     if snapshot.discriminator is not None:
         try:
             d = sayable.rosinality_discriminator(snapshot.experiment.discriminator)
@@ -51,7 +53,7 @@ def export(snapshot: Snapshot, out: Path, options: Options) -> dict[str, Any]:
     torch.save(content, out)
     about = {"size": cfg.resolution, "latent": cfg.w_dim, "n_mlp": cfg.mapping.layers}
     return {
-        "networks": [name for name in content if name != "latent_avg"],
+        "networks": [name for name in ("g_ema", "g", "d") if name in content],
         **about,
         "channel_multiplier": multiplier,
     }
@@ -65,6 +67,12 @@ def _generator(network: StyleGenerator, cfg: sayable.Generator) -> dict[str, Ten
         for pattern, number in zip(rosinality.UP_KERNELS, (2 * block - 2, block - 1), strict=True):
             found[pattern.format(n=number)] = kernel.clone()
     return found
+
+
+def _style_biases(network: StyleGenerator, cfg: sayable.Generator) -> dict[str, Tensor]:
+    """Biases of styles as they are here, by their names there."""
+    found = inverted(rosinality.generator_table(cfg, same), weights_of(network), cfg.sides)
+    return {name: t for name, t in found.items() if name.endswith(rosinality.STYLE_BIAS)}
 
 
 def _discriminator(network: torch.nn.Module, cfg: sayable.Discriminator) -> dict[str, Tensor]:

@@ -53,11 +53,13 @@ class Target:
         module: where its `export` is, a `Write`.
         suffix: end of the file's name, as is usual; None for a folder of files.
         options: fields of `Options` that mean something.
+        trained: whether it holds the networks in training as well, where there are any.
     """
 
     module: str
     suffix: str | None
     options: tuple[str, ...] = ()
+    trained: bool = False
 
     def write(self, snapshot: Snapshot, out: Path, options: Options) -> dict[str, Any]:
         """Import the module and run it."""
@@ -66,8 +68,8 @@ class Target:
 
 
 TARGETS: dict[str, Target] = {
-    "tf-pickle": Target("styleloom.export.tf_pickle", ".pkl"),
-    "rosinality": Target("styleloom.export.rosinality", ".pt"),
+    "tf-pickle": Target("styleloom.export.tf_pickle", ".pkl", trained=True),
+    "rosinality": Target("styleloom.export.rosinality", ".pt", trained=True),
     "onnx": Target("styleloom.export.onnx_file", None, ("noise", "half")),
     "pt2": Target("styleloom.export.pt2", None, ("noise",)),
     "browser": Target("styleloom.export.browser", None, ("half", "runtime")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from styleloom.foreign.file import AVERAGE, D, ForeignNetwork, G, Recognised, Tr
 from styleloom.foreign.pickles.records import Array, Record, plain
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.weights import bmsg, rosinality
+from styleloom.weights.tables import Layout, same, without_one
 
 W_SAMPLES = 10_000
 """Latents whose mean w is taken where a file has no average."""
@@ -45,12 +47,15 @@ def _count(arrays: Mapping[str, Array], pattern: str) -> int:
 
 # ---- rosinality
 
+KEYS = {G: "g", D: "d", AVERAGE: "g_ema"}
+"""Keys of its files by role."""
+
 
 def _shapes(own: ForeignNetwork) -> dict[str, tuple[int, ...]]:
     return {name: array.shape for name, array in own.arrays.items()}
 
 
-def _generator(own: ForeignNetwork) -> Translated:
+def _generator(own: ForeignNetwork, style_bias: Layout = without_one) -> Translated:
     """rosinality's Generator."""
     config = rosinality.generator_config(_shapes(own))
 
@@ -60,7 +65,17 @@ def _generator(own: ForeignNetwork) -> Translated:
         return found
 
     finish = None if "latent_avg" in own.arrays else set_w_average
-    return Translated(config, rosinality.generator_table(config), variables, finish)
+    return Translated(config, rosinality.generator_table(config, style_bias), variables, finish)
+
+
+def _unrounded(state: Mapping[str, Array], given: Any) -> dict[str, Array]:
+    """Biases of styles as they were before the layout rounded them, where the file has them and they are
+    those of `state`; else none."""
+    exact, names = _arrays(given), {name for name in state if name.endswith(rosinality.STYLE_BIAS)}
+    if exact is None or exact.keys() != names:
+        return {}
+    kept = all(torch.equal(exact[name].tensor() + 1, state[name].tensor()) for name in names)
+    return exact if kept else {}
 
 
 @torch.no_grad()
@@ -81,23 +96,25 @@ def rosinality_checkpoint(value: Any) -> Recognised | None:
     """A checkpoint of training (g, d, g_ema) or a converted file (g_ema, latent_avg)."""
     if not isinstance(value, dict):
         return None
-    states = {role: _arrays(value.get(key)) for role, key in ((G, "g"), (D, "d"), (AVERAGE, "g_ema"))}
+    states = {role: _arrays(value.get(key)) for role, key in KEYS.items()}
     generators = [s for role in (G, AVERAGE) if (s := states[role])]
     if not any("conv1.conv.modulation.weight" in state for state in generators):
         return None
-    average = value.get("latent_avg")
+    average, biases = value.get("latent_avg"), value.get(rosinality.STYLE_BIASES)
     networks = {}
     args = value.get("args")
     kwargs = plain(args.state) if isinstance(args, Record) and isinstance(args.state, dict) else {}
     for role, state in states.items():
         if not state:
             continue
-        if role != D and isinstance(average, Array):
+        if role == D:
+            networks[role] = ForeignNetwork(role, "Discriminator", kwargs, state, _discriminator)
+            continue
+        if isinstance(average, Array):
             state["latent_avg"] = average
-        translate = _discriminator if role == D else _generator
-        networks[role] = ForeignNetwork(
-            role, "Discriminator" if role == D else "Generator", kwargs, state, translate
-        )
+        exact = _unrounded(state, biases.get(KEYS[role])) if isinstance(biases, dict) else {}
+        translate = partial(_generator, style_bias=same) if exact else _generator
+        networks[role] = ForeignNetwork(role, "Generator", kwargs, state | exact, translate)
     training = "g_optim" in value
     has_average = isinstance(average, Array)
     return Recognised(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from torch import Tensor
@@ -16,7 +17,11 @@ from styleloom.config.networks import FeatureMaps, StyleGAN2Discriminator, Style
 from styleloom.config.networks import Mapping as MappingConfig
 from styleloom.errors import UserError
 from styleloom.ops.upfirdn import fir_kernel
-from styleloom.weights.tables import Rule, Table, without_one
+from styleloom.weights.tables import Layout, Rule, Table, without_one
+
+STYLE_BIASES = "style_biases"
+"""Key in files that we write: by network and name, biases of styles before the layout's 1 was added to them,
+which rounds them. Other codes pass it over."""
 
 # ---- layouts
 
@@ -43,23 +48,26 @@ def rgb_bias(x: Tensor) -> Tensor:
 
 # ---- names
 
+STYLE_BIAS = ".conv.modulation.bias"
+"""End of the names of biases of styles."""
 
-def _modulation(theirs: str, ours: str) -> Iterator[Rule]:
+
+def _modulated(theirs: str, ours: str, up: bool = False) -> Iterator[Rule]:
+    """Weights of a modulated convolution, and the layer that makes its style."""
+    yield Rule(f"{theirs}.conv.weight", f"{ours}.weight", batched_flipped if up else batched_conv)
     yield Rule(f"{theirs}.conv.modulation.weight", f"{ours}.affine.weight")
-    yield Rule(f"{theirs}.conv.modulation.bias", f"{ours}.affine.bias", without_one)
+    yield Rule(f"{theirs}{STYLE_BIAS}", f"{ours}.affine.bias", without_one)
 
 
 def _styled(theirs: str, ours: str, up: bool = False) -> Iterator[Rule]:
-    """The variables of one modulated convolution."""
-    yield Rule(f"{theirs}.conv.weight", f"{ours}.weight", batched_flipped if up else batched_conv)
-    yield from _modulation(theirs, ours)
+    """The variables of a layer: modulated convolution, noise, bias."""
+    yield from _modulated(theirs, ours, up)
     yield Rule(f"{theirs}.noise.weight", f"{ours}.noise.strength", one_strength)
     yield Rule(f"{theirs}.activate.bias", f"{ours}.bias")
 
 
 def _to_rgb(theirs: str, ours: str) -> Iterator[Rule]:
-    yield Rule(f"{theirs}.conv.weight", f"{ours}.weight", batched_conv)
-    yield from _modulation(theirs, ours)
+    yield from _modulated(theirs, ours)
     yield Rule(f"{theirs}.bias", f"{ours}.bias", rgb_bias)
 
 
@@ -105,10 +113,19 @@ DOWN_KERNELS: tuple[str, ...] = ("convs.{n}.conv2.0.kernel", "convs.{n}.skip.0.k
 """Filters of the discriminator; their sum is 1."""
 
 
-def generator_table(cfg: StyleGAN2Generator) -> Table:
-    """The name table of the generator of `cfg`."""
+def generator_table(cfg: StyleGAN2Generator, style_bias: Layout = without_one) -> Table:
+    """The name table of the generator of `cfg`.
+
+    Args:
+        cfg: the generator.
+        style_bias: layout of biases of styles; `same` where they are as in `STYLE_BIASES`.
+    """
+    rules = (
+        replace(rule, layout=style_bias) if rule.source.endswith(STYLE_BIAS) else rule
+        for rule in _generator_rules(cfg)
+    )
     kernels = dict.fromkeys(UP_KERNELS, fir_kernel(cfg.resample_filter, 4))
-    return Table("StyleGAN2 generator (rosinality)", tuple(_generator_rules(cfg)), constants=kernels)
+    return Table("StyleGAN2 generator (rosinality)", tuple(rules), constants=kernels)
 
 
 def discriminator_table(cfg: StyleGAN2Discriminator) -> Table:

@@ -189,20 +189,15 @@ class Unpickler:
 
     def frame(self) -> None:
         """FRAME: its length must be there."""
-        length = self.number("<Q")
-        if length > self.size - self.at:
-            raise UserError(
-                f"damaged or cut off, {length} bytes should follow byte {self.at}, {self.size - self.at} do"
-            )
+        length = len(self.take(self.number("<Q")))
+        self.at -= length
 
     def integer_line(self) -> None:
         """INT and LONG: a number in decimal digits; 00 and 01 are false and true."""
         digits = self.line().rstrip(b"L")
         if len(digits) > 2 * MAX_INTEGER_BYTES:
             raise UserError("damaged, an integer of more digits than weights need")
-        self.stack.append({b"00": False, b"01": True}.get(digits))
-        if self.stack[-1] is None:
-            self.stack[-1] = int(digits)
+        self.stack.append(digits == b"01" if digits in (b"00", b"01") else int(digits))
 
     def integer(self, form: str) -> None:
         """LONG1 and LONG4."""
@@ -237,10 +232,6 @@ class Unpickler:
             raise UserError(f"damaged, this pickle takes {index} from memory, which it never put there")
         self.stack.append(self.memo[index])
 
-    def instance(self, items: list[Any], of: Any) -> None:
-        """INST and OBJ."""
-        self.call(of, tuple(items))
-
     def persist(self, identity: Any) -> None:
         """PERSID and BINPERSID."""
         if self.persistent is None:
@@ -264,11 +255,6 @@ class Unpickler:
         """TUPLE1 to TUPLE3."""
         self.stack.append(tuple(self.pop() for _ in range(count))[::-1])
 
-    def set_item(self) -> None:
-        """SETITEM."""
-        value, key = self.pop(), self.pop()
-        self.set_items([key, value])
-
     def dictionary(self) -> None:
         """DICT: everything since the mark, as keys and values."""
         items = self.since_mark()
@@ -277,12 +263,8 @@ class Unpickler:
 
     def obj(self) -> None:
         """OBJ."""
-        items = self.since_mark()
-        self.instance(items[1:], items[0])
-
-    def byte_array(self) -> None:
-        """BYTEARRAY8."""
-        self.stack.append(self.blob("<Q"))
+        of, *args = self.since_mark()
+        self.call(of, tuple(args))
 
     def name_lines(self) -> Name:
         """GLOBAL and INST: module and name, a line each."""
@@ -333,7 +315,7 @@ OPERATIONS: dict[int, Callable[[Unpickler], None]] = {
         "B": _push(lambda u: u.blob("<I")),
         "C": _push(lambda u: u.blob("<B")),
         "\x8e": _push(lambda u: u.blob("<Q")),
-        "\x96": Unpickler.byte_array,
+        "\x96": _push(lambda u: u.blob("<Q")),
         "\x98": lambda u: None,  # READONLY_BUFFER
         # containers
         ")": lambda u: u.stack.append(()),
@@ -347,7 +329,7 @@ OPERATIONS: dict[int, Callable[[Unpickler], None]] = {
         "e": lambda u: u.append(u.since_mark()),
         "}": lambda u: u.stack.append({}),
         "d": Unpickler.dictionary,
-        "s": Unpickler.set_item,
+        "s": lambda u: u.set_items([u.pop(), u.pop()][::-1]),
         "u": lambda u: u.set_items(u.since_mark()),
         "\x8f": lambda u: u.stack.append([]),  # a set, of which nothing here needs more than its items
         "\x90": lambda u: u.append(u.since_mark()),
@@ -358,7 +340,7 @@ OPERATIONS: dict[int, Callable[[Unpickler], None]] = {
         "R": Unpickler.reduce,
         "\x81": lambda u: u.new_object(False),
         "\x92": lambda u: u.new_object(True),
-        "i": lambda u: u.instance(u.since_mark(), u.name_lines()),
+        "i": lambda u: u.call(u.name_lines(), tuple(u.since_mark())),
         "o": Unpickler.obj,
         "b": Unpickler.build,
         "P": lambda u: u.persist(u.line().decode()),
