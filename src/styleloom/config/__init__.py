@@ -7,6 +7,7 @@ In the order in which to read:
 - optimizer: constants of Adam
 - schedules: numbers that depend on the resolution in training, or on the images seen
 - growth: progressive growing: which level a network is at, after how many images
+- augmentation: augmentation of what the discriminator reads
 - run: what a run writes and measures, and when
 - parts: what the networks of several papers share: image shape, channels, mapping network
 - progan: networks of ProGAN
@@ -21,6 +22,7 @@ In the order in which to read:
 - overrides: `field=value`, as `--set` takes it
 """
 
+from styleloom.config.augmentation import Augmentation
 from styleloom.config.experiment import DataOptions, Experiment
 from styleloom.config.growth import Growth
 from styleloom.config.networks import (
@@ -41,6 +43,7 @@ from styleloom.config.serialize import from_json, to_json
 
 __all__ = [
     "Adam",
+    "Augmentation",
     "ByImages",
     "ByResolution",
     "DataOptions",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from styleloom.config.augmentation import Augmentation
 from styleloom.config.checks import above, at_least, check_choices, within
 from styleloom.config.growth import Growth
 from styleloom.config.networks import (
@@ -87,6 +88,7 @@ class Experiment:
             the mapping network, or names of layers.
         growth: progressive growing.
         data: treatment of real images.
+        augment: transformations of real and generated images before the discriminator.
         precision: arithmetic of the convolutions; "auto" chooses by device (`resolve_precision`).
         compile: "first-order" runs torch.compile on the phases that need no second derivatives.
         seed: of every random generator, 0 to `MAX_TRAINING_SEED`.
@@ -118,6 +120,7 @@ class Experiment:
     freeze: tuple[str, ...] = ()
     growth: Growth = Growth()
     data: DataOptions = DataOptions()
+    augment: Augmentation = Augmentation()
     precision: Precision = "auto"
     compile: Literal["none", "first-order"] = "none"
     seed: int = 0

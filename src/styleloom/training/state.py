@@ -47,6 +47,7 @@ def state_of(trainer: Trainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors["rng.cuda"] = torch.cuda.get_rng_state(trainer.device)
     if trainer.device.type == "mps":
         tensors["rng.mps"] = torch.mps.get_rng_state()
+    tensors |= trainer.augment.state()
     document = {
         "experiment": to_json(trainer.experiment),
         "counters": {
@@ -92,6 +93,7 @@ def restore(
         torch.cuda.set_rng_state(tensors["rng.cuda"], trainer.device)
     if trainer.device.type == "mps" and "rng.mps" in tensors:
         torch.mps.set_rng_state(tensors["rng.mps"])
+    trainer.augment.load(tensors)
     _take_counters(trainer, counters)
     init = document.get("init")
     trainer.init = init if isinstance(init, dict) else None
@@ -174,6 +176,10 @@ def _check_others(trainer: Trainer, tensors: Mapping[str, Tensor], where: str) -
     mean = tensors.get("path_mean")
     if mean is None or mean.shape != () or mean.dtype != torch.float32:
         raise UserError(f"{where}: damaged, path_mean is missing or not one number")
+    for name, expected in trainer.augment.expected().items():
+        found = tensors.get(name)
+        if found is not None and (found.shape != expected.shape or found.dtype != expected.dtype):
+            raise UserError(f"{where}: damaged, {name} is {found.dtype} {tuple(found.shape)}")
     for name in ("rng.torch", "rng.draws"):
         try:
             torch.Generator().set_state(tensors[name])

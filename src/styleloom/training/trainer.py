@@ -18,6 +18,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from styleloom.augmentation.control import Control
+from styleloom.augmentation.pipe import Pipe
+from styleloom.augmentation.strengths import Strengths
 from styleloom.config import Experiment
 from styleloom.config.checks import within
 from styleloom.config.experiment import StepOrder
@@ -43,7 +46,7 @@ from styleloom.training.optim import (
 )
 from styleloom.training.phases import Stats, StepContext
 from styleloom.training.state import restore, state_of
-from styleloom.types import GrowthState
+from styleloom.types import GrowthState, Images
 
 TURNS: dict[StepOrder, tuple[Literal["g", "ema", "d"], ...]] = {
     "g-first": ("g", "ema", "d"),
@@ -69,7 +72,7 @@ class Trainer:
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         workers: threads that decode images ahead.
         cache_gib: memory for decoded images; and as much again for those of a level of a growing run.
-        before_d: transformation of all images before D reads them, see `Adversaries`.
+        before_d: transformation of all images before D reads them, see `Adversaries`. Augmentation follows.
     """
 
     def __init__(
@@ -85,7 +88,9 @@ class Trainer:
         within("cache_gib", cache_gib, 0, MAX_CACHE_GIB)
         self.device = resolve_device(device)
         self.experiment = replace(experiment, precision=resolve_precision(experiment.precision, self.device))
-        self.before_d = before_d
+        self._before_d = before_d
+        self.augment = Control(experiment.augment)
+        self._transformations = Pipe(Strengths.of(experiment.augment.transformations))
         self.step_count = 0
         self.images_seen = 0
         self.growth_phase = self.phase_now()
@@ -226,9 +231,22 @@ class Trainer:
             self.skipped[kind[0]] += not good
         self.step_count += 1
         self.images_seen += now.batch
+        self._steer_augmentation(now)
         self.clock.end_step()
         refuse_divergence(self)
         return now.stats
+
+    def before_d(self, images: Images) -> Images:
+        """What D reads of images: what the transformation of the caller and augmentation make of them."""
+        return self._transformations(self._before_d(images), self.augment.p)
+
+    def _steer_augmentation(self, now: StepContext) -> None:
+        """Adjust the probability of augmentation by the signs of D's outputs for reals."""
+        if self.augment.steers:
+            self.augment.report(float(now.stats["sign_real"]), now.batch)
+            self.augment.end_step(self.step_count, now.batch)
+        if self.experiment.augment.mode != "none":
+            now.stats["augment_p"] = torch.tensor(self.augment.p)
 
     # Parts of the phases ------------------------------------------------------------------------------
 
