@@ -16,7 +16,6 @@ import hashlib
 import re
 import sys
 import tarfile
-from collections import Counter
 from pathlib import Path, PurePosixPath
 
 import zopfli.png  # pyright: ignore[reportMissingImports] - needed by this script alone
@@ -25,17 +24,18 @@ from styleloom.data.archive import decode_png, encode_png
 from styleloom.data.build import BuildOptions, build_dataset
 from styleloom.data.conversion import ConversionOptions
 from styleloom.data.pixels import PixelArray
+from styleloom.data.sources import Source
 
 SKIN_TONE = re.compile(r"(^|-)1f3f[b-f](-|$)")  # Fitzpatrick modifiers U+1F3FB to U+1F3FF in a file name
 
 
-class EmojiTarball:
+class EmojiTarball(Source):
     """The distinct emoji without skin tone in the npm tarball, as a source of images."""
 
+    kind = "a tarball of emoji"
+
     def __init__(self, path: Path) -> None:
-        self.name = "emoji"
-        self.path = path
-        self.ignored: Counter[str] = Counter()
+        super().__init__(path, "emoji")
         self._files: dict[str, bytes] = {}
         seen: set[bytes] = set()
         with tarfile.open(path) as tar:
@@ -58,19 +58,6 @@ class EmojiTarball:
     def read(self, name: str) -> bytes:
         """The bytes of one image."""
         return self._files[name]
-
-    index_name = None
-
-    def index(self) -> bytes | None:
-        """A tarball has none."""
-        return None
-
-    def holds(self, path: Path) -> bool:
-        """Whether `path` is the tarball."""
-        return path.exists() and path.samefile(self.path)
-
-    def close(self) -> None:
-        """Nothing to release."""
 
 
 def encode_small(pixels: PixelArray) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,17 @@ from styleloom.data.conversion import LIMIT_PIXELS, SQUARE, ConversionOptions, C
 from styleloom.data.decoding import MAX_PIXELS
 from styleloom.data.index import Index
 from styleloom.data.label_files import MAX_LISTED
-from styleloom.data.sources import open_source
+from styleloom.data.sources import SourceOptions, open_source
 from styleloom.errors import UserError, quoted, shown
 
 
 @dataclass
 class DatasetBuild:
-    """Convert a folder or zip of images, or an embedded set, to an archive for training."""
+    """Convert images, wherever they are, to an archive for training."""
 
     src: tyro.conf.Positional[str]
-    """Folder (searched recursively) or zip of PNG, JPEG, WebP, BMP or TIFF images, or an embedded set:
+    """Folder (searched recursively), zip or tar of images, shards (shard-{000..127}.tar), TFRecords, LMDB,
+    Parquet, a folder of `datasets`, CIFAR, MNIST, a manifest (CSV, JSONL), videos, or an embedded set:
     portraits, emoji."""
     dest: tyro.conf.Positional[Path]
     """The archive to write; ends in .zip."""
@@ -36,17 +38,26 @@ class DatasetBuild:
     grid: str = "4,4"
     """HEIGHT,WIDTH of the lowest level in px; 3,4 stores 512x384 px (width x height) at --resolution 512."""
     crop: Crop = "center"
-    """center: largest central part. none: exact proportions only. pad: black bars. stretch: the whole image,
-    proportions not kept, as MSG-GAN. lsun-car: as StyleGAN. celeba: 128x128 px of aligned CelebA images."""
+    """center: largest central part. none: exact proportions only. pad: black bars. border: not resized, black
+    around. stretch: the whole image, proportions not kept, as MSG-GAN. center-crop-wide: as StyleGAN2-ADA.
+    lsun-car: as StyleGAN. celeba: 128x128 px of aligned CelebA images."""
+    wide_height: int = 0
+    """With center-crop-wide: height of the images on the black square in px; 0 for 3/4 of the resolution."""
     filter: Filter = "lanczos"
     """Resampling filter."""
     channels: int = 3
     """1 (grey), 3 (RGB) or 4 (RGBA)."""
     background: str = "white"
-    """Colour under transparent pixels for 1 and 3 channels."""
+    """Colour under transparent pixels for 1 and 3 channels; none: drop the transparency."""
     labels: str | None = None
-    """'folders' (one class per sub-folder), 'keep' (those of the source's dataset.json: an archive's, or that
-    of StyleGAN2-ADA's tools), or a CSV or JSON file."""
+    """'folders' (one class per sub-folder), 'keep' (those that the source has, such as in a dataset.json), or
+    a CSV or JSON file."""
+    level: int = 0
+    """Of TFRecords: side of the images to read, px; 0 for the highest level."""
+    every: str = "0.5s"
+    """Of videos: time from frame to frame, e.g. 0.5s, 2s or 1min."""
+    column: str = ""
+    """Of tables: the column with the images, where there are several."""
     order: Order = "shuffled"
     """shuffled: once, with a fixed seed. source: as the source has them."""
     max_images: int = 0
@@ -78,6 +89,7 @@ class DatasetBuild:
                 upscale=self.upscale,
                 grid=parse_grid(self.grid),
                 max_pixels=_pixels(self.max_megapixels),
+                wide_height=self.wide_height,
             ),
             labels=self.labels,
             order=self.order,
@@ -86,12 +98,14 @@ class DatasetBuild:
             overwrite=self.overwrite,
             max_images=self.max_images,
         )
-        source = open_source(self.src)
+        source = open_source(self.src, SourceOptions(self.level, _seconds(self.every), self.column))
         try:
             with counting("converting", MofNCompleteColumn()) as progress:
                 report = build_dataset(source, self.dest, options, progress)
         finally:
             source.close()
+        for remark in source.remarks:
+            tell(remark)
         _warn_about(report)
         if self.json:
             print_json(_build_document(self.dest, report))
@@ -124,6 +138,17 @@ def _pixels(megapixels: float) -> int:
     if not 1 <= megapixels <= LIMIT_PIXELS / 1e6:
         raise UserError(f"--max-megapixels: {megapixels:g} is not valid; valid: 1 to {LIMIT_PIXELS // 10**6}")
     return round(megapixels * 1e6)
+
+
+_UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "min": 60.0}
+
+
+def _seconds(text: str) -> float:
+    """A time such as 0.5s in seconds. Raises UserError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*(s|ms|min|)", text.strip())
+    if match is None or not float(match[1]):
+        raise UserError(f"--every {quoted(text)}: valid: a time above 0, e.g. 0.5s, 500ms or 1min")
+    return float(match[1]) * _UNITS[match[2]]
 
 
 def parse_grid(text: str) -> tuple[int, int]:

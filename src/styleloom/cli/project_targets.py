@@ -18,6 +18,7 @@ from styleloom.data.conversion import ConversionOptions, convert_image, pixels_a
 from styleloom.data.decoding import BadImageError, quiet
 from styleloom.data.image_names import IMAGE_SUFFIXES
 from styleloom.data.paths import path_kind
+from styleloom.data.pixels import ImageData
 from styleloom.data.reals import to_signed
 from styleloom.data.sources import EMBEDDED_SETS, open_source, opened
 from styleloom.errors import UserError, shown
@@ -74,7 +75,7 @@ def image_targets(given: Sequence[str], sampler: Sampler, count: int | None, exa
         logger.info(f"{changed[0]}: cropped in the middle, resized and converted{more}")
 
 
-def _files(given: Sequence[str], count: int | None) -> Iterator[tuple[str, str, bytes]]:
+def _files(given: Sequence[str], count: int | None) -> Iterator[tuple[str, str, ImageData]]:
     """What each image is called in messages, its own name, and the bytes of its file."""
     for text in given:
         if embedded_name(text, EMBEDDED_SETS) is None:
@@ -95,7 +96,7 @@ def _files(given: Sequence[str], count: int | None) -> Iterator[tuple[str, str, 
                     raise UserError(f"{shown(text)}: {shown(name)}: {error}") from error
 
 
-def _target(where: str, name: str, data: bytes, sampler: Sampler) -> tuple[Target, str | None]:
+def _target(where: str, name: str, data: ImageData, sampler: Sampler) -> tuple[Target, str | None]:
     """One image, and how it differs from those of the generator, in words; None where it does not."""
     generator = sampler.experiment.generator
     channels, size = generator.channels, sampler.size

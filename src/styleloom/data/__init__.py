@@ -2,7 +2,7 @@
 
 In the order in which to read, first from a folder of images to an archive:
 
-- sources: a folder, a zip or an embedded set, as named files
+- sources: every kind of source, as named images
 - image_names: which of these files are images, and which one is an index
 - paths: whether a path is a file, a folder or something that cannot be read
 - decoding: an image file to pixels, or the reason why not
@@ -22,6 +22,7 @@ Then from an archive to batches:
 
 - reader: `ImageReader`, what any place of images has to provide; subsets and lower levels
 - archive_reader: images of an archive
+- ada_reader: images of a data set of StyleGAN2-ADA's tools
 - dataset: `ImageDataset`, a reader with memory, held-out part and levels; `open_dataset`
 - memory: decoded images that stay in memory
 - pixels: arrays of pixels, and means of blocks

@@ -20,6 +20,7 @@ from styleloom.data.archive import decode_png
 from styleloom.data.decoding import words
 from styleloom.data.image_names import INDEX_NAME
 from styleloom.data.index import parse_index
+from styleloom.data.labels import label_rows
 from styleloom.data.paths import path_kind
 from styleloom.data.pixels import PixelArray
 from styleloom.data.reader import ImageInfo, ImageReader
@@ -193,16 +194,7 @@ class ArchiveReader(ImageReader):
 
     def labels(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 [N, label_dim]: one-hot for classes, the vector itself otherwise, empty without labels."""
-        rows = np.zeros((len(indices), self.info.label_dim), np.float32)
-        if self.index.labels is None:
-            return rows
-        for row, index in zip(rows, indices, strict=True):
-            label = self.index.labels[index]
-            if isinstance(label, tuple):
-                row[:] = label
-            else:
-                row[label] = 1
-        return rows
+        return label_rows(self.index.labels, indices, self.info.label_dim)
 
     def source_name(self, index: int) -> str:
         """Name that the image had in the source of the archive."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
@@ -19,12 +18,13 @@ from styleloom.config.checks import check_choices
 from styleloom.data.archive import ArchiveWriter, encode_png
 from styleloom.data.conversion import ConversionOptions, convert_image
 from styleloom.data.decoding import BadImageError, quiet
-from styleloom.data.index import Index, Recipe, source_hash, tool_version
+from styleloom.data.index import Index, Recipe, content_digest, source_hash, tool_version
 from styleloom.data.label_files import MAX_LISTED
 from styleloom.data.labels import Labels
 from styleloom.data.pixels import PixelArray
 from styleloom.data.source_labels import check_unused, labels_of_source
-from styleloom.data.sources import Source, opened
+from styleloom.data.sources import Source, ZipSource, opened
+from styleloom.data.sources.folder import FolderSource
 from styleloom.errors import UserError, shown
 
 Order: TypeAlias = Literal["shuffled", "source"]
@@ -203,7 +203,7 @@ def _convert_one(
     digest = bytes(32)
     try:
         with opened(source, name) as data:
-            digest = hashlib.sha256(data).digest()
+            digest = content_digest(data)
             pixels = convert_image(data, options)
     except OSError as error:
         return _Converted(name, digest, BadFile(name, f"cannot be read: {error.strerror or error}"))
@@ -232,6 +232,8 @@ def _recipe(
         tool_version=tool_version(),
         grid=conversion.grid,
         max_images=options.max_images,
+        wide_height=conversion.wide_height,
+        kind="" if isinstance(source, (FolderSource, ZipSource)) else source.kind,
     )
 
 

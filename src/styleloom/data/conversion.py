@@ -28,9 +28,12 @@ from PIL import Image, ImageColor
 from styleloom.config.checks import check_choices
 from styleloom.config.parts import image_size
 from styleloom.data.decoding import MAX_PIXELS, BadImageError, decoded, words
+from styleloom.data.pixels import ImageData
 from styleloom.errors import UserError, quoted
 
-Crop: TypeAlias = Literal["center", "none", "pad", "stretch", "lsun-car", "celeba"]
+Crop: TypeAlias = Literal[
+    "center", "none", "pad", "border", "stretch", "center-crop-wide", "lsun-car", "celeba"
+]
 Filter: TypeAlias = Literal["lanczos", "box", "bilinear", "bicubic"]
 
 MIN_RESOLUTION = 4
@@ -56,6 +59,9 @@ _CELEBA_SIZE = (178, 218)
 
 _CELEBA_CENTRE = (89, 121)
 """Centre of the papers' crop of these images, x and y, px."""
+
+NO_BACKGROUND = "none"
+"""Background of which transparency is dropped."""
 
 _ONLY_RESOLUTION = {"lsun-car": _CAR_WIDTH, "celeba": 128}
 """Crops that are one data set's recipe, with the resolution that they make."""
@@ -90,14 +96,20 @@ class ConversionOptions:
         crop: `center`, the largest central part of the result's proportions (the other side is rounded to a
             whole pixel); `none`, only images of exactly these proportions are accepted; `pad`, the whole
             image with black bars; `stretch`, the whole image squeezed to the result's proportions, as
-            MSG-GAN's codes do; `lsun-car`, 512x384 with black bars on 512x512 as StyleGAN prepared LSUN Car;
-            `celeba`, the 128x128 px around (89, 121) of CelebA's aligned images of 178x218, not resized.
+            MSG-GAN's codes do; `border`, the whole image as it is, with a black border, as ProGAN prepared
+            MNIST; `center-crop-wide`, the full width and as many rows as make `wide_height` of it, on a black
+            square, as StyleGAN's and StyleGAN2-ADA's tools have it; `lsun-car`, that with 512x384 on
+            512x512; `celeba`, the 128x128 px around (89, 121) of CelebA's aligned images of 178x218, not
+            resized.
         filter: resampling filter for the resize.
         channels: 1 (grey), 3 (RGB) or 4 (RGBA).
         background: colour under transparent pixels for 1 and 3 channels; any name or #rrggbb Pillow knows.
+            `none` drops the transparency: pixels keep the colour that is stored under it, as in the
+            authors' tools.
         upscale: accept images smaller than the result and enlarge them.
         grid: height and width of the lowest level, px, 2 to 16 each: 4,4 in all papers; 3,4 makes 512x384
             px (width x height) at resolution 512.
+        wide_height: height of the images of `center-crop-wide`, px; 0 for three quarters of the width.
         max_pixels: larger images are refused before they are decoded. Decoding takes up to 20 bytes a pixel.
 
     Raises UserError for values outside these and for contradictions.
@@ -111,6 +123,7 @@ class ConversionOptions:
     upscale: bool = False
     grid: tuple[int, int] = SQUARE
     max_pixels: int = MAX_PIXELS
+    wide_height: int = 0
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -127,11 +140,18 @@ class ConversionOptions:
         if self.channels not in (1, 3, 4):
             raise UserError(f"channels {self.channels}: valid: 1 (grey), 3 (RGB), 4 (RGBA)")
         try:
-            ImageColor.getrgb(self.background)
+            if self.background != NO_BACKGROUND:
+                ImageColor.getrgb(self.background)
         except ValueError as error:
             raise UserError(
-                f"background {quoted(self.background)}: not a colour; e.g. white or #ffffff"
+                f"background {quoted(self.background)}: not a colour; e.g. white or #ffffff, or none"
             ) from error
+        if self.wide_height and self.crop != "center-crop-wide":
+            raise UserError(f"wide_height {self.wide_height}: is for crop center-crop-wide alone")
+        if not 0 <= self.wide_height <= self.resolution:
+            raise UserError(f"wide_height {self.wide_height}: valid: 0 (three quarters) to {self.resolution}")
+        if self.crop == "center-crop-wide":
+            self._check_recipe(self.resolution)
         if self.crop in _ONLY_RESOLUTION:
             self._check_recipe(_ONLY_RESOLUTION[self.crop])
 
@@ -155,7 +175,7 @@ class ConversionOptions:
         return image_size(self.resolution, self.grid)
 
 
-def convert_image(data: bytes, options: ConversionOptions) -> NDArray[np.uint8]:
+def convert_image(data: ImageData, options: ConversionOptions) -> NDArray[np.uint8]:
     """One encoded image to uint8 [C, H, W] with (H, W) = `options.size`.
 
     Raises BadImageError with the reason when the file cannot be used.
@@ -168,7 +188,7 @@ def convert_image(data: bytes, options: ConversionOptions) -> NDArray[np.uint8]:
 
 
 def _pixels(
-    data: bytes, steps: Callable[[Image.Image], Image.Image], max_pixels: int = MAX_PIXELS
+    data: ImageData, steps: Callable[[Image.Image], Image.Image], max_pixels: int = MAX_PIXELS
 ) -> NDArray[np.uint8]:
     """uint8 [C, H, W] of a file: decoded, and taken through `steps`. Raises BadImageError."""
     # What decoders and resizers raise on hostile bytes is not enumerable; all of it means "this file is bad".
@@ -184,7 +204,7 @@ def _pixels(
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def pixels_as_they_are(data: bytes, channels: int, background: str = "white") -> NDArray[np.uint8]:
+def pixels_as_they_are(data: ImageData, channels: int, background: str = "white") -> NDArray[np.uint8]:
     """One encoded image to uint8 [C, H, W] at its own size: steps 1 to 4 alone.
 
     Raises BadImageError with the reason when the file cannot be used.
@@ -193,12 +213,17 @@ def pixels_as_they_are(data: bytes, channels: int, background: str = "white") ->
     return _pixels(data, lambda image: _to_channels(_to_eight_bits(image), options))
 
 
-def shape_as_it_is(data: bytes) -> tuple[int, ...]:
-    """Channels, height and width of one encoded image after steps 1 to 3; 2 and 4 channels have transparency.
+def all_pixels(data: ImageData) -> NDArray[np.uint8]:
+    """One encoded image to uint8 [C, H, W] after steps 1 to 3; with 2 and 4 channels it has transparency.
 
     Raises BadImageError with the reason when the file cannot be used.
     """
-    return _pixels(data, _to_eight_bits).shape
+    return _pixels(data, _to_eight_bits)
+
+
+def shape_as_it_is(data: ImageData) -> tuple[int, ...]:
+    """Channels, height and width of `all_pixels`. Raises as it does."""
+    return all_pixels(data).shape
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
@@ -220,7 +245,7 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
 def _to_channels(image: Image.Image, options: ConversionOptions) -> Image.Image:
     if options.channels == 4:
         return image.convert("RGBA")
-    if image.mode in ("LA", "RGBA"):
+    if image.mode in ("LA", "RGBA") and options.background != NO_BACKGROUND:
         background = (*ImageColor.getrgb(options.background)[:3], 255)
         rgba = image if image.mode == "RGBA" else image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, background), rgba).convert("RGB")
@@ -229,7 +254,11 @@ def _to_channels(image: Image.Image, options: ConversionOptions) -> Image.Image:
 
 def _crop_and_resize(image: Image.Image, options: ConversionOptions) -> Image.Image:
     if options.crop == "lsun-car":
-        return _lsun_car(image, options)
+        return _wide(image, _CAR_HEIGHT, options)
+    if options.crop == "center-crop-wide":
+        return _wide(image, options.wide_height or round(options.resolution * 3 / 4), options)
+    if options.crop == "border":
+        return _bordered(image, options)
     if options.crop == "celeba":
         return _celeba(image, options.resolution)
     width, height = image.size
@@ -271,23 +300,29 @@ def _needed(options: ConversionOptions) -> str:
     return f"a width of {columns} or a height of {rows} px"
 
 
-def _lsun_car(image: Image.Image, options: ConversionOptions) -> Image.Image:
-    """StyleGAN's LSUN Car recipe, literally.
+def _wide(image: Image.Image, kept: int, options: ConversionOptions) -> Image.Image:
+    """StyleGAN's recipe for LSUN Car, literally: `kept` rows on a black square.
 
-    It computes the number of rows for a width of 512 px, but crops the original to that number: originals
-    wider than 512 px are squeezed horizontally.
+    It computes the number of rows for a width of the resolution, but crops the original to that number:
+    wider originals are squeezed horizontally.
     """
     width, height = image.size
-    rows = round(_CAR_WIDTH * height / width)
-    if width < _CAR_WIDTH or rows < _CAR_HEIGHT:
+    columns = options.resolution
+    rows = round(columns * height / width)
+    if width < columns or rows < kept:
         raise BadImageError(
-            f"too small: {width}x{height} px, lsun-car needs at least 512 px of width and "
-            f"round(512 * height / width) >= 384 (here {rows})"
+            f"too small: {width}x{height} px, {options.crop} needs at least {columns} px of width and "
+            f"round({columns} * height / width) >= {kept} (here {rows})"
         )
-    top, bottom = (height - rows) // 2, (height + rows) // 2
-    cropped = image.crop((0, top, width, bottom))
-    scaled = cropped.resize((_CAR_WIDTH, _CAR_HEIGHT), _RESAMPLING[options.filter])
-    return _on_black(scaled, options.size)
+    cropped = image.crop((0, (height - rows) // 2, width, (height + rows) // 2))
+    return _on_black(cropped.resize((columns, kept), _RESAMPLING[options.filter]), options.size)
+
+
+def _bordered(image: Image.Image, options: ConversionOptions) -> Image.Image:
+    rows, columns = options.size
+    if image.width > columns or image.height > rows:
+        raise BadImageError(f"too large: {image.width}x{image.height} px, at most {columns}x{rows} fit")
+    return _on_black(image, options.size)
 
 
 def _celeba(image: Image.Image, side: int) -> Image.Image:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from styleloom.data.archive_reader import ArchiveReader, open_archive
+from styleloom.data.ada_reader import ADAReader, ada_source
+from styleloom.data.archive_reader import open_archive
 from styleloom.data.conversion import MIN_RESOLUTION, SQUARE, validate_resolution
 from styleloom.data.memory import ImageMemory
 from styleloom.data.pixels import PixelArray
@@ -30,10 +31,12 @@ The images of a lower level (`ImageDataset.at`) may take as much again.
 
 
 def open_dataset(path_or_name: str | Path, resolution: int | None = None) -> ImageDataset:
-    """Open an archive, or an embedded set by name (``portraits``; see `names.embedded_name`).
+    """Open an archive, an embedded set by name (``portraits``; see `names.embedded_name`), or a zip or folder
+    of StyleGAN2-ADA's tools (see `ada_reader`).
 
     Args:
-        path_or_name: path of an archive made by `styleloom dataset build`, or an embedded name.
+        path_or_name: path of an archive made by `styleloom dataset build` or of such a zip or folder, or an
+            embedded name.
         resolution: px; must be what is stored, except that an embedded set is also given at any smaller power
             of two >= 4, by averaging blocks of pixels and rounding halves to even (ProGAN's stored pyramid).
 
@@ -41,7 +44,7 @@ def open_dataset(path_or_name: str | Path, resolution: int | None = None) -> Ima
     """
     if resolution is not None:
         validate_resolution(resolution)
-    reader = open_archive(path_or_name)
+    reader = _opened_reader(path_or_name)
     stored = reader.info.resolution
     if resolution is None or resolution == stored:
         return ImageDataset(reader)
@@ -51,7 +54,16 @@ def open_dataset(path_or_name: str | Path, resolution: int | None = None) -> Ima
     return ImageDataset(Level(reader, resolution, f"box {stored // resolution}"))
 
 
-def _wrong_resolution(reader: ArchiveReader, embedded: str | None, path: str, wanted: int) -> UserError:
+def _opened_reader(path_or_name: str | Path) -> ImageReader:
+    """What reads the images there: an archive, an embedded set, or a data set of StyleGAN2-ADA's tools."""
+    if embedded_name(path_or_name, EMBEDDED_SETS) is None:
+        source = ada_source(Path(path_or_name))
+        if source is not None:
+            return ADAReader(source)
+    return open_archive(path_or_name)
+
+
+def _wrong_resolution(reader: ImageReader, embedded: str | None, path: str, wanted: int) -> UserError:
     """Says which command makes an archive of the resolution that is wanted."""
     name, stored, grid = embedded or path, reader.info.resolution, reader.info.grid
     limit = f"; {name} is given at {MIN_RESOLUTION} to {stored} px" if embedded else ""

@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from styleloom.data import jpeg, png, tiff
+from styleloom.data.pixels import ImageData, PixelArray
 from styleloom.errors import quoted
 
 MAX_PIXELS = 2**26
@@ -74,23 +75,26 @@ _PIXELS = Budget(MAX_PIXELS)  # being decoded or converted, which takes up to 20
 
 
 @contextlib.contextmanager
-def decoded(data: bytes, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+def decoded(data: ImageData, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     """The first frame of an encoded image, fully read and turned upright, with its memory accounted for.
 
+    Pixels become an image as they are.
     No more than `MAX_PIXELS` pixels, or one image, are in such blocks at a time in the whole process; a block
     waits until there is room.
     Raises BadImageError; so does the block for errors of its own.
     """
-    image = _opened(data, max_pixels)
+    image = _opened(data, max_pixels) if isinstance(data, bytes) else _image_of(data, max_pixels)
     with _PIXELS.hold(image.width * image.height):
-        yield _loaded(image, data, max_pixels)
+        yield _loaded(image, data, max_pixels) if isinstance(data, bytes) else image
 
 
-def seen_size(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def seen_size(data: ImageData, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Height and width of the image that `decoded` gives, px; its pixels are not read.
 
     Raises BadImageError.
     """
+    if not isinstance(data, bytes):
+        return data.shape[1], data.shape[2]
     image = _opened(data, max_pixels)
     turned = _turn(image) in _SWAP_SIDES and image.format != "TIFF"  # TIFF files have the size as seen
     return image.size if turned else (image.height, image.width)
@@ -142,6 +146,14 @@ def _opened(data: bytes, max_pixels: int) -> Image.Image:
     raise BadImageError(
         f"not an image: a {kind} file that is damaged or of a kind that is not read"
     ) from first
+
+
+def _image_of(pixels: PixelArray, max_pixels: int) -> Image.Image:
+    """Pixels, uint8 [C, H, W], as an image. Raises BadImageError."""
+    channels, height, width = pixels.shape
+    if height * width > max_pixels:
+        raise BadImageError(_bomb(f"{width}x{height} px", max_pixels))
+    return Image.fromarray(pixels[0] if channels == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
 def _check_opened(image: Image.Image, data: bytes, max_pixels: int) -> None:

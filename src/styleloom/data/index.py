@@ -13,6 +13,7 @@ from styleloom.config.parts import image_size
 from styleloom.data.conversion import SQUARE, validate_grid, validate_resolution
 from styleloom.data.decoding import MAX_PIXELS
 from styleloom.data.labels import MAX_LABEL_DIM, Label, are_finite
+from styleloom.data.pixels import ImageData
 from styleloom.errors import UserError, quoted
 
 FORMAT = "styleloom-dataset"
@@ -42,9 +43,13 @@ class Recipe:
         num_images: images stored.
         num_skipped: bad files left out with --skip-bad.
         tool_version: the styleloom that wrote the archive.
-        grid: height and width of the lowest level, px. 4,4 is not stored: indexes that were written before
-            there were other grids keep their bytes, and with them their fingerprints.
-        max_images: most images to store; 0 for all, which is not stored for the same reason.
+        grid: height and width of the lowest level, px.
+        max_images: most images to store; 0 for all.
+        wide_height: see `ConversionOptions`.
+        kind: of source, in words; empty for a folder or zip of images.
+
+    The last ones are stored only where they differ from their default: indexes that were written before they
+    were there keep their bytes, and with them their fingerprints.
     """
 
     source: str
@@ -62,11 +67,21 @@ class Recipe:
     tool_version: str
     grid: tuple[int, int] = SQUARE
     max_images: int = 0
+    wide_height: int = 0
+    kind: str = ""
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the images, px."""
         return image_size(self.resolution, self.grid)
+
+
+LATER_FIELDS: dict[str, Any] = {
+    field.name: field.default
+    for field in dataclasses.fields(Recipe)
+    if field.default is not dataclasses.MISSING
+}
+"""Fields of a recipe that an index may lack, with what they then are."""
 
 
 @dataclass(frozen=True)
@@ -97,18 +112,24 @@ class Index:
         File names that are no UTF-8 hold lone surrogates in Python; these are written as JSON escapes.
         """
         content = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
-        if self.recipe.grid == SQUARE:
-            del content["recipe"]["grid"]
-        if not self.recipe.max_images:
-            del content["recipe"]["max_images"]
+        for name, default in LATER_FIELDS.items():
+            if getattr(self.recipe, name) == default:
+                del content["recipe"][name]
         text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def content_digest(data: ImageData) -> bytes:
+    """sha256 digest of an image as its source has it: of the file, or of the shape and numbers of pixels."""
+    if isinstance(data, bytes):
+        return hashlib.sha256(data).digest()
+    return hashlib.sha256(repr(data.shape).encode() + data.tobytes()).digest()
 
 
 def source_hash(digests: dict[str, bytes]) -> str:
     """sha256 over the sorted names and contents of a source.
 
-    `digests` maps each name to the sha256 digest of its file, or to 32 zero bytes for a file that could not
+    `digests` maps each name to its `content_digest`, or to 32 zero bytes for a file that could not
     be read. Hashed is, for each name in sorted order, the name in UTF-8, a zero byte, and the digest.
     """
     total = hashlib.sha256()
@@ -155,7 +176,7 @@ def parse_index(origin: str, content: bytes) -> Index:
 def _from_fields(fields: dict[str, Any]) -> Index:
     if not isinstance(fields["recipe"], dict):
         raise TypeError(f"recipe is {quoted(fields['recipe'])}")
-    recipe = {"max_images": 0, **fields["recipe"]}
+    recipe = LATER_FIELDS | fields["recipe"]
     grid = _grid(recipe.pop("grid", SQUARE))
     kinds = {field.name: field.type for field in dataclasses.fields(Recipe) if field.name != "grid"}
     if set(recipe) != set(kinds):

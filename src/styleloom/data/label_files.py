@@ -54,7 +54,7 @@ def read_pairs(path: Path, is_image: Callable[[str], bool]) -> tuple[Pairs, list
         size = path.stat().st_size
         if size > MAX_LABEL_BYTES:
             raise UserError(f"labels {shown(path)}: {size:,} bytes; valid: at most {MAX_LABEL_BYTES:,}")
-        text = _text(path.read_bytes())
+        text = text_of(path.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"labels {shown(path)}: cannot be read ({error}); valid: {valid}") from error
     if path.suffix.lower() == ".json":
@@ -63,7 +63,7 @@ def read_pairs(path: Path, is_image: Callable[[str], bool]) -> tuple[Pairs, list
     return _csv_pairs(shown(path), rows), heading
 
 
-def _text(content: bytes) -> str:
+def text_of(content: bytes) -> str:
     """UTF-8, or UTF-16 with its mark. Bytes that are neither become surrogates, as in Python's file names."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16")
@@ -85,8 +85,8 @@ def json_pairs(origin: str, text: str) -> Pairs:
     rows = next((value for key, value in content if key == "labels"), content)
     if rows is None:
         return []
-    if rows is content:
-        return list(content)
+    if isinstance(rows, _Object):  # the whole, or in it {"labels": {name: label}}
+        return list(rows)
     if isinstance(rows, list) and all(map(_is_row, rows)):
         return [(row[0], row[1]) for row in rows]
     raise UserError(f"labels {origin}: {_EXPECTED}")
@@ -106,7 +106,7 @@ def _csv_pairs(origin: str, rows: list[list[str]]) -> Pairs:
         raise UserError(f"labels {origin}: {listed(short)} with no value in the row; expected name,class")
     names, cells = [row[0] for row in rows], [row[1:] for row in rows]
     if any(len(values) > 1 for values in cells):
-        wrong = [name for name, values in zip(names, cells, strict=True) if not all(map(_is_number, values))]
+        wrong = [name for name, values in zip(names, cells, strict=True) if not all(map(is_number, values))]
         if wrong:
             raise UserError(f"labels {origin}: {listed(wrong)} with values that are not numbers")
         return [(name, list(map(float, values))) for name, values in zip(names, cells, strict=True)]
@@ -115,7 +115,7 @@ def _csv_pairs(origin: str, rows: list[list[str]]) -> Pairs:
 
 def _one_column(origin: str, names: list[str], values: list[str]) -> Pairs:
     """One value a row: all class indices, all class names, or all vectors of one number."""
-    numbers = [_is_number(value) for value in values]
+    numbers = [is_number(value) for value in values]
     if not any(numbers):
         return list(zip(names, values, strict=True))
     if not all(numbers):
@@ -163,16 +163,17 @@ def _without_heading(
     if not rows or is_image(rows[0][0]):
         return [], rows
     first, others = rows[0], rows[1:]
-    texts = not all(map(_is_number, first[1:]))
+    texts = not all(map(is_number, first[1:]))
     if first[0].strip().lower() in _HEADINGS:
         return first, others
-    if texts and others and all(_is_number(value) for row in others for value in row[1:]):
+    if texts and others and all(is_number(value) for row in others for value in row[1:]):
         logger.info(f"labels {origin}: the first row is taken as a heading: {quoted(','.join(first))}")
         return first, others
     return [], rows
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a cell is a number."""
     try:
         float(text)
     except ValueError:

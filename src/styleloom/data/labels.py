@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from styleloom.data.label_files import MAX_LISTED, json_pairs, listed, read_pairs
 from styleloom.errors import UserError, quoted, shown
 
@@ -38,6 +41,22 @@ class Labels:
     classes: tuple[str, ...] | None
     label_dim: int
     unknown: tuple[str, ...] = ()
+
+
+def label_rows(
+    labels: Sequence[Label] | None, indices: NDArray[np.int64], label_dim: int
+) -> NDArray[np.float32]:
+    """float32 [N, label_dim] of the images at `indices`: one-hot for classes, the vector itself otherwise."""
+    rows = np.zeros((len(indices), label_dim), np.float32)
+    if labels is None:
+        return rows
+    for row, index in zip(rows, indices, strict=True):
+        label = labels[index]
+        if isinstance(label, tuple):
+            row[:] = label
+        else:
+            row[label] = 1
+    return rows
 
 
 def labels_from_folders(names: Sequence[str]) -> Labels:

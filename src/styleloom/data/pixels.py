@@ -20,6 +20,9 @@ COMPARED_PX = 256
 PixelArray: TypeAlias = NDArray[np.uint8]
 """One image, uint8 [C, H, W], or several, uint8 [N, C, H, W]."""
 
+ImageData: TypeAlias = "bytes | PixelArray"
+"""One image of a source: an encoded file, or its pixels, uint8 [C, H, W] with C from 1 to 4."""
+
 
 def box_mean_u8(pixels: PixelArray, factor: int) -> PixelArray:
     """Mean of each factor x factor block of uint8 [..., H, W], rounded once, halves to even.

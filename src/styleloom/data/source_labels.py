@@ -9,6 +9,7 @@ from pathlib import Path
 
 from styleloom.data.image_names import INDEX_NAME
 from styleloom.data.index import is_index, parse_index
+from styleloom.data.label_files import listed
 from styleloom.data.labels import (
     Labels,
     labels_from_file,
@@ -35,6 +36,12 @@ def labels_of_source(source: Source, labels: str | None) -> Labels | None:
 
 
 def _kept(source: Source, names: list[str]) -> Labels:
+    own = source.own_labels()
+    if own is not None:
+        missing = [name for name in names if name not in own.by_name]
+        if missing:
+            raise UserError(f"labels keep: {shown(source.path)}: {listed(missing)} without a label")
+        return own
     origin = _origin(source)
     try:
         content = source.index()
@@ -42,7 +49,8 @@ def _kept(source: Source, names: list[str]) -> Labels:
         raise UserError(f"labels keep: {origin} cannot be read: {error}") from error
     if content is None or source.index_name is None:
         raise UserError(
-            f"labels keep: takes the labels of the source's {INDEX_NAME}, and there is no {origin}"
+            f"labels keep: {shown(source.path)}, {source.kind}, has no labels; a folder or zip keeps them in "
+            f"its {INDEX_NAME}, and there is no {origin}"
         )
     # dataset.json may lie in a folder of the source; its names are relative to that folder.
     folder = source.index_name.removesuffix(INDEX_NAME)
@@ -61,9 +69,12 @@ def _origin(source: Source) -> str:
 def check_unused(source: Source) -> None:
     """Log a warning when the source has labels that are not asked for."""
     try:
+        if source.own_labels() is not None:
+            logger.warning(f"the labels of {shown(source.path)} are not used; --labels keep takes them")
+            return
         content = source.index()
         fields = json.loads(content) if content is not None else None
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError, UserError):
         return  # a file of that name that is something else
     if isinstance(fields, dict) and fields.get("labels"):
         embedded = EMBEDDED_SETS.get(source.name) == source.path

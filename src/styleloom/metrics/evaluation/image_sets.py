@@ -7,7 +7,6 @@ therefore hold the same images.
 from __future__ import annotations
 
 import copy
-import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from styleloom.data import reals
 from styleloom.data.conversion import pixels_as_they_are
 from styleloom.data.dataset import ImageDataset
 from styleloom.data.decoding import BadImageError, quiet, seen_size
-from styleloom.data.index import source_hash
+from styleloom.data.index import content_digest, source_hash
 from styleloom.data.loader import mirror_coins, permutation
 from styleloom.data.sources import Source, opened
 from styleloom.errors import UserError, shown
@@ -208,7 +207,7 @@ class FileImages:
         digest = bytes(32)
         try:
             with opened(self.source, name) as data:
-                digest = hashlib.sha256(data).digest()
+                digest = content_digest(data)
                 return digest, seen_size(data)
         except OSError as error:
             return digest, f"cannot be read: {error.strerror or error}"
