@@ -333,5 +333,7 @@ def test_another_tools_zip_is_images_and_no_archive(tmp_path: Path) -> None:
     assert [is_archive(path) for path in (ours, "embedded:emoji")] == [True, True]
     others = (theirs, tmp_path / "in", tmp_path / "pipe", "/dev/zero", tmp_path / "gone", "x" * 5000)
     assert not any(map(is_archive, others))
-    with pytest.raises(UserError, match=r"theirs.zip: the index is not styleloom's.*--labels keep"):
-        open_dataset(theirs)
+    assert len(open_dataset(theirs)) == 1  # read as it is, without a build
+    unlike = make_zip(tmp_path / "unlike.zip", {"a.png": PNG, "dataset.json": b'{"images": 1}'})
+    with pytest.raises(UserError, match=r"unlike.zip: the index is not styleloom's.*--labels keep"):
+        open_dataset(unlike)

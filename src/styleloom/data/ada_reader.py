@@ -32,11 +32,11 @@ from styleloom.errors import UserError, shown
 def ada_source(path: Path) -> Source | None:
     """The images at `path`, if it is a zip or folder with a `dataset.json` of these tools at its top."""
     try:
-        if path.is_dir():
-            if not (path / INDEX_NAME).is_file():
+        if os.path.isdir(path):
+            if not os.path.isfile(path / INDEX_NAME):
                 return None
             source: Source = FolderSource(path)
-        elif path.is_file():
+        elif os.path.isfile(path):
             source = ZipSource(path)
         else:
             return None
@@ -53,12 +53,12 @@ def ada_source(path: Path) -> Source | None:
 
 
 def _has_labels(content: bytes) -> bool:
-    """Whether a `dataset.json` is of these tools: an object that says something, or null, of labels."""
+    """Whether a `dataset.json` is of these tools: an object that says something, or null, of labels, and names no format."""
     try:
         fields = json.loads(content)
     except (ValueError, RecursionError):
         return False
-    return isinstance(fields, dict) and "labels" in fields
+    return isinstance(fields, dict) and "labels" in fields and "format" not in fields
 
 
 class ADAReader(ImageReader):
