@@ -53,7 +53,7 @@ def ada_source(path: Path) -> Source | None:
 
 
 def _has_labels(content: bytes) -> bool:
-    """Whether a `dataset.json` is of these tools: an object that says something, or null, of labels, and names no format."""
+    """Whether a `dataset.json` is of these tools: it says something, or null, of labels and has no format."""
     try:
         fields = json.loads(content)
     except (ValueError, RecursionError):
