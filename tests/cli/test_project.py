@@ -266,3 +266,33 @@ def test_generators_without_styles(folder: Path, tmp_path: Path, capsys: pytest.
     assert project(model, folder, *QUICK, "--out", tmp_path / "out") == 2
     assert "images are projected to w, but this generator has no styles" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_paste_back(snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Results are put into the photographs that a data set of faces was built from."""
+    photos, eyes = tmp_path / "photos", [[40, 50], [60, 50], [50, 60], [42, 80], [58, 80]]
+    photos.mkdir()
+    grey = np.full((120, 110, 3), 99, np.uint8)
+    Image.fromarray(grey).save(photos / "p.png")
+    (tmp_path / "l.json").write_text(json.dumps({"p.png": eyes}))
+    faces = str(tmp_path / "faces.zip")
+    words = ["--resolution", "16", "--align", "ffhq", "--landmarks", str(tmp_path / "l.json")]
+    assert cli.main(["dataset", "build", str(photos), faces, *words]) == 0
+    out = tmp_path / "out"
+    assert project(snapshot, faces, "--out", out, *QUICK, "--paste-back", photos) == 0
+    pasted = pixels(out / "00000000" / "projected-in-photograph.png")
+    face = pixels(out / "00000000" / "projected.png")
+    assert pasted.shape == (3, 120, 110)
+    assert (pasted[:, :, 107:] == 99).all()
+    assert (pasted[:, 45:60, 45:60].float().mean() - face[:, 7:9, 7:9].float().mean()).abs() < 40
+    assert not (pasted == 99).all()
+    Image.fromarray(grey[:16, :16]).save(tmp_path / "x.png")
+    capsys.readouterr()
+    assert (
+        project(snapshot, tmp_path / "x.png", "--out", out, *QUICK, "--paste-back", photos, "--overwrite")
+        == 2
+    )
+    assert "was not cut out of a photograph" in capsys.readouterr().err
+    (photos / "p.png").rename(photos / "q.png")
+    assert project(snapshot, faces, "--out", out, *QUICK, "--paste-back", photos, "--overwrite") == 2
+    assert "has no p.png" in capsys.readouterr().err

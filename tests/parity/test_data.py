@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from styleloom.cli import main
 from styleloom.data import (
     BuildOptions,
     ConversionOptions,
@@ -23,6 +25,8 @@ from styleloom.data import (
     open_dataset,
     open_source,
 )
+from styleloom.data.faces.alignment import RULES, aligned, square_of
+from styleloom.data.pixels import box_mean_u8
 from styleloom.data.sources import Source, SourceOptions
 from styleloom.errors import UserError
 
@@ -277,3 +281,83 @@ def test_idx() -> None:
         np.testing.assert_array_equal(all_of(source)[:, 0], arrays[f"mnist.{part}.images"])
         labels = labels_of(source, source.names)
         np.testing.assert_array_equal(labels.argmax(1), arrays[f"mnist.{part}.labels"])
+
+
+# ---- faces
+
+
+def picture(path: Path) -> np.ndarray:
+    """uint8 [H, W, 3]."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def test_ffhq_alignment() -> None:
+    """Squares, steps on the way and pixels, for every setting and photograph."""
+    folder = FOLDER / "align"
+    meta, arrays = recorded(folder / "expected.npz")
+    entries = json.loads((folder / "landmarks.json").read_text())
+    seed = int(meta["random"].split("seed ")[1].split(",")[0])
+    compared = 0
+    for setting, case in meta["settings"].items():
+        options = case["kwargs"]
+        rng = np.random.RandomState(seed)
+        rng.normal(0, 1, 2 * len(entries))
+        for photo in case["photos"]:
+            entry = entries[str(photo["photo"])]["in_the_wild"]
+            shift = None
+            for _ in range(photo["tries"]):
+                shift = rng.normal(0, 1, (2,)) * options.get("random_shift", 0)
+            landmarks = np.array(entry["face_landmarks"])
+            square = square_of(landmarks, RULES["ffhq"], options.get("rotate_level", True), shift)
+            name = f"{photo['photo']}"
+            np.testing.assert_array_equal(square, arrays[f"{setting}.quad{name}"])
+            image = Image.fromarray(picture(folder / entry["file_path"]))
+            found, done = aligned(
+                image,
+                square,
+                options["output_size"],
+                options["transform_size"],
+                pad=options.get("enable_padding", True),
+            )
+            corners = arrays[f"{setting}.transform_quad{name}"].flatten()
+            np.testing.assert_array_equal(done["corners"], corners)
+            assert list(done.get("crop", [])) == list(photo["crop_box"] or [])
+            assert list(done.get("shrink", [])) == list(photo["shrink_size"] or [])
+            assert list(done.get("pad", [])) == list(photo["pad_left_top_right_bottom"] or [])
+            np.testing.assert_array_equal(found.transpose(1, 2, 0), arrays[f"{setting}.out{name}"])
+            compared += 1
+    assert compared
+
+
+def test_aligned_data_set(tmp_path: Path) -> None:
+    """`dataset build --align ffhq` with the file of landmarks makes the images that were recorded."""
+    photos = sorted((FOLDER / "align" / "photos").iterdir())
+    expected = {path.name: path for path in (FOLDER / "align" / "aligned256").glob("*.png")}
+    if not expected:
+        pytest.skip("no images that were recorded as files")
+    size = picture(next(iter(expected.values()))).shape[1]
+    words = ["dataset", "build", str(FOLDER / "align" / "photos"), str(tmp_path / "x.zip"), "--upscale"]
+    words += ["--align", "ffhq", "--landmarks", str(FOLDER / "align" / "landmarks.json")]
+    assert main([*words, "--resolution", str(size), "--order", "source"]) == 0
+    dataset = open_dataset(tmp_path / "x.zip")
+    assert len(dataset) == len(photos)
+    for i, path in enumerate(sorted(expected.values())):
+        np.testing.assert_array_equal(dataset.image(i).transpose(1, 2, 0), picture(path))
+
+
+def test_celeba_hq_alignment() -> None:
+    """Squares exactly; pixels as another version of Pillow made them, so within one step."""
+    folder = FOLDER / "celebahq"
+    meta, arrays = recorded(folder / "expected.npz")
+    photos = sorted((folder / "photos").iterdir())
+    for number, landmarks in enumerate(arrays["landmarks"]):
+        square = square_of(landmarks, RULES["celeba-hq"])
+        np.testing.assert_array_equal(square, arrays[f"quad.{number}"])
+        steps = next(case for case in meta["steps"] if case["photo"] == number)["steps_in_order"]
+        image = Image.fromarray(picture(photos[number]))
+        found, done = aligned(image, square, 1024, 4096, RULES["celeba-hq"])
+        recorded_corners = next(step[1][1] for step in steps if step[0] == "transform")
+        np.testing.assert_allclose(done["corners"], recorded_corners, rtol=1e-6)
+        small = box_mean_u8(found, 4).astype(int)
+        assert np.abs(small - arrays[f"out256.{number}"]).max() <= 1

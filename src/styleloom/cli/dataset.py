@@ -17,9 +17,10 @@ from styleloom.data.build import BuildOptions, BuildReport, Order, build_dataset
 from styleloom.data.check import CheckReport, check_dataset
 from styleloom.data.conversion import LIMIT_PIXELS, SQUARE, ConversionOptions, Crop, Filter
 from styleloom.data.decoding import MAX_PIXELS
+from styleloom.data.faces.alignment import Align
 from styleloom.data.index import Index
 from styleloom.data.label_files import MAX_LISTED
-from styleloom.data.sources import SourceOptions, open_source
+from styleloom.data.sources import Source, SourceOptions, open_source
 from styleloom.errors import UserError, quoted, shown
 
 
@@ -45,6 +46,10 @@ class DatasetBuild:
     """With center-crop-wide: height of the images on the black square in px; 0 for 3/4 of the resolution."""
     filter: Filter = "lanczos"
     """Resampling filter."""
+    align: Align | None = None
+    """Cut faces out of photographs as FFHQ (or CelebA-HQ) did: those of --landmarks, or those it finds."""
+    landmarks: Path | None = None
+    """With --align: JSON of FFHQ's form, or {name: points}, 68 or 5 points a face."""
     channels: int = 3
     """1 (grey), 3 (RGB) or 4 (RGBA)."""
     background: str = "white"
@@ -100,6 +105,10 @@ class DatasetBuild:
         )
         source = open_source(self.src, SourceOptions(self.level, _seconds(self.every), self.column))
         try:
+            if self.align is not None:
+                source = self._faces(source, self.align)
+            elif self.landmarks is not None:
+                raise UserError("--landmarks: is for --align")
             with counting("converting", MofNCompleteColumn()) as progress:
                 report = build_dataset(source, self.dest, options, progress)
         finally:
@@ -112,6 +121,15 @@ class DatasetBuild:
         else:
             say(f"wrote {shown(self.dest)}: {_summary(report.index)}")
         return 0
+
+    def _faces(self, source: Source, align: Align) -> Source:
+        from styleloom.data.faces.aligned import FaceOptions, FaceSource  # late: SciPy takes time to import
+
+        if self.grid != "4,4":
+            raise UserError(f"--grid {self.grid}: faces are squares; valid: 4,4")
+        options = FaceOptions(align, self.resolution, self.landmarks, self.upscale)
+        with counting("looking for faces", MofNCompleteColumn()) as progress:
+            return FaceSource(source, options, progress)
 
 
 @dataclass

@@ -77,6 +77,9 @@ class Project:
     """Class of each target, of a generator trained with labels: one number, or one each: 0,1."""
     label: str | None = None
     """Instead of a class: the label's numbers, separated by commas, or a text file with a line per target."""
+    paste_back: str | None = None
+    """The photographs that a data set of faces was built from (dataset build --align): a folder, zip, ...;
+    each result is put into its photograph, too."""
     exact: bool = False
     """Refuse images of another size or other channels, which are resized and converted otherwise."""
     batch: int = 8
@@ -104,8 +107,16 @@ class Project:
         sampler = Sampler.of(snapshot, self.device, self.precision)
         given, labels = self._given(sampler)
         targets = project_targets.with_own_names(given)
+        paste = None
+        if self.paste_back is not None:
+            from styleloom.cli.paste_back import PasteBack
+
+            paste = PasteBack(self.paste_back)
+            paste.check([target.record for target in targets])
         project_output.check_results_free(self.out, [target.name for target in targets], self.overwrite)
         projection = _Projection(self, snapshot, sampler, targets, labels)
+        for folder in projection.folders:
+            folder.paste = paste
         results = projection.run()
         if self.json:
             print_json(projection.settings | {"out": str(self.out), "results": results})

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from styleloom.atomic import atomic_path
+from styleloom.cli.paste_back import SUFFIX, PasteBack
 from styleloom.cli.project_targets import SHEET, Target
 from styleloom.cli.sheets import MAX_SHEET_PIXELS, check_free, chunks
 from styleloom.data.reals import to_uint8
@@ -25,7 +26,12 @@ from styleloom.metrics.reconstruction import psnr, ssim
 LATENT = "projected.latent.safetensors"
 RESULT = "result.json"
 
-NOT_ALWAYS = re.compile(r"step\d{4,}\.png|tuned\.(png|safetensors|latent\.safetensors)")
+PASTED = ("projected", "tuned")
+"""Pictures that are put into the photograph."""
+
+NOT_ALWAYS = re.compile(
+    r"step\d{4,}\.png|\w+-in-photograph\.png|tuned\.(png|safetensors|latent\.safetensors)"
+)
 """Files of a target that another projection of it may not write."""
 
 
@@ -38,6 +44,7 @@ class TargetFolder:
         target: what was projected.
         settings: how, as JSON.
         in_sheet: whether pictures are kept for a sheet.
+        paste: puts results into photographs.
         shown: these pictures in the order in which they were made, uint8 [C, H, W], by name.
     """
 
@@ -46,6 +53,7 @@ class TargetFolder:
     settings: Mapping[str, Any]
     in_sheet: bool = True
     shown: dict[str, Tensor] = field(default_factory=dict)
+    paste: PasteBack | None = None
 
     def clear(self, used: Sequence[Path | None]) -> None:
         """Remove what an earlier projection left and this one may not replace, but for the files `used`."""
@@ -62,6 +70,9 @@ class TargetFolder:
             self.shown[name] = pixels
         record = dict(self.settings) | self._record() | {"picture": name}
         save_png(self.path / f"{name}.png", pixels, chunks(record))
+        if self.paste is not None and name in PASTED:
+            place = self.target.record["face"]
+            self.paste.write(self.path / f"{name}{SUFFIX}.png", place, pixels, chunks(record))
         return pixels
 
     def latent(self, file: str, latents: Latents) -> None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from styleloom.cli.paste_back import faces_of
+from styleloom.data.archive import is_archive
 from styleloom.data.conversion import ConversionOptions, convert_image, pixels_as_they_are, shape_as_it_is
 from styleloom.data.decoding import BadImageError, quiet
 from styleloom.data.image_names import IMAGE_SUFFIXES
@@ -61,9 +63,11 @@ def image_targets(given: Sequence[str], sampler: Sampler, count: int | None, exa
     """
     changed: list[str] = []
     with quiet():
-        for where, name, data in _files(given, count):
+        for where, name, data, face in _files(given, count):
             try:
                 target, change = _target(where, name, data, sampler)
+                if face is not None:
+                    target.record["face"] = face
             except BadImageError as error:
                 raise UserError(f"{shown(where)}: {error}") from error
             if change and exact:
@@ -75,23 +79,24 @@ def image_targets(given: Sequence[str], sampler: Sampler, count: int | None, exa
         logger.info(f"{changed[0]}: cropped in the middle, resized and converted{more}")
 
 
-def _files(given: Sequence[str], count: int | None) -> Iterator[tuple[str, str, ImageData]]:
-    """What each image is called in messages, its own name, and the bytes of its file."""
+def _files(given: Sequence[str], count: int | None) -> Iterator[tuple[str, str, ImageData, Any]]:
+    """What each image is called in messages, its own name, its file, and where a face was cut out."""
     for text in given:
         if embedded_name(text, EMBEDDED_SETS) is None:
             valid = "an image, a folder of images, a zip of images, or an embedded set"
             kind = path_kind(Path(text), "no such target", valid)
             if kind == "file" and Path(text).suffix.lower() in IMAGE_SUFFIXES:
                 try:
-                    yield text, Path(text).name, Path(text).read_bytes()
+                    yield text, Path(text).name, Path(text).read_bytes(), None
                 except OSError as error:
                     raise UserError(f"cannot read {shown(text)}: {error.strerror or error}") from error
                 continue
+        faces = faces_of(text) if is_archive(text) else {}
         with contextlib.closing(open_source(text)) as source:
             for name in source.names[:count]:
                 try:
                     with opened(source, name) as data:
-                        yield f"{text}: {name}", name, data
+                        yield f"{text}: {name}", name, data, faces.get(name)
                 except OSError as error:
                     raise UserError(f"{shown(text)}: {shown(name)}: {error}") from error
 

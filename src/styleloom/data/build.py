@@ -18,6 +18,7 @@ from styleloom.config.checks import check_choices
 from styleloom.data.archive import ArchiveWriter, encode_png
 from styleloom.data.conversion import ConversionOptions, convert_image
 from styleloom.data.decoding import BadImageError, quiet
+from styleloom.data.faces.aligned import FaceSource
 from styleloom.data.index import Index, Recipe, content_digest, source_hash, tool_version
 from styleloom.data.label_files import MAX_LISTED
 from styleloom.data.labels import Labels
@@ -138,7 +139,7 @@ def build_dataset(
             raise UserError(describe_bad(bad, len(names)))
         if not writer.files:
             raise UserError(f"{describe_bad(bad, len(names))}\nno image is left to store")
-        index = _index(writer, _recipe(source, options, digests, len(bad), len(writer.files)), labels)
+        index = _index(writer, source, _recipe(source, options, digests, len(bad), len(writer.files)), labels)
         writer.finish(index)
     return BuildReport(index, tuple(bad), source.ignored, labels.unknown if labels else ())
 
@@ -234,13 +235,17 @@ def _recipe(
         max_images=options.max_images,
         wide_height=conversion.wide_height,
         kind="" if isinstance(source, (FolderSource, ZipSource)) else source.kind,
+        align=source.options.rule if isinstance(source, FaceSource) else "",
     )
 
 
-def _index(writer: ArchiveWriter, recipe: Recipe, labels: Labels | None) -> Index:
+def _index(writer: ArchiveWriter, source: Source, recipe: Recipe, labels: Labels | None) -> Index:
     """The index of what has been written."""
     files, sources = tuple(writer.files), tuple(writer.sources)
+    faces = tuple(source.faces[name] for name in sources) if isinstance(source, FaceSource) else None
     if labels is None:
-        return Index(recipe, writer.pixels_sha256, files, sources)
+        return Index(recipe, writer.pixels_sha256, files, sources, faces=faces)
     values = tuple(labels.by_name[name] for name in sources)
-    return Index(recipe, writer.pixels_sha256, files, sources, labels.label_dim, labels.classes, values)
+    return Index(
+        recipe, writer.pixels_sha256, files, sources, labels.label_dim, labels.classes, values, faces
+    )

@@ -12,6 +12,7 @@ from typing import Any
 from styleloom.config.parts import image_size
 from styleloom.data.conversion import SQUARE, validate_grid, validate_resolution
 from styleloom.data.decoding import MAX_PIXELS
+from styleloom.data.faces.placed import Placed, placed
 from styleloom.data.labels import MAX_LABEL_DIM, Label, are_finite
 from styleloom.data.pixels import ImageData
 from styleloom.errors import UserError, quoted
@@ -47,6 +48,7 @@ class Recipe:
         max_images: most images to store; 0 for all.
         wide_height: see `ConversionOptions`.
         kind: of source, in words; empty for a folder or zip of images.
+        align: whose alignment of faces, if any.
 
     The last ones are stored only where they differ from their default: indexes that were written before they
     were there keep their bytes, and with them their fingerprints.
@@ -69,6 +71,7 @@ class Recipe:
     max_images: int = 0
     wide_height: int = 0
     kind: str = ""
+    align: str = ""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -96,6 +99,7 @@ class Index:
         label_dim: number of classes or length of the label vectors; 0 without labels.
         classes: name of each class, or of each place of the vectors, where they have names.
         labels: class index or vector of each image; None without labels.
+        faces: where each image was cut out of a photograph; None where none was.
     """
 
     recipe: Recipe
@@ -105,6 +109,7 @@ class Index:
     label_dim: int = 0
     classes: tuple[str, ...] | None = None
     labels: tuple[Label, ...] | None = None
+    faces: tuple[Placed, ...] | None = None
 
     def to_json(self) -> bytes:
         """Canonical UTF-8 JSON: equal indexes give equal bytes.
@@ -112,6 +117,8 @@ class Index:
         File names that are no UTF-8 hold lone surrogates in Python; these are written as JSON escapes.
         """
         content = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
+        if self.faces is None:
+            del content["faces"]
         for name, default in LATER_FIELDS.items():
             if getattr(self.recipe, name) == default:
                 del content["recipe"][name]
@@ -184,7 +191,9 @@ def _from_fields(fields: dict[str, Any]) -> Index:
     wrong = [name for name, kind in kinds.items() if type(recipe[name]).__name__ != kind]
     if wrong:
         raise ValueError(f"recipe field {wrong[0]} = {quoted(recipe[wrong[0]])} is not {kinds[wrong[0]]}")
-    labels, classes = fields["labels"], fields["classes"]
+    labels, classes, faces = fields["labels"], fields["classes"], fields.get("faces")
+    if faces is not None and not isinstance(faces, list):
+        raise TypeError(f"faces are {quoted(faces)}, not a list")
     if labels is not None and not isinstance(labels, list):
         raise TypeError(f"labels are {quoted(labels)}, not a list")
     if type(fields["label_dim"]) is not int:
@@ -197,6 +206,7 @@ def _from_fields(fields: dict[str, Any]) -> Index:
         label_dim=fields["label_dim"],
         classes=None if classes is None else _strings(classes),
         labels=None if labels is None else tuple(_label(label) for label in labels),
+        faces=None if faces is None else tuple(map(placed, faces)),
     )
 
 
@@ -241,6 +251,8 @@ def _check(origin: str, index: Index) -> None:
         problems.append("a file is listed twice")
     if (index.labels is None) != (index.label_dim == 0) or not 0 <= index.label_dim <= MAX_LABEL_DIM:
         problems.append(f"label_dim {index.label_dim} with{'out' * (index.labels is None)} labels")
+    if index.faces is not None and len(index.faces) != number:
+        problems.append(f"{len(index.faces)} faces for {number} images")
     if index.classes is not None and len(index.classes) != index.label_dim:
         problems.append(f"{len(index.classes)} class names, label_dim {index.label_dim}")
     if index.labels is not None:
