@@ -1,4 +1,4 @@
-"""Faces: where they are cut out, how they are found, how they come back. The authors' pixels: tests/parity."""
+"""Faces: where they are cut out, how they are found and come back. The authors' pixels: tests/parity."""
 
 from __future__ import annotations
 

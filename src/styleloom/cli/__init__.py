@@ -35,6 +35,7 @@ What they share:
 - training_plan: what `train --dry-run` prints
 - project_targets: the images that `project` projects
 - project_output: the files that it writes
+- paste_back: its results in the photographs of their targets
 - attribute_calibrating: a calibration of `attribute`
 - attribute_judging: its verdicts
 - evaluation_images: the images that `evaluate` compares
