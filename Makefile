@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test slow check study model ship bench clean
+.PHONY: demo test slow check docs dist study model ship bench clean
 
 demo: .venv/installed
 	$(BIN)/styleloom demo
@@ -21,6 +21,16 @@ check: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+# The documentation site, into build/site; whatever mkdocs warns of ends it.
+docs: .venv/installed-docs
+	$(BIN)/python scripts/site_pages.py build/site-pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+# The source distribution and the wheel, into dist.
+dist: .venv/installed-docs
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist
 
 # Studies that train for minutes or hours; they write under results/.
 study: .venv/installed-dev
@@ -64,6 +74,10 @@ bench: .venv/installed-dev .venv/emoji-256.zip
 .venv/installed-dev: .venv/bin/python pyproject.toml constraints/dev.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints/dev.txt -e '.[dev]'
 	touch .venv/installed $@
+
+.venv/installed-docs: .venv/installed-dev
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints/dev.txt -e '.[docs]'
+	touch $@
 
 clean:
 	rm -rf .venv build dist src/*.egg-info

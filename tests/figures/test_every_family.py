@@ -17,6 +17,7 @@ LINES = [{"kimg": 1.0 * n, "images_seen": 1000 * n, "sec_total": 60.0 * n, "swd"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_figure(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     generator = experiment(kind).generator
