@@ -12,7 +12,8 @@ import tyro
 from PIL import Image
 
 from every import every
-from styleloom.cli.dataset import DatasetBuild, DatasetCheck
+from styleloom.cli.dataset import DatasetBuild
+from styleloom.cli.dataset_check import DatasetCheck
 from styleloom.data import open_dataset
 from styleloom.errors import UserError
 
@@ -181,3 +182,41 @@ def test_large_images_have_a_flag(folder: Path, tmp_path: Path) -> None:
     for value in ("0", "-1", "nan", "inf", "3000"):
         with pytest.raises(UserError, match=r"--max-megapixels: .* is not valid; valid: 1 to 2147"):
             run(*arguments, value)
+
+
+def test_check_of_other_sources(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sizes, labels, copies, near-copies, blanks, odd shapes, bad files, and a sheet of some images."""
+    folder = tmp_path / "some"
+    (folder / "b").mkdir(parents=True)
+    y, x = np.mgrid[:64, :64]
+    for i in range(4):
+        waves = 120 + 100 * np.sin(x / (3 + i)) * np.cos(y / (5 - i))
+        Image.fromarray(waves.astype(np.uint8)).save(folder / f"{i}.png")
+    Image.fromarray((waves + 1).astype(np.uint8)).save(folder / "b" / "like-3.png")
+    Image.fromarray(waves.astype(np.uint8)).save(folder / "b" / "same-3.png")
+    Image.fromarray(np.full((64, 64), 7, np.uint8)).save(folder / "blank.png")
+    Image.fromarray(waves[:20].astype(np.uint8)).save(folder / "wide.png")
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+    labels = {"labels": [[name, i % 3] for i, name in enumerate(names)]}
+    (folder / "dataset.json").write_text(json.dumps(labels))
+    sheet = tmp_path / "sheet.png"
+    assert run("check", str(folder), "--json", "--sheet", str(sheet)) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["kind"], document["num_images"], document["label_dim"]) == ("a folder of images", 8, 3)
+    assert document["class_counts"] == {"0": 3, "1": 3, "2": 2}
+    assert document["duplicates"] == [["3.png", "b/same-3.png"]]
+    assert document["near_duplicates"] == [["3.png", "b/like-3.png"]]
+    assert (document["blank"], document["odd_aspect_ratios"]) == (["blank.png"], ["wide.png"])
+    assert document["sizes"] == [[64, 64, 7], [64, 20, 1]]
+    assert any("--augment ada" in sentence for sentence in document["advice"])
+    assert any("weight of R1" in sentence for sentence in document["advice"])
+    with Image.open(sheet) as image:
+        assert image.size == (8 * 96, 96)
+    with pytest.raises(UserError, match="--overwrite"):
+        run("check", str(folder), "--sheet", str(sheet))
+    (folder / "0.png").write_bytes(b"")
+    (folder / "dataset.json").write_text(json.dumps({"labels": labels["labels"][1:]}))
+    assert run("check", str(folder)) == 2
+    out = capsys.readouterr().out
+    for line in ("0.png: empty file", "without a label", "near-duplicates: 1 groups", "2 problems"):
+        assert line in out

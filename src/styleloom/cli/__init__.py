@@ -15,7 +15,8 @@ The verbs:
 - export: `export`
 - hub: `push` and `pull`
 - evaluate: `evaluate` and `metrics`
-- dataset: `dataset build` and `dataset check`
+- dataset: `dataset build`
+- dataset_check: `dataset check`
 - presets: `presets`
 - features: `features list`, `features fetch` and `features check`
 - classifiers: `train-classifiers`
@@ -81,7 +82,9 @@ class Verb(NamedTuple):
 
 VERBS: dict[str, Verb] = {
     "dataset build": Verb("styleloom.cli.dataset", "DatasetBuild", "images to a dataset archive"),
-    "dataset check": Verb("styleloom.cli.dataset", "DatasetCheck", "read an archive and report on it"),
+    "dataset check": Verb(
+        "styleloom.cli.dataset_check", "DatasetCheck", "read an archive, or other images, and report on them"
+    ),
     "train": Verb("styleloom.cli.train", "Train", "train a preset, or resume a run"),
     "generate": Verb("styleloom.cli.generate", "Generate", "images from a snapshot"),
     "project": Verb(

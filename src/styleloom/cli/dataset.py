@@ -1,4 +1,4 @@
-"""`styleloom dataset build` and `styleloom dataset check`."""
+"""`styleloom dataset build`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from rich.progress import MofNCompleteColumn
 from styleloom.cli.progress import counting
 from styleloom.cli.report import print_json, say, tell
 from styleloom.data.build import BuildOptions, BuildReport, Order, build_dataset
-from styleloom.data.check import CheckReport, check_dataset
 from styleloom.data.conversion import LIMIT_PIXELS, SQUARE, ConversionOptions, Crop, Filter
 from styleloom.data.decoding import MAX_PIXELS
 from styleloom.data.faces.alignment import Align
@@ -119,7 +118,7 @@ class DatasetBuild:
         if self.json:
             print_json(_build_document(self.dest, report))
         else:
-            say(f"wrote {shown(self.dest)}: {_summary(report.index)}")
+            say(f"wrote {shown(self.dest)}: {summary(report.index)}")
         return 0
 
     def _faces(self, source: Source, align: Align) -> Source:
@@ -130,26 +129,6 @@ class DatasetBuild:
         options = FaceOptions(align, self.resolution, self.landmarks, self.upscale)
         with counting("looking for faces", MofNCompleteColumn()) as progress:
             return FaceSource(source, options, progress)
-
-
-@dataclass
-class DatasetCheck:
-    """Decode every image of an archive and compare it with the index."""
-
-    path: tyro.conf.Positional[str]
-    """An archive, or an embedded set: portraits, emoji."""
-    json: bool = False
-    """Print one JSON document instead of a report."""
-
-    def run(self) -> int:
-        """Check; report on stdout, progress on stderr. Returns 0, or 2 when anything is wrong."""
-        with counting("checking", MofNCompleteColumn()) as progress:
-            report = check_dataset(self.path, progress)
-        if self.json:
-            print_json(_check_document(self.path, report))
-        else:
-            _print_check(self.path, report)
-        return 2 if report.problems else 0
 
 
 def _pixels(megapixels: float) -> int:
@@ -192,10 +171,11 @@ def _warn_about(report: BuildReport) -> None:
             tell(f"  {shown(file.name)}: {file.reason}")
 
 
-def _summary(index: Index) -> str:
+def summary(index: Index) -> str:
+    """An archive in a line."""
     recipe = index.recipe
     height, width = recipe.size
-    shape = "" if recipe.grid == SQUARE else f" (width x height; grid {_text(recipe.grid)})"
+    shape = "" if recipe.grid == SQUARE else f" (width x height; grid {text_of(recipe.grid)})"
     labels = f", label_dim {index.label_dim}" if index.label_dim else ", no labels"
     skipped = f", {recipe.num_skipped} bad files skipped" if recipe.num_skipped else ""
     return (
@@ -204,11 +184,13 @@ def _summary(index: Index) -> str:
     )
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A field of a recipe as it is printed."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _index_document(index: Index) -> dict[str, Any]:
+def index_document(index: Index) -> dict[str, Any]:
+    """What an index says, as JSON."""
     return {
         "num_images": index.recipe.num_images,
         "resolution": index.recipe.resolution,
@@ -224,36 +206,8 @@ def _index_document(index: Index) -> dict[str, Any]:
 def _build_document(dest: Path, report: BuildReport) -> dict[str, Any]:
     return {
         "path": str(dest),
-        **_index_document(report.index),
+        **index_document(report.index),
         "skipped": [dataclasses.asdict(file) for file in report.skipped],
         "ignored": dict(sorted(report.ignored.items())),
         "unknown_labels": list(report.unknown_labels),
     }
-
-
-def _check_document(path: str, report: CheckReport) -> dict[str, Any]:
-    return {
-        "path": path,
-        "ok": not report.problems,
-        "problems": list(report.problems),
-        **_index_document(report.index),
-        "class_counts": {str(label): count for label, count in report.class_counts.items()},
-        "duplicates": [list(group) for group in report.duplicates],
-    }
-
-
-def _print_check(path: str, report: CheckReport) -> None:
-    index = report.index
-    say(f"{shown(path)}: {_summary(index)}")
-    for label, count in report.class_counts.items():
-        say(f"  class {label}{f' {shown(index.classes[label])}' if index.classes else ''}: {count} images")
-    for field, value in dataclasses.asdict(index.recipe).items():
-        say(f"  {field}: {shown(_text(value))}")
-    say(f"  duplicates: {len(report.duplicates)} groups of images with equal pixels")
-    for group in report.duplicates[:MAX_LISTED]:
-        say(f"    {' = '.join(map(shown, group))}")
-    for problem in report.problems[:MAX_LISTED]:
-        say(f"  problem: {problem}")
-    if len(report.problems) > MAX_LISTED:
-        say(f"  ... and {len(report.problems) - MAX_LISTED} more problems")
-    say(f"{len(report.problems)} problems" if report.problems else "no problems")

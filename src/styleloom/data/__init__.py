@@ -16,7 +16,9 @@ In the order in which to read, first from a folder of images to an archive:
 - build: `build_dataset`, a source to an archive
 - archive: the archive: PNG files and an index in a zip
 - index: the index of an archive
-- check: `check_dataset`, an archive against its index
+- findings: copies, blanks, odd shapes among images, and advice
+- check: `check_dataset`, an archive against its index; `check_source`, any source
+- faces: faces of photographs
 
 Then from an archive to batches:
 

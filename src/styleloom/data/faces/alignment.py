@@ -191,6 +191,6 @@ def _pad(cut: _Cut, border: int) -> None:
     blurred = ndimage.gaussian_filter(pixels, [blur, blur, 0])
     pixels += (blurred - pixels) * np.clip(mask * 3.0 + 1.0, 0.0, 1.0)
     pixels += (np.median(pixels, axis=(0, 1)) - pixels) * np.clip(mask, 0.0, 1.0)
-    cut.image = Image.fromarray(np.uint8(np.clip(np.rint(pixels), 0, 255)))
+    cut.image = Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
     cut.square += pad[:2]
     cut.done |= {"pad": tuple(int(n) for n in pad), "blur": blur}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,12 +38,16 @@ class Face:
     score: float
 
 
+def _dlib() -> Any:
+    """The module, late: an extra. Raises ImportError."""
+    return importlib.import_module("dlib")
+
+
 @lru_cache(maxsize=1)
 def _models() -> tuple[Any, Any]:
     """Detector and predictor of landmarks. Raises UserError where the packages are not there."""
     try:
-        import dlib  # late: an extra  # pyright: ignore[reportMissingImports]
-
+        dlib = _dlib()
         found = importlib.util.find_spec(_PACKAGE)
         if found is None or found.origin is None:
             raise ImportError(_PACKAGE)
@@ -57,9 +62,8 @@ def _models() -> tuple[Any, Any]:
 
 def find_faces(pixels: PixelArray) -> list[Face]:
     """The faces of a photograph, uint8 [3, H, W], from left to right. Raises UserError as `_models` does."""
-    import dlib  # pyright: ignore[reportMissingImports]
-
     detector, predictor = _models()
+    dlib = _dlib()
     image = np.ascontiguousarray(pixels.transpose(1, 2, 0))
     longer = max(image.shape[:2])
     scale = min(1.0, _LARGEST_PX / longer) if longer > _SMALLEST_PX else 1.0
