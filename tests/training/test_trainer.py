@@ -249,8 +249,10 @@ def test_micro_batches_add_up(fields: list[str], make: Any) -> None:
     whole = trainers[0]
     for trainer, stats in zip(trainers[1:], results[1:], strict=True):
         for ours, theirs in zip(results[0], stats, strict=True):
+            assert ours.keys() == theirs.keys()
             for name, value in ours.items():
-                torch.testing.assert_close(value, theirs[name], rtol=1e-3, atol=1e-4)
+                if not name.startswith(("distance_", "nearest_")):  # of pairs within a micro-batch
+                    torch.testing.assert_close(value, theirs[name], rtol=1e-3, atol=1e-4)
         for a, b in ((whole.g, trainer.g), (whole.ema, trainer.ema), (whole.d, trainer.d)):
             for key, value in a.state_dict().items():
                 torch.testing.assert_close(value, b.state_dict()[key], rtol=1e-4, atol=5e-6)

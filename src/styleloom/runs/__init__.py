@@ -8,6 +8,7 @@ In the order in which to read:
 - directory: the files of a run, by purpose; which states there are, and pruning
 - experiment_file: experiment.json, what is trained and on which data
 - stats_file: stats.jsonl, one line per tick
+- sessions: sessions.jsonl, which machines trained the run, and when
 - records: what states and snapshots say of themselves in names and headers; which are healthy
 - events: the lines of stats.jsonl for TensorBoard
 - metrics: metrics that a run measures of itself, and which of its snapshots is the best

@@ -3,6 +3,7 @@
 ```
 experiment.json                what is trained, on which data
 stats.jsonl                    one line per tick
+sessions.jsonl                 one line per process that trained the run: when, from which step, the machine
 events/                        the same for TensorBoard, where it is installed
 reals.png  fakes-raw-*.png  fakes-ema-*.png
 snapshot-NNNNNN.safetensors    EMA of the generator after NNNNNN thousands of images (and with run.keep=full

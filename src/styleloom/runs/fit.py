@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import sys
 import time
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from styleloom.config import Experiment
 from styleloom.data.dataset import ImageDataset
+from styleloom.diagnosis import Watch
 from styleloom.errors import UserError
 from styleloom.images import grid
 from styleloom.layers.growing import repeat_to
@@ -29,11 +31,15 @@ from styleloom.runs.metrics import PREFIX, SWD_PX, RunMetrics, has_metrics, meas
 from styleloom.runs.pictures import sample_labels, samples, sheet_shape
 from styleloom.runs.profile import recorded
 from styleloom.runs.records import step_of
+from styleloom.runs.sessions import record_session
 from styleloom.runs.stopping import StopRequest
 from styleloom.snapshot_names import BEST
+from styleloom.training import signals
 from styleloom.training.health import DivergedError, complaint
 from styleloom.training.phases import Stats
 from styleloom.training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -65,6 +71,7 @@ def fit(
     deadline = time.monotonic() + max_minutes * 60
     lock.lock(run.path)
     try:
+        record_session(run.path, trainer)
         with (
             stop,
             EventWriter(run.path, trainer.images_seen) as events,
@@ -137,6 +144,7 @@ class _Loop:
         self.ticks = max((line.get("tick", 0) for line in lines), default=-1) + 1
         self.metrics = RunMetrics(trainer, lines)
         known = lines if (run.path / BEST).exists() else []
+        self.watch = Watch(trainer.experiment, lines, self.metrics.judge.score)
         self.best = min((self.metrics.judge.score(line) for line in known), default=math.inf)
         self.seconds_before = lines[-1].get("sec_total", 0.0) if lines else 0.0
         self.began = time.monotonic()
@@ -207,6 +215,7 @@ class _Loop:
             "alpha": None if trainer.growth is None else trainer.growth.alpha,
             "skipped_g": trainer.skipped["g"],
             "skipped_d": trainer.skipped["d"],
+            **{name: _finite(value) for name, value in signals.at_a_tick(trainer).items()},
         }
         for name, values in sorted(self.sums.items()):
             line[name] = _finite(torch.stack([v.float() for v in values]).mean().item())
@@ -230,6 +239,8 @@ class _Loop:
         if with_state:
             save_state(self.trainer, self.run)
         self.report(line)
+        for finding in self.watch.take(line):
+            logger.warning(f"at {line['kimg']:g} kimg: {finding.sentence()}")
         self.ticks += 1
         self._reset()
         return line

@@ -59,6 +59,14 @@ class Judge:
         return self.sign * float(value)
 
 
+def judge_of(experiment: Experiment) -> Judge:
+    """The first metric; the run's own sliced Wasserstein distance where none is measured."""
+    if not experiment.run.metrics:
+        return Judge("swd")
+    (first,) = parse_all(experiment.run.metrics[0])
+    return Judge(PREFIX + first.name, -1 if first.metric.better == "higher" else 1)
+
+
 class RunMetrics:
     """Metrics of a training, against its own training images.
 
@@ -83,11 +91,8 @@ class RunMetrics:
 
     @property
     def judge(self) -> Judge:
-        """The first metric; the run's own sliced Wasserstein distance where none is measured."""
-        if not self.definitions:
-            return Judge("swd")
-        first = self.definitions[0]
-        return Judge(PREFIX + first.name, -1 if first.metric.better == "higher" else 1)
+        """What picks the best snapshot, see `judge_of`."""
+        return judge_of(self.trainer.experiment)
 
     def due(self, complete: bool) -> bool:
         """Whether a multiple of `metrics_kimg` was crossed since the last measurement, or the run is over."""

@@ -13,6 +13,7 @@ In the order in which to read:
 - optim: Adam and RMSprop under lazy regularization; updates that are left out
 - ema: the moving average of G
 - state: everything that the next step depends on, out and in
+- signals: how different images are, D on held-out images, growth of weights
 - health: whether a training can continue from its weights
 - clock: seconds of each phase, and of waiting for images
 """

@@ -51,7 +51,7 @@ def complaint(trainer: Trainer) -> str | None:
     for name, network in trainer.networks().items():
         if not _all_finite(network.state_dict().values()):
             return f"{name} holds NaN or infinite numbers"
-        for layer, size in _sizes(network):
+        for layer, size in sizes(network):
             if size > WEIGHT_LIMIT:
                 return f"{name}: the weights of {layer} have grown to {size:.3g} times their first size"
     for name, (optimizer, _) in trainer.optimizers().items():
@@ -80,7 +80,7 @@ def _all_finite(tensors: Iterable[Tensor]) -> bool:
     return bool(torch.stack(found).all()) if found else True
 
 
-def _sizes(network: nn.Module) -> Iterator[tuple[str, float]]:
+def sizes(network: nn.Module) -> Iterator[tuple[str, float]]:
     """Root mean square of every layer's weights, as `WEIGHT_LIMIT` counts it."""
     names, sizes = [], []
     for name, module in network.named_modules():

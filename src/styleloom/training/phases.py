@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from styleloom.config.experiment import Experiment, GradientPenalty
 from styleloom.config.schedules import constant
-from styleloom.training import adversaries, losses, regularizers
+from styleloom.training import adversaries, losses, regularizers, signals
 from styleloom.training.adversaries import Adversaries, split_outputs
 from styleloom.training.inputs import Latents, Reals
 from styleloom.training.regularizers import like, scales
@@ -123,6 +123,8 @@ def discriminator_main(
         "logits_real": real_logits.detach().mean(),
         "logits_fake": fake_logits.detach().mean(),
         "sign_real": real_logits.detach().sign().mean(),
+        **signals.distances(reals.images, "real"),
+        **signals.distances(fakes, "fake"),
     }
     if experiment.drift > 0:
         total = total + losses.wgan_drift(real_logits, experiment.drift)
