@@ -24,7 +24,16 @@ SEQUENCES = (
     (README,),
     tuple(
         f"docs/{page}.md"
-        for page in ("presets", "data", "training", "generating", "projecting", "attribution", "measuring")
+        for page in (
+            "presets",
+            "data",
+            "training",
+            "report",
+            "generating",
+            "projecting",
+            "attribution",
+            "measuring",
+        )
     ),
     ("docs/command-line.md",),
     ("docs/steering.md",),
@@ -54,6 +63,8 @@ MADE = {
         "noise.png",
         "generated/seed0042-psi0.7.png",
         "scores.json",
+        "runs/photos/report.html",
+        "compared.html",
     ),
 }
 """Files that are there after a sequence, by its last page."""

@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 PREFIX = "metrics/"
 """Prefix of the fields of stats.jsonl that hold metrics."""
 
+ERROR_PREFIX = "errors/"
+"""Prefix of the standard errors of those metrics that have one."""
+
 SWD_PX = 8
 """Smallest height or width, px, at which a run measures its own SWD: descriptors are 7 x 7 px."""
 
@@ -103,7 +106,7 @@ class RunMetrics:
     def measure(
         self, progress: Callable[[str, int, int], None], stop: Callable[[], bool]
     ) -> dict[str, float]:
-        """Every value as a field of stats.jsonl; none if `stop` returns true meanwhile.
+        """Every value and its standard error as fields of stats.jsonl; none if `stop` returns true meanwhile.
 
         A growing run is measured at the size that `run.measure_at` says. Statistics of real images come from
         the user's cache from the second time on.
@@ -131,11 +134,13 @@ class RunMetrics:
             if "note" in entry and name not in self._noted:
                 self._noted.add(name)
                 logger.info(f"{name}: {entry['note']}")
-        return {
-            PREFIX + label: value["mean"]
-            for entry in document["metrics"].values()
-            for label, value in entry["values"].items()
-        }
+        found: dict[str, float] = {}
+        for entry in document["metrics"].values():
+            for label, value in entry["values"].items():
+                found[PREFIX + label] = value["mean"]
+                if value["standard_errors"][0] is not None:
+                    found[ERROR_PREFIX + label] = value["standard_errors"][0]
+        return found
 
     def _subject(self, growth: GrowthState | None) -> Subject:
         """The EMA of the generator as it is now, and the training images at the size of its images."""

@@ -243,18 +243,29 @@ def _phase_flops(experiment: Experiment, forward_g: float, forward_d: float) -> 
     }
 
 
+def flops_per_image(experiment: Experiment) -> dict[int, tuple[float, list[Interval]]]:
+    """By level that the run trains: floating-point operations per image, and when it is trained.
+
+    A fading level counts as if fully there.
+    """
+    networks = MetaNetworks(experiment)
+    path, penalty = experiment.g_regularizer, experiment.d_regularizer
+    found: dict[int, tuple[float, list[Interval]]] = {}
+    for part in intervals(experiment):
+        if part.level not in found:
+            flops = _phase_flops(experiment, *networks.forward_flops(part.level))
+            per_image = flops["g_main"] + flops["d_main"]
+            per_image += flops["g_path_length"] / path.every if path.weight > 0 else 0
+            per_image += flops["d_penalty"] / penalty.every if penalty.active else 0
+            found[part.level] = per_image, []
+        found[part.level][1].append(part)
+    return found
+
+
 def training_flops(experiment: Experiment) -> float:
     """Floating-point operations of the whole run, estimated; a fading level counts as if fully there."""
-    networks = MetaNetworks(experiment)
-    kimg_at: dict[int, float] = {}
-    for part in intervals(experiment):
-        kimg_at[part.level] = kimg_at.get(part.level, 0) + part.end_kimg - part.start_kimg
-    path, penalty = experiment.g_regularizer, experiment.d_regularizer
-    total = 0.0
-    for level, kimg in kimg_at.items():
-        flops = _phase_flops(experiment, *networks.forward_flops(level))
-        per_image = flops["g_main"] + flops["d_main"]
-        per_image += flops["g_path_length"] / path.every if path.weight > 0 else 0
-        per_image += flops["d_penalty"] / penalty.every if penalty.active else 0
-        total += kimg * 1000 * per_image
-    return total
+    return sum(
+        flops * 1000 * (part.end_kimg - part.start_kimg)
+        for flops, parts in flops_per_image(experiment).values()
+        for part in parts
+    )
