@@ -11,6 +11,16 @@ from pathlib import Path
 from styleloom.errors import UserError, shown
 
 
+def check_place(path: Path) -> None:
+    """Raise UserError where `path` is something else than a file, before any work is done for it.
+
+    A rename would put a file in the place of a device, for every user.
+    """
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no regular file, but a device, pipe or socket"
+        raise UserError(f"cannot write {shown(path)}: it is {what}")
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success flush it to disk and rename it over `path`.
@@ -21,10 +31,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     full.
     """
     path = Path(path)
-    # Refused before the work. The rename would put a file in the place of a device, for every user.
-    if path.exists() and not path.is_file():
-        what = "a folder" if path.is_dir() else "no regular file, but a device, pipe or socket"
-        raise UserError(f"cannot write {shown(path)}: it is {what}")
+    check_place(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -75,7 +75,7 @@ class DatasetBuild:
     max_megapixels: float = MAX_PIXELS / 1e6
     """Refuse larger images, before they are decoded; decoding takes up to 20 bytes for each pixel."""
     workers: int = 0
-    """Threads; 0 for one per core."""
+    """Processes; 0 for one per core. The archive is the same, byte for byte."""
     json: bool = False
     """Print one JSON document instead of a report."""
 

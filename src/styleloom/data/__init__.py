@@ -14,6 +14,9 @@ In the order in which to read, first from a folder of images to an archive:
 - label_files: CSV and JSON files of labels
 - source_labels: the labels of a source: from its folders, its index or a file
 - build: `build_dataset`, a source to an archive
+- workers: work in other processes
+- unfinished: a build on its way, which goes on when it was killed
+- stored_zip: zips of plain entries
 - archive: the archive: PNG files and an index in a zip
 - index: the index of an archive
 - findings: copies, blanks, odd shapes among images, and advice

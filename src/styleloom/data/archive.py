@@ -6,9 +6,8 @@ import contextlib
 import hashlib
 import io
 import os
-import zipfile
 from pathlib import Path
-from types import TracebackType
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -20,6 +19,7 @@ from styleloom.data.image_names import INDEX_NAME
 from styleloom.data.index import Index, is_index
 from styleloom.data.pixels import PixelArray
 from styleloom.data.sources import EMBEDDED_SETS, ZipSource
+from styleloom.data.stored_zip import StoredZip
 from styleloom.errors import UserError
 from styleloom.names import embedded_name
 
@@ -73,30 +73,45 @@ def decode_png(data: bytes, resolution: int, channels: int, grid: tuple[int, int
 class ArchiveWriter:
     """Writes an archive entry by entry; equal input gives equal bytes (fixed times and attributes).
 
-    Use inside `styleloom.atomic.atomic_path`, so that an archive without an index never carries its final
-    name.
+    Args:
+        file: open for reading and writing, at its beginning; see `unfinished.Unfinished`, with which an
+            archive without an index never carries its final name.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._zip = zipfile.ZipFile(path, "w", zipfile.ZIP_STORED)
+    def __init__(self, file: BinaryIO) -> None:
+        self._zip = StoredZip(file)
         self._pixels = hashlib.sha256()
         self.files: list[str] = []
         self.sources: list[str] = []
 
-    def __enter__(self) -> ArchiveWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._zip.close()
-
     def add(self, png: bytes, pixels: PixelArray, source: str) -> None:
         """Append one image: its file, the pixels that the file decodes to, its name in the source."""
-        file = f"{len(self.files):08d}.png"
-        self._store(file, png)
+        self._zip.add(self._next(), png)
+        self._note(pixels, source)
+
+    def again(self, size: int, source: str, shape: tuple[int, int, int]) -> bool:
+        """Take over an image that an earlier process appended; whether it is there, whole."""
+        png = self._zip.again(self._next(), size)
+        if png is None:
+            return False
+        with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+            pixels = np.asarray(image)
+        pixels = pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        if pixels.shape != shape:
+            return False
+        self._note(pixels, source)
+        return True
+
+    def cut(self) -> None:
+        """Drop what follows the images so far in the file."""
+        self._zip.cut()
+
+    def _next(self) -> str:
+        return f"{len(self.files):08d}.png"
+
+    def _note(self, pixels: PixelArray, source: str) -> None:
         self._pixels.update(pixels.tobytes())
-        self.files.append(file)
+        self.files.append(self._next())
         self.sources.append(source)
 
     @property
@@ -106,10 +121,5 @@ class ArchiveWriter:
 
     def finish(self, index: Index) -> None:
         """Store the index, last: a zip without one is no archive."""
-        self._store(INDEX_NAME, index.to_json())
-
-    def _store(self, name: str, content: bytes) -> None:
-        entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-        entry.create_system = 3  # Unix, whatever wrote it: the field would differ between systems
-        entry.external_attr = 0o644 << 16
-        self._zip.writestr(entry, content)
+        self._zip.add(INDEX_NAME, index.to_json())
+        self._zip.finish()

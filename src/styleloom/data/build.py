@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import logging
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
 
-from styleloom.atomic import atomic_path
 from styleloom.config.checks import check_choices
 from styleloom.data.archive import ArchiveWriter, encode_png
 from styleloom.data.conversion import ConversionOptions, convert_image
@@ -26,11 +28,17 @@ from styleloom.data.pixels import PixelArray
 from styleloom.data.source_labels import check_unused, labels_of_source
 from styleloom.data.sources import Source, ZipSource, opened
 from styleloom.data.sources.folder import FolderSource
+from styleloom.data.unfinished import Line, Unfinished
+from styleloom.data.workers import in_order
 from styleloom.errors import UserError, shown
+
+logger = logging.getLogger(__name__)
 
 Order: TypeAlias = Literal["shuffled", "source"]
 
 SHUFFLE_SEED = 123
+
+_WORTH_PROCESSES = 500  # images from which on processes are worth their start
 
 _PENDING_BYTES = 2**29  # of converted images that wait for their turn to be stored
 
@@ -44,7 +52,7 @@ class BuildOptions:
         labels: None; `folders`; `keep` (those of the source's dataset.json); or a CSV / JSON file.
         order: `shuffled`, once with seed 123 as the StyleGAN tools do; or `source`, the source's own order.
         skip_bad: leave bad files out and report them, instead of refusing.
-        workers: threads; 0 for one per core.
+        workers: processes, or threads for few images; 0 for one per core. They change no byte.
         overwrite: replace an existing destination.
         max_images: store so many and end, the first ones in `order`; 0 for all.
     """
@@ -119,17 +127,22 @@ def build_dataset(
     wanted = options.max_images or len(names)
     if not options.skip_bad:  # with it, later images take the places of bad ones
         names = names[:wanted]
-    bad: list[BadFile] = []
-    digests: dict[str, bytes] = {}
-    with atomic_path(dest) as partial, ArchiveWriter(partial) as writer, contextlib.ExitStack() as stack:
+    with Unfinished(dest, _key(source, names, options, encode)) as kept, contextlib.ExitStack() as stack:
+        writer = ArchiveWriter(kept.file)
+        digests, bad = _gone_on(kept, writer, options)
+        before = len(digests)
         # Closed explicitly, so that an interruption stops the threads before the partial file is removed.
-        items = stack.enter_context(contextlib.closing(_converted(source, names, options, encode)))
-        for done, item in enumerate(items, start=1):
+        items = stack.enter_context(contextlib.closing(_converted(source, names[before:], options, encode)))
+        for done, item in enumerate(items, start=before + 1):
+            if len(writer.files) == wanted:
+                break
             digests[item.name] = item.digest
             if isinstance(item.result, BadFile):
                 bad.append(item.result)
+                kept.note(Line(item.name, item.digest, reason=item.result.reason))
             elif options.skip_bad or not bad:  # after a failure only the other failures matter
                 writer.add(*item.result, item.name)
+                kept.note(Line(item.name, item.digest, len(item.result[0])))
             if progress is not None:
                 progress(done, min(len(names), wanted + len(bad)))
             if len(writer.files) == wanted:
@@ -142,6 +155,36 @@ def build_dataset(
         index = _index(writer, source, _recipe(source, options, digests, len(bad), len(writer.files)), labels)
         writer.finish(index)
     return BuildReport(index, tuple(bad), source.ignored, labels.unknown if labels else ())
+
+
+def _key(
+    source: Source, names: Sequence[str], options: BuildOptions, encode: Callable[[PixelArray], bytes]
+) -> str:
+    """What the entries of an archive follow from, apart from the contents of the source."""
+    listed = hashlib.sha256("\n".join(names).encode("utf-8", "surrogatepass")).hexdigest()
+    place = (source.kind, os.path.abspath(source.path), source.settings(), listed)
+    own = (*place, options.conversion, options.skip_bad)
+    return hashlib.sha256(repr((*own, encode.__qualname__, tool_version())).encode()).hexdigest()
+
+
+def _gone_on(
+    kept: Unfinished, writer: ArchiveWriter, options: BuildOptions
+) -> tuple[dict[str, bytes], list[BadFile]]:
+    """Take over what a killed process left, as far as it is whole: digests of images, and bad ones."""
+    shape = (options.conversion.channels, *options.conversion.size)
+    digests: dict[str, bytes] = {}
+    bad: list[BadFile] = []
+    for line in kept.lines:
+        if line.reason:
+            bad.append(BadFile(line.name, line.reason))
+        elif not writer.again(line.size, line.name, shape):
+            break
+        digests[line.name] = line.digest
+    if digests:
+        logger.info(f"goes on after {len(digests):,} images that a build that was killed had done")
+    writer.cut()
+    kept.keep(kept.lines[: len(digests)])
+    return digests, bad
 
 
 def _check_destination(source: Source, dest: Path, overwrite: bool) -> None:
@@ -175,14 +218,17 @@ def describe_bad(bad: Sequence[BadFile], total: int) -> str:
 def _converted(
     source: Source, names: Sequence[str], options: BuildOptions, encode: Callable[[PixelArray], bytes]
 ) -> Generator[_Converted, None, None]:
-    """Convert on several threads, yielding in the order of `names` and holding few images at a time.
+    """Convert in several processes, yielding in the order of `names` and holding few images at a time.
 
-    Threads, not processes: Pillow and zlib release the interpreter lock while they decode, resize and
-    compress, and nothing has to be copied between processes.
+    Few images are converted on threads instead: a process takes a second to start.
     """
     workers = options.workers or os.cpu_count() or 1
     height, width = options.conversion.size
     room = _PENDING_BYTES // (2 * options.conversion.channels * height * width)  # pixels, and their PNG file
+    if workers > 1 and len(names) >= _WORTH_PROCESSES and encode is encode_png:
+        work = partial(_convert_one, source, options=options.conversion, encode=encode)
+        yield from in_order(work, names, workers, max(workers, room // 4))
+        return
     most = max(1, min(4 * workers, room))
     pending: deque[Future[_Converted]] = deque()
     with quiet(), ThreadPoolExecutor(workers) as pool:

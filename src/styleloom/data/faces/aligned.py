@@ -125,6 +125,12 @@ class FaceSource(Source):
         with opened(self.inner, name) as data:
             return pixels_as_they_are(data, 3)
 
+    def settings(self) -> str:
+        """Where each face is, and whose alignment it has."""
+        return repr(
+            (self.options.rule, self.options.size, self.options.upscale, self.faces, self.inner.settings())
+        )
+
     def own_labels(self) -> Labels | None:
         """Those of the photographs."""
         labels = self.inner.own_labels()

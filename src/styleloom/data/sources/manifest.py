@@ -78,6 +78,10 @@ class ManifestSource(Source):
         data = path.read_bytes()
         return data if row.box is None else _cropped(data, row.box)
 
+    def settings(self) -> str:
+        """The crop boxes."""
+        return repr([(row.path, row.box) for row in self._rows.values()])
+
     def own_labels(self) -> Labels | None:
         """Those of the column `label`; None without one. Raises UserError."""
         pairs = [(name, row.label) for name, row in self._rows.items() if row.label is not None]

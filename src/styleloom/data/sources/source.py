@@ -82,6 +82,10 @@ class Source(ABC):
         """What changes with the content of one image, as far as that is known without reading it."""
         return str(self.size(name))
 
+    def settings(self) -> str:
+        """What its images follow from besides path, kind and names."""
+        return ""
+
     def index(self) -> bytes | None:
         """The bytes of `dataset.json`; None when there is none. Raises OSError."""
         return None

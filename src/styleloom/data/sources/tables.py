@@ -57,6 +57,10 @@ class _TableSource(Source):
         self._column, self._labels, self._classes = column, labels, classes
         self.names = tuple(f"{position:08d}" for position in range(number))
 
+    def settings(self) -> str:
+        """The column of images."""
+        return self._column
+
     def own_labels(self) -> Labels | None:
         """Those of a column `label`; None without one. Raises UserError."""
         if not self._labels:

@@ -83,6 +83,10 @@ class TFRecordSource(Source):
         except ValueError as error:
             raise OSError(f"{where} is no image: {error}") from error
 
+    def settings(self) -> str:
+        """The file that is read."""
+        return self.file.name
+
     def own_labels(self) -> Labels | None:
         """Those of NAME-rxx.labels: classes where every row has a single 1, vectors otherwise."""
         path = self._label_file()
