@@ -1,28 +1,43 @@
-"""The same evaluation on one process or on many.
+"""The same evaluation, and the same training, on one process or on many.
 
-Work is cut into blocks of fixed size. Process r of P takes the blocks r, r + P, r + 2P, ..., and the first
-one receives every result in the order of the blocks, whoever made it. What a block holds and the order in
-which results are added up are the same for any P, so the number of processes changes no result.
+Work of an evaluation is cut into blocks of fixed size. Process r of P takes the blocks r, r + P, r + 2P, ...,
+and the first one receives every result in the order of the blocks, whoever made it. What a block holds and
+the order in which results are added up are the same for any P, so the number of processes changes no result.
+
+The processes of a training hold the same networks and take the same steps; `sum` adds up what each found on
+its share of a batch, and what one of them decides or suffers (`any`, `together`), all do.
 
 Started by torch's own launcher, on one machine or several:
 
     torchrun --nproc-per-node 8 -m styleloom evaluate SNAPSHOT --data DATA.zip --metrics fid50k
+    torchrun --nproc-per-node 8 -m styleloom train --data DATA.zip --preset stylegan2-f
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from styleloom.errors import UserError, quoted
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class StoppedError(Exception):
+    """Work that processes share was asked to end."""
+
+
+class ProcessLostError(Exception):
+    """Another process has ended or hangs: what all do together cannot go on."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +48,24 @@ class Processes:
         rank: 0 collects and reports.
         size: number of processes.
         local_rank: number of this process on its machine, which picks its accelerator.
+        group: of torch.distributed; None for the group of all.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    group: Any = None
 
     @classmethod
-    def join(cls) -> Processes:
+    def join(cls, accelerated: bool = False) -> Processes:
         """Join the processes that torchrun started (it sets RANK, WORLD_SIZE, LOCAL_RANK), if it did.
 
-        Without WORLD_SIZE this process is alone. Raises UserError where the variables contradict each other
-        or some are missing.
+        Without WORLD_SIZE this process is alone.
+
+        Args:
+            accelerated: whether tensors on CUDA devices are exchanged, too, by NCCL.
+
+        Raises UserError where the variables contradict each other or some are missing.
         """
         size = _number("WORLD_SIZE", 1)
         if size == 1:
@@ -57,8 +78,15 @@ class Processes:
                 raise _not_by_torchrun(name)
         if not dist.is_initialized():
             # gloo, for results are on the CPU. A timeout of days: all wait while the first computes a metric.
-            dist.init_process_group("gloo", timeout=datetime.timedelta(days=7))
+            backend = "cpu:gloo,cuda:nccl" if accelerated else "gloo"
+            dist.init_process_group(backend, timeout=datetime.timedelta(days=7))
         return cls(rank, size, local_rank)
+
+    def patient(self, minutes: float) -> Processes:
+        """The same processes, which wait for each other so long at most: then `ProcessLostError`."""
+        if self.size == 1:
+            return self
+        return replace(self, group=dist.new_group(timeout=datetime.timedelta(minutes=minutes)))
 
     def leave(self) -> None:
         """Leave the process group."""
@@ -82,14 +110,15 @@ class Processes:
             return
         for first in range(0, len(blocks), self.size):
             mine = first + self.rank
-            result: R | UserError | None = None
+            result: R | Exception | None = None
             try:
                 result = run(blocks[mine]) if mine < len(blocks) else None
-            except UserError as error:
+            except (UserError, StoppedError) as error:
                 result = error
             gathered: list[Any] | None = [None] * self.size if self.collects else None
-            dist.gather_object(result, gathered, dst=0)
-            failure = self.agree(next((r for r in gathered or () if isinstance(r, UserError)), None))
+            with self._waiting():
+                dist.gather_object(result, gathered, dst=0, group=self.group)
+            failure = self.agree(next((r for r in gathered or () if isinstance(r, Exception)), None))
             if failure is not None:
                 raise failure
             if gathered is not None:
@@ -100,8 +129,74 @@ class Processes:
         if self.size == 1:
             return value
         box: list[Any] = [value if self.collects else None]
-        dist.broadcast_object_list(box, src=0)
+        with self._waiting():
+            dist.broadcast_object_list(box, src=0, group=self.group)
         return box[0]
+
+    def any(self, flag: bool) -> bool:
+        """Whether `flag` holds on at least one process. The host waits for all."""
+        if self.size == 1:
+            return flag
+        votes = torch.tensor([int(flag)])
+        with self._waiting():
+            dist.all_reduce(votes, dist.ReduceOp.MAX, self.group)
+        return bool(votes.item())
+
+    def same(self, value: Any) -> bool:
+        """Whether all processes hold an equal `value`, which can be pickled."""
+        if self.size == 1:
+            return True
+        values: list[Any] = [None] * self.size
+        with self._waiting():
+            dist.all_gather_object(values, value, self.group)
+        return all(other == values[0] for other in values)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """A context that all processes leave in the same way: a UserError of one is raised by all.
+
+        Within it no process may wait for another one.
+        """
+        error: UserError | None = None
+        try:
+            yield
+        except UserError as caught:
+            error = caught
+        if not self.any(error is not None):
+            return
+        if self.size == 1:
+            assert error is not None
+            raise error
+        errors: list[Any] = [None] * self.size
+        with self._waiting():
+            dist.all_gather_object(errors, error, self.group)
+        raise next(found for found in errors if found is not None) from error
+
+    def sum(self, tensor: Tensor) -> None:
+        """Add up `tensor` over all processes, in place. Afterwards it has the same bits on all of them."""
+        if self.size > 1:
+            with self._waiting():
+                dist.all_reduce(tensor, group=self.group)
+
+    def mean(self, tensor: Tensor) -> Tensor:
+        """The mean of `tensor` over all processes, a new tensor."""
+        total = tensor.clone()
+        self.sum(total)
+        return total / self.size
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Around a collective: what torch raises where another process is gone becomes ProcessLostError."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise ProcessLostError(
+                f"process {self.rank} of {self.size} waited for another one, which has ended or hangs"
+            ) from error
+
+
+ALONE = Processes()
+"""A process without others."""
 
 
 def _number(name: str, default: int | None = None) -> int:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from styleloom.layers.share import WHOLE, Share
+
+CPU = torch.device("cpu")
 
 
 class Draws(Protocol):
@@ -35,16 +40,23 @@ class Draws(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class RandomDraws:
-    """From torch's global generators, whose states a training records."""
+    """From torch's global generators, whose states a training records.
+
+    Args:
+        share: the samples that are transformed here, of those of all processes.
+    """
+
+    share: Share = WHOLE
 
     def uniform(self, name: str, *shape: int) -> Tensor:
         """Numbers in [0, 1)."""
-        return torch.rand(shape, device="cpu").double()
+        return self.share.rand(shape, CPU).double()
 
     def normal(self, name: str, *shape: int) -> Tensor:
         """Normal numbers."""
-        return torch.randn(shape, device="cpu").double()
+        return self.share.randn(shape, CPU).double()
 
     def half_normal(self, name: str, *shape: int) -> Tensor:
         """Absolute values of normal numbers."""
@@ -52,8 +64,8 @@ class RandomDraws:
 
     def chosen(self, name: str, chance: float, count: int) -> Tensor:
         """Which of `count` images are transformed, each with probability `chance`: bool [count]."""
-        return torch.rand(count, device="cpu") < chance
+        return self.share.rand((count,), CPU) < chance
 
     def field(self, name: str, images: Tensor) -> Tensor:
         """A normal number for each value of `images`, on their device."""
-        return torch.randn_like(images)
+        return self.share.randn_like(images)

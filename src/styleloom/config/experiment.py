@@ -29,6 +29,8 @@ MAX_KIMG = 1e9
 
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "tf32"]
 
+GradientExchange: TypeAlias = Literal["fp32", "bf16"]
+
 StepOrder: TypeAlias = Literal["g-first", "d-first", "average-last"]
 
 
@@ -90,6 +92,8 @@ class Experiment:
         data: treatment of real images.
         augment: transformations of real and generated images before the discriminator.
         precision: arithmetic of the convolutions; "auto" chooses by device (`resolve_precision`).
+        gradient_exchange: how gradients travel between the processes of a training: "fp32", or "bf16" in half
+            as many bytes and with fewer digits. One process exchanges nothing.
         compile: "first-order" runs torch.compile on the phases that need no second derivatives.
         seed: of every random generator, 0 to `MAX_TRAINING_SEED`.
         run: what the run writes and measures, and when.
@@ -122,6 +126,7 @@ class Experiment:
     data: DataOptions = DataOptions()
     augment: Augmentation = Augmentation()
     precision: Precision = "auto"
+    gradient_exchange: GradientExchange = "fp32"
     compile: Literal["none", "first-order"] = "none"
     seed: int = 0
     run: RunOptions = RunOptions()

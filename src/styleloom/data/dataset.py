@@ -291,6 +291,15 @@ class ImageDataset(ImageReader):
         self._memory = memory
         return True
 
+    def keep(self, budget_bytes: int = PRELOAD_BUDGET_BYTES) -> bool:
+        """Keep each image in memory once it has been decoded, when all together take at most `budget_bytes`.
+
+        Unlike `preload` it decodes nothing now. Returns whether images are kept.
+        """
+        if self._memory is None:
+            self._memory = self._room(budget_bytes)
+        return self.keeps_images
+
     def _room(self, budget_bytes: int) -> ImageMemory | None:
         """Empty memory for all images, if they take at most `budget_bytes`."""
         if len(self) * self.info.image_bytes > budget_bytes:

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from styleloom.errors import UserError, quoted
+from styleloom.layers.share import Sharing
 from styleloom.types import NoiseMode
 
 
-class NoiseInput(nn.Module):
+class NoiseInput(Sharing):
     """One noise map of `size` px, scaled by a learned strength that starts at 0.
 
     Args:
@@ -36,6 +37,6 @@ class NoiseInput(nn.Module):
         elif noise == "fixed":
             noise = self.fixed
         else:
-            noise = torch.randn((batch, *size), device=self.fixed.device)
+            noise = self.share.randn((batch, *size), self.fixed.device)
         strength = self.strength if self.strength.ndim == 0 else self.strength[:, None, None]
         return noise * strength

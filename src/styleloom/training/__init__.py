@@ -3,6 +3,7 @@
 In the order in which to read:
 
 - trainer: `Trainer.step`, networks, optimizers and counters
+- exchange: what the processes of a training tell each other once a phase
 - freezing: layers that stay as they are
 - phases: G's main loss, path length, D's objective and its penalty, each on one micro-batch
 - adversaries: G and D as the phases see them, and the one place that every image passes before D

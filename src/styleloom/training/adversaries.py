@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from styleloom.layers.share import WHOLE, Share
 from styleloom.layers.style_mixing import mix
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.training.inputs import Latents, to_device
@@ -32,6 +33,7 @@ class Adversaries:
         synthesis, logits: what the first-order phases call: the networks themselves, or compiled.
         gradient_scale: of penalties, see `regularizers.zero_centred_penalty`.
         before_d: what happens to images before D reads them, see `_outputs`.
+        share: what this process has of the batch. What is drawn at random for samples is drawn by it.
     """
 
     g: StyleGenerator
@@ -41,6 +43,7 @@ class Adversaries:
     logits: nn.Module
     gradient_scale: float = 1.0
     before_d: ImageTransform = unchanged
+    share: Share = WHOLE
 
     def mixed_ws(self, latents: Latents) -> tuple[Tensor, Tensor]:
         """ws [N, L, W] with mixed styles, and the mean [W] of w of the first latents."""

@@ -14,7 +14,9 @@ from styleloom.config.growth import active_ws
 from styleloom.data import reals
 from styleloom.data.dataset import ImageDataset
 from styleloom.data.loader import Batch, Loader
+from styleloom.distributed import ALONE, Processes
 from styleloom.errors import UserError, shown
+from styleloom.layers.share import Share
 from styleloom.training.cutoffs import draw_cutoffs
 from styleloom.training.regularizers import like, scales
 from styleloom.types import GrowthState, Images
@@ -71,6 +73,7 @@ class Inputs:
         workers: threads that decode images ahead.
         cache_bytes: memory for decoded images; and as much again for those of a level of a growing run.
         side: of the images to begin with, px.
+        processes: that train together. Each has every P-th image of a batch.
     """
 
     def __init__(
@@ -81,10 +84,15 @@ class Inputs:
         workers: int,
         cache_bytes: int,
         side: int,
+        processes: Processes = ALONE,
     ) -> None:
         self.experiment, self.dataset, self.device = experiment, dataset, device
         self.workers, self.cache_bytes, self.side = workers, cache_bytes, side
-        dataset.preload(cache_bytes)
+        self.processes, self.share = processes, Share(processes.rank, processes.size)
+        if processes.size == 1:
+            dataset.preload(cache_bytes)
+        else:
+            dataset.keep(cache_bytes)  # each process decodes the images that it uses, when it uses them
         held_out = experiment.data.held_out
         self.train_set, self.evaluation_set = dataset.split(held_out) if held_out else (dataset, dataset)
         self.draws = torch.Generator().manual_seed(experiment.seed + 1)
@@ -107,7 +115,23 @@ class Inputs:
                 f"the images of {self.side} px take more than {self.cache_bytes / 2**30:g} GiB, each is "
                 "decoded from full size whenever it is needed; --cache-gib raises the limit"
             )
-        return Loader(level, self.experiment.seed, mirror, self.workers, position)
+        rank = (self.share.index + position) % self.share.count  # so that sample 0 of a batch is share 0's
+        shard = (rank, self.share.count)
+        return Loader(level, self.experiment.seed, mirror, self.workers, position, shard)
+
+    def next(self, count: int) -> Batch:
+        """The next `count` samples of this process.
+
+        Raises UserError where a process cannot read one; then all stay where they were.
+        """
+        position = self.loader.position
+        try:
+            with self.processes.together():
+                return self.loader.next(count)
+        except UserError:
+            if self.loader.position != position:  # this process could read its own
+                self.move(self.side, position)
+            raise
 
     def reals(self, loaded: Batch, growth: GrowthState | None) -> Reals:
         """A batch of the loader on the device: in [-1, 1], faded where a level fades in, or a pyramid."""
@@ -123,14 +147,17 @@ class Inputs:
     def latents(
         self, count: int, growth: GrowthState | None, labels: Tensor | None = None, shrink: int = 1
     ) -> Latents:
-        """Latents of `count` fakes; labels [N, K] of random training images unless given.
+        """This process's share of the latents of `count` fakes; they are drawn on all processes.
 
         Args:
+            count: fakes of all processes together.
+            labels: of this share; [N, K] of random training images unless given.
             shrink: batch of the step over `count`. The number of samples that share one draw of style mixing
                 is divided by it, too.
         """
         experiment, cfg = self.experiment, self.experiment.generator
-        z, z2 = to_device(torch.randn(2, count, cfg.z_dim, generator=self.draws), self.device)
+        share = self.share.of
+        z, z2 = map(share, torch.randn(2, count, cfg.z_dim, generator=self.draws))
         cutoffs = draw_cutoffs(
             count,
             cfg.num_ws,
@@ -142,8 +169,9 @@ class Inputs:
         if labels is None:
             chosen = torch.randint(len(self.train_set), (count,), generator=self.draws)
             found = self.train_set.labels(chosen.numpy()) if cfg.label_dim else torch.zeros(count, 0)
-            labels = torch.as_tensor(found)
-        return Latents(z, z2, cutoffs, to_device(labels, self.device))
+            labels = share(torch.as_tensor(found))
+        z, z2 = to_device(z, self.device), to_device(z2, self.device)
+        return Latents(z, z2, share(cutoffs), to_device(labels, self.device))
 
     def record(self) -> dict[str, Any]:
         """What identifies the images, as run and state record it."""

@@ -8,6 +8,7 @@ the whole batch, so that gradients of micro-batches add up to the gradient of th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -31,12 +32,14 @@ class StepContext:
     Args:
         experiment: with the present value of every number that depends on images seen.
         nets: both networks at the present growth.
-        batch: images of the step, in `parts` micro-batches.
+        batch: images of the step on all processes; this one passes its share in `parts` micro-batches.
         reals: that the discriminator sees.
         shared_latents: of the fakes of both networks' updates, where they share them.
         d_latents: of the fakes of D's main phase; a penalty on fakes uses them again.
         reached: parameters that got a gradient in the last main phase.
-        stats: of the phases that ran.
+        stats: of the phases that ran: once the gradients of a phase have been exchanged
+            (`Trainer._exchange`), means over the whole batch, the same on all processes.
+        unshared: of the phases that ran since the last exchange: means over this process's share.
     """
 
     experiment: Experiment
@@ -48,6 +51,7 @@ class StepContext:
     d_latents: Latents | None = None
     reached: list[nn.Parameter] = field(default_factory=list)
     stats: Stats = field(default_factory=dict)
+    unshared: list[Stats] = field(default_factory=list)
 
 
 def generator_main(
@@ -78,21 +82,28 @@ def generator_main(
 
 
 def generator_path_length(
-    nets: Adversaries, experiment: Experiment, latents: Latents, batch: int, mean: Tensor
+    nets: Adversaries,
+    experiment: Experiment,
+    latents: Latents,
+    batch: int,
+    mean: Tensor,
+    over_all: Callable[[Tensor], Tensor] | None = None,
 ) -> Stats:
     """Path length regularization times its interval k (StyleGAN2 section 3.2).
 
     Args:
-        batch: images of this phase, which has fewer than the step.
+        batch: images of this phase on all processes, which has fewer than the step.
         mean: running mean of the path length before this step.
+        over_all: the mean of a number over all processes, where there are several.
     """
     cfg = experiment.g_regularizer
     ws, w_mean = nets.mixed_ws(latents)
     ws = ws.requires_grad_() if ws.is_leaf else ws
     images = nets.g.synthesis(ws, nets.growth)
-    y = like(images, [torch.randn_like(x) for x in scales(images)])
+    y = like(images, [nets.share.randn_like(x) for x in scales(images)])
     lengths = regularizers.path_lengths(images, ws, y)
-    penalty, updated = regularizers.path_length_penalty(lengths, mean, cfg.decay, cfg.weight)
+    overall = None if over_all is None else over_all(lengths.detach().mean())
+    penalty, updated = regularizers.path_length_penalty(lengths, mean, cfg.decay, cfg.weight, overall)
     (penalty.sum() * (cfg.every / batch)).backward()
     return {
         "path_length": lengths.detach().mean(),
@@ -174,6 +185,6 @@ def gradient_penalties(
         return torch.stack(parts).sum(0)
     assert fakes is not None
     first = scales(reals.images)[0]
-    images = regularizers.between(reals.images, fakes, torch.rand(len(first), device=first.device))
+    images = regularizers.between(reals.images, fakes, nets.share.rand((len(first),), first.device))
     one_sided = cfg.kind == "one-sided"
     return regularizers.wgan_gradient_penalty(d, images, gamma, cfg.target, reals.label, scale, one_sided)

@@ -106,13 +106,26 @@ def path_lengths(images: Images, ws: Tensor, y: Images) -> Tensor:
     return gradient.square().sum(2).mean(1).sqrt()
 
 
-def path_length_penalty(lengths: Tensor, mean: Tensor, decay: float, weight: float) -> tuple[Tensor, Tensor]:
+def path_length_penalty(
+    lengths: Tensor, mean: Tensor, decay: float, weight: float, overall: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """weight (l - a)^2 per sample. a is the running mean after it was updated with this batch.
 
     The update is a <- a + decay (mean of l - a). Gradients also flow through it, as in the authors' code.
 
+    Args:
+        overall: mean of l over the batch, where `lengths` are a process's share of it. The gradients of all
+            shares then add up to that of the whole batch: by l_k, for N samples, it is
+            2 weight / N ((l_k - a) - decay (mean of l - a)).
+
     Returns:
         The penalty [N] and the new, detached mean (scalar).
     """
-    updated = mean + decay * (lengths.mean() - mean)
-    return (lengths - updated).square() * weight, updated.detach()
+    if overall is None:
+        updated = mean + decay * (lengths.mean() - mean)
+        return (lengths - updated).square() * weight, updated.detach()
+    updated = mean + decay * (overall - mean)
+    through_the_mean = (
+        2 * decay * (overall - updated) * (lengths - lengths.detach())
+    )  # zero, but for gradients
+    return ((lengths - updated).square() - through_the_mean) * weight, updated

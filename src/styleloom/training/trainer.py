@@ -2,8 +2,9 @@
 
 A regularizer of every step is part of the main loss. Growing networks work on the active level alone; their
 optimizers start anew where a fade begins or ends (ProGAN appendix A.1), so that all parameters of a level
-have taken as many steps. Each phase runs over micro-batches whose gradients add up. Everything drawn at
-random comes from three sources that a state records: torch's global generators (weights, noise maps, y),
+have taken as many steps. Each phase runs over micro-batches whose gradients add up. Processes that train
+together have a share of the batch each, and exchange gradients and statistics once a phase. Everything drawn
+at random comes from three sources that a state records: torch's global generators (weights, noise maps, y),
 `inputs.draws` (latents, style mixing) and the loader's position. A Trainer therefore owns torch's global
 random state while it runs.
 """
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from styleloom.augmentation.control import Control
+from styleloom.augmentation.draws import RandomDraws
 from styleloom.augmentation.pipe import Pipe
 from styleloom.augmentation.strengths import Strengths
 from styleloom.config import Experiment
@@ -27,12 +29,15 @@ from styleloom.config.experiment import StepOrder
 from styleloom.config.growth import lod_at, phase_at, resolution_at, unfinished_growth
 from styleloom.config.schedules import at, constant
 from styleloom.data.dataset import PRELOAD_BUDGET_BYTES, ImageDataset
+from styleloom.distributed import ALONE, Processes
+from styleloom.layers.share import set_share
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.precision import resolve_device, resolve_precision, set_precision
 from styleloom.training import phases
 from styleloom.training.adversaries import Adversaries, ImageTransform, unchanged
 from styleloom.training.clock import PhaseClock
 from styleloom.training.ema import ema_beta, update_ema
+from styleloom.training.exchange import Exchange, check_divisible
 from styleloom.training.freezing import frozen_layers
 from styleloom.training.health import refuse_divergence
 from styleloom.training.inputs import Inputs, check_data
@@ -73,6 +78,7 @@ class Trainer:
         workers: threads that decode images ahead.
         cache_gib: memory for decoded images; and as much again for those of a level of a growing run.
         before_d: transformation of all images before D reads them, see `Adversaries`. Augmentation follows.
+        processes: that train together. Each makes a Trainer of the same experiment and takes the same steps.
     """
 
     def __init__(
@@ -83,19 +89,24 @@ class Trainer:
         workers: int = 1,
         cache_gib: float = PRELOAD_BUDGET_BYTES / 2**30,
         before_d: ImageTransform = unchanged,
+        processes: Processes = ALONE,
     ) -> None:
         check_data(experiment, dataset)
+        check_divisible(experiment, processes.size)
         within("cache_gib", cache_gib, 0, MAX_CACHE_GIB)
         self.device = resolve_device(device)
         self.experiment = replace(experiment, precision=resolve_precision(experiment.precision, self.device))
         self._before_d = before_d
         self.augment = Control(experiment.augment)
         self._transformations = Pipe(Strengths.of(experiment.augment.transformations))
+        self.processes = processes
+        self.exchange = Exchange(processes, experiment.gradient_exchange)
         self.step_count = 0
         self.images_seen = 0
         self.growth_phase = self.phase_now()
         side = self.current_resolution(0)
-        self.inputs = Inputs(experiment, dataset, self.device, workers, int(cache_gib * 2**30), side)
+        cache_bytes = int(cache_gib * 2**30)
+        self.inputs = Inputs(experiment, dataset, self.device, workers, cache_bytes, side, processes)
         self.clock = PhaseClock(self.device)
 
         torch.manual_seed(experiment.seed)
@@ -103,6 +114,7 @@ class Trainer:
         self.d = build_discriminator(experiment.discriminator).to(self.device)
         set_precision(self.experiment.precision, self.device, self.g, self.d)
         self.ema = copy.deepcopy(self.g).eval().requires_grad_(False)
+        set_share(self.g, self.inputs.share)
         self._synthesis: nn.Module = self.g.synthesis_network
         self._logits: nn.Module = self.d
         if experiment.compile == "first-order":
@@ -156,12 +168,15 @@ class Trainer:
         resolution, growth = self.current_resolution(self.images_seen), self.growth
         batch = int(experiment.batch(resolution))
         scale = resolution / experiment.resolution
-        nets = Adversaries(self.g, self.d, growth, self._synthesis, self._logits, scale, self.before_d)
+        nets = Adversaries(
+            self.g, self.d, growth, self._synthesis, self._logits, scale, self.before_d, self.inputs.share
+        )
+        own = batch // self.processes.size
         with self.clock.data_wait():
-            loaded = self.inputs.loader.next(batch)
+            loaded = self.inputs.next(own)
         reals = self.inputs.reals(loaded, growth)
         shared = self.inputs.latents(batch, growth, reals.label) if experiment.shared_latents else None
-        parts = batch // min(experiment.micro_batch or batch, batch)
+        parts = own // min(experiment.micro_batch or own, own)
         return StepContext(experiment, nets, batch, parts, reals, shared)
 
     def _g_main(self, now: StepContext) -> None:
@@ -172,7 +187,8 @@ class Trainer:
             reals = now.reals if compares_with_reals(experiment.loss) else None
             labels = now.reals.label if experiment.loss in PAIRED else None
             latents = now.shared_latents or self.inputs.latents(now.batch, now.nets.growth, labels)
-            now.stats |= self._over_parts(
+            self._over_parts(
+                now,
                 parts,
                 lambda k: phases.generator_main(
                     now.nets, experiment, latents.part(k, parts), now.batch, reals and reals.part(k, parts)
@@ -182,6 +198,7 @@ class Trainer:
             path = experiment.g_regularizer
             if path.weight > 0 and path.every == 1:
                 self._add_path_length(now)
+            self._exchange(self.g, now)
             self._update("g", now)
 
     def _g_path_length(self, now: StepContext) -> None:
@@ -191,6 +208,7 @@ class Trainer:
             return
         with self.clock.phase("g_path_length"):
             self._add_path_length(now)
+            self._exchange(self.g, now)
             fill_gradients(now.reached)
             self._update("g_path", now)
 
@@ -209,6 +227,7 @@ class Trainer:
             )
             self._d_phase(now, phases.discriminator_main)
             now.reached = with_gradient(self.d)
+            self._exchange(self.d, now)
             self._update("d", now)
 
     def _d_penalty(self, now: StepContext) -> None:
@@ -218,6 +237,7 @@ class Trainer:
             return
         with self.clock.phase("d_penalty"):
             self._d_phase(now, phases.discriminator_penalty)
+            self._exchange(self.d, now)
             fill_gradients(now.reached)
             self._update("d_penalty", now)
 
@@ -238,7 +258,7 @@ class Trainer:
 
     def before_d(self, images: Images) -> Images:
         """What D reads of images: what the transformation of the caller and augmentation make of them."""
-        return self._transformations(self._before_d(images), self.augment.p)
+        return self._transformations(self._before_d(images), self.augment.p, RandomDraws(self.inputs.share))
 
     def _steer_augmentation(self, now: StepContext) -> None:
         """Adjust the probability of augmentation by the signs of D's outputs for reals."""
@@ -253,40 +273,55 @@ class Trainer:
     def _add_path_length(self, now: StepContext) -> None:
         """Gradients of path length regularization, and its running mean.
 
-        Each micro-batch computes its penalty against its own update of the running mean; the new mean
-        averages them.
+        Each micro-batch, which all processes share, computes its penalty against its own update of the
+        running mean; the new mean averages them.
         """
         experiment, batch = now.experiment, now.batch
         size = max(batch // experiment.g_regularizer.batch_shrink, 1)
         latents = self.inputs.latents(size, now.nets.growth, shrink=batch // size)
-        mean = self.path_mean
-        parts = next(count for count in range(min(now.parts, size), size + 1) if size % count == 0)
+        mean, own = self.path_mean, len(latents)
+        over_all = None if self.processes.size == 1 else self.processes.mean
+        parts = next(count for count in range(min(now.parts, own), own + 1) if own % count == 0)
         stats = self._over_parts(
+            now,
             parts,
-            lambda k: phases.generator_path_length(now.nets, experiment, latents.part(k, parts), size, mean),
+            lambda k: phases.generator_path_length(
+                now.nets, experiment, latents.part(k, parts), size, mean, over_all
+            ),
         )
         updated = stats["path_mean"]  # not finite: keep the old mean, as no update would mend a NaN
         self.path_mean = torch.where(torch.isfinite(updated), updated, mean)
-        now.stats |= stats
 
     def _d_phase(self, now: StepContext, run: Callable[..., Stats]) -> None:
         """Gradients of one of D's phases."""
         latents, parts = now.d_latents, now.parts
         assert latents is not None
-        now.stats |= self._over_parts(
+        self._over_parts(
+            now,
             parts,
             lambda k: run(
                 now.nets, now.experiment, latents.part(k, parts), now.reals.part(k, parts), now.batch
             ),
         )
 
-    def _over_parts(self, parts: int, run: Callable[[int], Stats]) -> Stats:
-        """Run a phase over its micro-batches; the mean of their statistics."""
+    def _over_parts(self, now: StepContext, parts: int, run: Callable[[int], Stats]) -> Stats:
+        """Run a phase over this process's micro-batches; the mean of their statistics, which is kept for the
+        exchange."""
         results = [run(k) for k in range(parts)]
         stats = {name: torch.stack([r[name] for r in results]).mean(0) for name in results[0]}
-        if "w_mean" in stats:
-            self.g.update_w_avg(stats.pop("w_mean"))
+        now.unshared.append(stats)
         return stats
+
+    def _exchange(self, network: nn.Module, now: StepContext) -> None:
+        """Add up the gradients of all processes, and average the statistics; the mean of w takes part."""
+        found = [(name, value) for stats in now.unshared for name, value in stats.items()]
+        means = self.exchange(network.parameters(), [value for _, value in found])
+        now.unshared.clear()
+        for (name, _), mean in zip(found, means, strict=True):
+            if name == "w_mean":
+                self.g.update_w_avg(mean)
+            else:
+                now.stats[name] = mean
 
     def _train_only(self, network: nn.Module) -> None:
         """Compute gradients of this network's parameters only, and of no frozen layer's."""
