@@ -22,6 +22,7 @@ from styleloom.data import (
     open_dataset,
     open_source,
     stored_zip,
+    zip_directory,
 )
 from styleloom.data import build as build_module
 from styleloom.data.stored_zip import StoredZip
@@ -175,3 +176,26 @@ def test_fifty_kills(tmp_path: Path) -> None:
     assert subprocess.run(words, env=environment).returncode == 0
     assert dest.read_bytes() == expected
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "whole.zip", "x.zip"]
+
+
+def test_a_directory_is_read_as_zipfile_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain, with 64-bit offsets and counts, and with what only the slow way reads."""
+    folder = make_folder(tmp_path / "in", 30)
+    for limit, most in (((1 << 31) - 1, (1 << 16) - 1), (5000, 10)):
+        monkeypatch.setattr(stored_zip, "_LIMIT", limit)
+        monkeypatch.setattr(stored_zip, "_MOST_ENTRIES", most)
+        path = build(folder, tmp_path / f"{limit}.zip")
+        with open(path, "rb") as file:
+            found = zip_directory._read_runs(file)
+        assert found is not None
+        slow = zip_directory._read_slowly(path)
+        assert found.name_list() == slow.name_list()
+        for field in ("flags", "methods", "sums", "packed", "sizes", "offsets"):
+            np.testing.assert_array_equal(getattr(found, field), getattr(slow, field), field)
+        assert found.repeated() is slow.repeated() is None
+        assert len(open_dataset(path)) == 30
+    for name, options in (("été.png", {}), ("a.png", {"compression": zipfile.ZIP_DEFLATED})):
+        with zipfile.ZipFile(tmp_path / "y.zip", "w", **options) as archive:
+            archive.writestr(name, b"x" * 100)
+            archive.comment = b"words"
+        assert zip_directory.read_directory(tmp_path / "y.zip").name_list() == [name]

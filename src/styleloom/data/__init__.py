@@ -17,6 +17,7 @@ In the order in which to read, first from a folder of images to an archive:
 - workers: work in other processes
 - unfinished: a build on its way, which goes on when it was killed
 - stored_zip: zips of plain entries
+- zip_directory: the directory of a zip, however long, at once
 - archive: the archive: PNG files and an index in a zip
 - index: the index of an archive
 - findings: copies, blanks, odd shapes among images, and advice

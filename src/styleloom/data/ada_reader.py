@@ -26,6 +26,7 @@ from styleloom.data.reader import ImageInfo, ImageReader
 from styleloom.data.sources import Source, opened
 from styleloom.data.sources.folder import FolderSource
 from styleloom.data.sources.zip_file import ZipSource
+from styleloom.data.zip_directory import stored_file
 from styleloom.errors import UserError, shown
 
 
@@ -37,6 +38,9 @@ def ada_source(path: Path) -> Source | None:
                 return None
             source: Source = FolderSource(path)
         elif os.path.isfile(path):
+            known = stored_file(path, INDEX_NAME)
+            if known is not None and is_index(known):
+                return None
             source = ZipSource(path)
         else:
             return None

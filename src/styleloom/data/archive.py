@@ -20,6 +20,7 @@ from styleloom.data.index import Index, is_index
 from styleloom.data.pixels import PixelArray
 from styleloom.data.sources import EMBEDDED_SETS, ZipSource
 from styleloom.data.stored_zip import StoredZip
+from styleloom.data.zip_directory import stored_file
 from styleloom.errors import UserError
 from styleloom.names import embedded_name
 
@@ -32,6 +33,9 @@ def is_archive(path_or_name: str | Path) -> bool:
         return True
     if not os.path.isfile(path_or_name):
         return False
+    known = stored_file(Path(path_or_name), INDEX_NAME)
+    if known is not None and is_index(known):
+        return True
     try:
         with contextlib.closing(ZipSource(Path(path_or_name))) as source:
             content = source.index() if source.index_name == INDEX_NAME else None

@@ -7,9 +7,8 @@ import hashlib
 import os
 import struct
 import threading
-import zipfile
 import zlib
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -25,6 +24,7 @@ from styleloom.data.paths import path_kind
 from styleloom.data.pixels import PixelArray
 from styleloom.data.reader import ImageInfo, ImageReader
 from styleloom.data.sources import EMBEDDED_SETS, MAX_INDEX_BYTES
+from styleloom.data.zip_directory import read_directory, stored_entry
 from styleloom.errors import UserError, shell_word, shown
 from styleloom.names import embedded_name
 
@@ -62,7 +62,7 @@ class ArchiveReader(ImageReader):
     def __init__(self, path: Path, name: str, recorded: str) -> None:
         self.path = path
         self._num_bytes = 0
-        self._offsets: list[tuple[int, int, int]] = []  # per image: header offset, size, CRC
+        self._offsets: NDArray[np.int64]  # [N, 3]: header offset, size and CRC of each image
         content = self._read_directory()
         self.index = parse_index(shown(path), content)
         self.info = ImageInfo(
@@ -98,49 +98,54 @@ class ArchiveReader(ImageReader):
             raise UserError(f"{shown(self.path)} is a folder; make an archive first: {command}")
         try:
             self._num_bytes = self.path.stat().st_size
-            with zipfile.ZipFile(self.path) as archive:
-                listed = archive.infolist()
-                self._entries = {entry.filename: entry for entry in listed}
-                if INDEX_NAME not in self._entries:
-                    raise UserError(
-                        f"{shown(self.path)}: no {INDEX_NAME} in it, so not a styleloom archive; make one "
-                        f"with: {command}"
-                    )
-                twice = next((name for name, n in Counter(e.filename for e in listed).items() if n > 1), None)
-                if twice is not None:
-                    self._refuse(twice, "is in it more than once; build the archive again")
-                self._check_entry(self._entries[INDEX_NAME], MAX_INDEX_BYTES)
-                return archive.read(INDEX_NAME)
+            self._directory = read_directory(self.path)
+            number = self._directory.number_of(INDEX_NAME)
+            if number is None:
+                raise UserError(
+                    f"{shown(self.path)}: no {INDEX_NAME} in it, so not a styleloom archive; make one "
+                    f"with: {command}"
+                )
+            twice = self._directory.repeated()
+            if twice is not None:
+                self._refuse(twice, "is in it more than once; build the archive again")
+            self._check_entries([INDEX_NAME], np.array([number]), MAX_INDEX_BYTES)
+            return stored_entry(self.path, self._directory, number)
         except UserError:
             raise
         except Exception as error:  # damaged directories raise nearly anything
             raise UserError(f"{shown(self.path)}: not a readable zip ({words(error)})") from error
 
-    def _check_entry(self, entry: zipfile.ZipInfo, limit: int) -> None:
-        """Raise UserError unless an entry is not compressed, within the file and of at most `limit` bytes."""
-        if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 0x1:
-            self._refuse(entry.filename, "is compressed or encrypted; archives store it plainly")
-        end = entry.header_offset + entry.file_size
-        if entry.file_size != entry.compress_size or end > self._num_bytes or entry.file_size > limit:
-            self._refuse(entry.filename, f"is damaged: the zip says that it has {entry.file_size:,} bytes")
+    def _check_entries(self, names: Sequence[str], at: NDArray[np.int64], limit: int) -> None:
+        """Raise UserError unless entries are not compressed, within the file and of at most `limit` bytes."""
+        entries = self._directory
+        packed = (entries.methods[at] != 0) | (entries.flags[at] & 1 != 0)
+        if packed.any():
+            self._refuse(names[int(packed.argmax())], "is compressed or encrypted; archives store it plainly")
+        sizes = entries.sizes[at]
+        wrong = (
+            (sizes != entries.packed[at]) | (entries.offsets[at] + sizes > self._num_bytes) | (sizes > limit)
+        )
+        if wrong.any():
+            first = int(wrong.argmax())
+            self._refuse(names[first], f"is damaged: the zip says that it has {sizes[first]:,} bytes")
 
     def _refuse(self, file: str, reason: str) -> NoReturn:
         raise UserError(f"{shown(self.path)}: {shown(file)} {reason}")
 
     def _list_images(self) -> None:
-        missing = [file for file in self.index.files if file not in self._entries]
-        if missing:
+        at = self._directory.places(self.index.files)
+        missing = np.flatnonzero(at < 0)
+        if len(missing):
             raise UserError(
                 f"{shown(self.path)}: {len(missing)} images of the index are not in the zip, first "
-                f"{shown(missing[0])}"
+                f"{shown(self.index.files[missing[0]])}"
             )
         height, width = self.index.recipe.size
         limit = 2 * self.index.recipe.channels * height * width + _LARGEST_REST
-        for file in self.index.files:
-            entry = self._entries[file]
-            self._check_entry(entry, limit)
-            self._offsets.append((entry.header_offset, entry.file_size, entry.CRC))
-        del self._entries
+        self._check_entries(self.index.files, at, limit)
+        entries = self._directory
+        self._offsets = np.stack([entries.offsets[at], entries.sizes[at], entries.sums[at]], axis=1)
+        del self._directory
 
     def check_headers(self, most: int = 1000) -> None:
         """Compare the header of every image, or of `most` of them, with the index; nothing is decoded.
@@ -157,7 +162,7 @@ class ArchiveReader(ImageReader):
 
     def read(self, position: int) -> bytes:
         """The PNG file of the image at `position`. Raises UserError naming archive and file."""
-        _, size, crc = self._offsets[position]
+        _, size, crc = map(int, self._offsets[position])
         data = self._start(position, size)
         if len(data) != size or zlib.crc32(data) != crc:
             self._refuse(self.index.files[position], "is damaged (checksum)")
@@ -165,7 +170,7 @@ class ArchiveReader(ImageReader):
 
     def _start(self, position: int, length: int) -> bytes:
         """The first bytes of the PNG file of the image at `position`."""
-        offset, size, _ = self._offsets[position]
+        offset, size, _ = map(int, self._offsets[position])
         try:
             opened = self._handle().file
             opened.seek(offset)

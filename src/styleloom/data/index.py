@@ -218,7 +218,7 @@ def _grid(value: Any) -> tuple[int, int]:
 
 
 def _strings(values: Any) -> tuple[str, ...]:
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+    if not isinstance(values, list) or not set(map(type, values)) <= {str}:
         raise TypeError("expected a list of names")
     return tuple(values)
 
