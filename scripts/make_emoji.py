@@ -20,9 +20,9 @@ from pathlib import Path, PurePosixPath
 
 import zopfli.png  # pyright: ignore[reportMissingImports] - needed by this script alone
 
-from styleloom.data.archive import decode_png, encode_png
 from styleloom.data.build import BuildOptions, build_dataset
 from styleloom.data.conversion import ConversionOptions
+from styleloom.data.encodings import decode_png, encode_png
 from styleloom.data.pixels import PixelArray
 from styleloom.data.sources import Source
 
@@ -65,7 +65,7 @@ def encode_small(pixels: PixelArray) -> bytes:
     plain = encode_png(pixels)
     small = zopfli.png.optimize(plain, num_iterations=15)
     try:
-        decode_png(small, pixels.shape[1], pixels.shape[0])
+        decode_png(small, (pixels.shape[0], pixels.shape[1], pixels.shape[2]))
     except ValueError:  # it chose a palette or grey, which an RGB archive does not hold
         return plain
     return small

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import oxipng  # pyright: ignore[reportMissingImports] - needed by this script alone
 
-from styleloom.data.archive import encode_png
 from styleloom.data.build import BuildOptions, build_dataset
 from styleloom.data.conversion import ConversionOptions
+from styleloom.data.encodings import encode_png
 from styleloom.data.pixels import PixelArray
 from styleloom.data.sources import open_source
 from styleloom.errors import UserError

@@ -199,3 +199,25 @@ def test_a_directory_is_read_as_zipfile_reads_it(tmp_path: Path, monkeypatch: py
             archive.writestr(name, b"x" * 100)
             archive.comment = b"words"
         assert zip_directory.read_directory(tmp_path / "y.zip").name_list() == [name]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_formats_hold_the_same_pixels(channels: int, tmp_path: Path) -> None:
+    """Bit for bit, opaque images of RGBA included; damage is told in each."""
+    folder = make_folder(tmp_path / "in", 6, channels=channels)
+    (folder / "a" / "opaque.png").write_bytes(encoded(noise(16, 16)))
+    png = open_dataset(build(folder, tmp_path / "png.zip", channels=channels))
+    everything = np.arange(len(png))
+    for name in ("webp", "raw"):
+        path = build(folder, tmp_path / f"{name}.zip", channels=channels, format=name)
+        dataset = open_dataset(path)
+        assert dataset.recipe["format"] == name
+        dataset.check_headers()
+        np.testing.assert_array_equal(dataset.images(everything), png.images(everything))
+        np.testing.assert_array_equal(dataset.at(8).images(everything), png.at(8).images(everything))
+        assert dataset.preload()
+        content = bytearray(path.read_bytes())
+        content[120] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=f"00000000.{name} is damaged"):
+            open_dataset(path).image(0)

@@ -16,6 +16,7 @@ from styleloom.cli.report import print_json, say, tell
 from styleloom.data.build import BuildOptions, BuildReport, Order, build_dataset
 from styleloom.data.conversion import LIMIT_PIXELS, SQUARE, ConversionOptions, Crop, Filter
 from styleloom.data.decoding import MAX_PIXELS
+from styleloom.data.encodings import Format
 from styleloom.data.faces.alignment import Align
 from styleloom.data.index import Index
 from styleloom.data.label_files import MAX_LISTED
@@ -66,6 +67,8 @@ class DatasetBuild:
     """shuffled: once, with a fixed seed. source: as the source has them."""
     max_images: int = 0
     """Store so many images, the first ones in the order above (with shuffled: drawn from all); 0 for all."""
+    format: Format = "png"
+    """How images are stored, all without loss: png; webp is smaller; raw is largest and read fastest."""
     skip_bad: bool = False
     """Leave bad files out and report them, instead of stopping."""
     upscale: bool = False
@@ -101,6 +104,7 @@ class DatasetBuild:
             workers=self.workers,
             overwrite=self.overwrite,
             max_images=self.max_images,
+            format=self.format,
         )
         source = open_source(self.src, SourceOptions(self.level, _seconds(self.every), self.column))
         try:

@@ -18,7 +18,8 @@ In the order in which to read, first from a folder of images to an archive:
 - unfinished: a build on its way, which goes on when it was killed
 - stored_zip: zips of plain entries
 - zip_directory: the directory of a zip, however long, at once
-- archive: the archive: PNG files and an index in a zip
+- encodings: PNG, WebP and bare numbers
+- archive: the archive: image files and an index in a zip
 - index: the index of an archive
 - findings: copies, blanks, odd shapes among images, and advice
 - check: `check_dataset`, an archive against its index; `check_source`, any source

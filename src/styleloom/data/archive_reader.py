@@ -15,8 +15,8 @@ from typing import BinaryIO, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from styleloom.data.archive import decode_png
 from styleloom.data.decoding import words
+from styleloom.data.encodings import ENCODINGS
 from styleloom.data.image_names import INDEX_NAME
 from styleloom.data.index import parse_index
 from styleloom.data.labels import label_rows
@@ -154,6 +154,10 @@ class ArchiveReader(ImageReader):
         """
         recipe, number = self.index.recipe, len(self._offsets)
         height, width = recipe.size
+        if recipe.format != "png":
+            for position in range(0, number, -(-number // min(most, 10))):
+                self.image(position)
+            return
         expected = _PNG_START + struct.pack(">2I2B", width, height, 8, _PNG_COLOURS[recipe.channels])
         for position in range(0, number, -(-number // most)):
             if self._start(position, len(expected)) != expected:
@@ -161,7 +165,7 @@ class ArchiveReader(ImageReader):
                 self._refuse(self.index.files[position], "is a PNG of another kind than archives hold")
 
     def read(self, position: int) -> bytes:
-        """The PNG file of the image at `position`. Raises UserError naming archive and file."""
+        """The file of the image at `position`. Raises UserError naming archive and file."""
         _, size, crc = map(int, self._offsets[position])
         data = self._start(position, size)
         if len(data) != size or zlib.crc32(data) != crc:
@@ -192,7 +196,7 @@ class ArchiveReader(ImageReader):
         recipe = self.index.recipe
         data = self.read(position)
         try:
-            return decode_png(data, recipe.resolution, recipe.channels, recipe.grid)
+            return ENCODINGS[recipe.format].decode(data, (recipe.channels, *recipe.size))
         except ValueError as error:
             file = f"{shown(self.path)}: {shown(self.index.files[position])}"
             raise UserError(f"{shown(file)}: {error}") from error

@@ -17,9 +17,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from styleloom.config.checks import check_choices
-from styleloom.data.archive import ArchiveWriter, encode_png
+from styleloom.data.archive import ArchiveWriter
 from styleloom.data.conversion import ConversionOptions, convert_image
 from styleloom.data.decoding import BadImageError, quiet
+from styleloom.data.encodings import ENCODINGS, Format
 from styleloom.data.faces.aligned import FaceSource
 from styleloom.data.index import Index, Recipe, content_digest, source_hash, tool_version
 from styleloom.data.label_files import MAX_LISTED
@@ -55,6 +56,7 @@ class BuildOptions:
         workers: processes, or threads for few images; 0 for one per core. They change no byte.
         overwrite: replace an existing destination.
         max_images: store so many and end, the first ones in `order`; 0 for all.
+        format: how images are stored, none with any loss: `png`, `webp` (smaller), `raw` (bare numbers).
     """
 
     conversion: ConversionOptions
@@ -64,6 +66,7 @@ class BuildOptions:
     workers: int = 0
     overwrite: bool = False
     max_images: int = 0
+    format: Format = "png"
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -110,7 +113,7 @@ def build_dataset(
     dest: Path | str,
     options: BuildOptions,
     progress: Callable[[int, int], None] | None = None,
-    encode: Callable[[PixelArray], bytes] = encode_png,
+    encode: Callable[[PixelArray], bytes] | None = None,
 ) -> BuildReport:
     """Convert every image of `source` and store them at `dest`, whole or not at all.
 
@@ -119,6 +122,8 @@ def build_dataset(
     bad files in one message (unless `options.skip_bad`); nothing left to store.
     """
     dest = Path(dest)
+    encoding = ENCODINGS[options.format]
+    own_encode, encode = encode is not None, encode or encoding.encode
     _check_destination(source, dest, options.overwrite)
     labels = labels_of_source(source, options.labels)
     if options.labels is None:
@@ -128,11 +133,13 @@ def build_dataset(
     if not options.skip_bad:  # with it, later images take the places of bad ones
         names = names[:wanted]
     with Unfinished(dest, _key(source, names, options, encode)) as kept, contextlib.ExitStack() as stack:
-        writer = ArchiveWriter(kept.file)
+        writer = ArchiveWriter(kept.file, encoding)
         digests, bad = _gone_on(kept, writer, options)
         before = len(digests)
         # Closed explicitly, so that an interruption stops the threads before the partial file is removed.
-        items = stack.enter_context(contextlib.closing(_converted(source, names[before:], options, encode)))
+        items = stack.enter_context(
+            contextlib.closing(_converted(source, names[before:], options, encode, own_encode))
+        )
         for done, item in enumerate(items, start=before + 1):
             if len(writer.files) == wanted:
                 break
@@ -163,7 +170,7 @@ def _key(
     """What the entries of an archive follow from, apart from the contents of the source."""
     listed = hashlib.sha256("\n".join(names).encode("utf-8", "surrogatepass")).hexdigest()
     place = (source.kind, os.path.abspath(source.path), source.settings(), listed)
-    own = (*place, options.conversion, options.skip_bad)
+    own = (*place, options.conversion, options.skip_bad, options.format)
     return hashlib.sha256(repr((*own, encode.__qualname__, tool_version())).encode()).hexdigest()
 
 
@@ -216,7 +223,11 @@ def describe_bad(bad: Sequence[BadFile], total: int) -> str:
 
 
 def _converted(
-    source: Source, names: Sequence[str], options: BuildOptions, encode: Callable[[PixelArray], bytes]
+    source: Source,
+    names: Sequence[str],
+    options: BuildOptions,
+    encode: Callable[[PixelArray], bytes],
+    on_threads: bool,
 ) -> Generator[_Converted, None, None]:
     """Convert in several processes, yielding in the order of `names` and holding few images at a time.
 
@@ -225,7 +236,7 @@ def _converted(
     workers = options.workers or os.cpu_count() or 1
     height, width = options.conversion.size
     room = _PENDING_BYTES // (2 * options.conversion.channels * height * width)  # pixels, and their PNG file
-    if workers > 1 and len(names) >= _WORTH_PROCESSES and encode is encode_png:
+    if workers > 1 and len(names) >= _WORTH_PROCESSES and not on_threads:
         work = partial(_convert_one, source, options=options.conversion, encode=encode)
         yield from in_order(work, names, workers, max(workers, room // 4))
         return
@@ -281,6 +292,7 @@ def _recipe(
         max_images=options.max_images,
         wide_height=conversion.wide_height,
         kind="" if isinstance(source, (FolderSource, ZipSource)) else source.kind,
+        format=options.format,
         align=source.options.rule if isinstance(source, FaceSource) else "",
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 from styleloom.config.parts import image_size
 from styleloom.data.conversion import SQUARE, validate_grid, validate_resolution
 from styleloom.data.decoding import MAX_PIXELS
+from styleloom.data.encodings import ENCODINGS
 from styleloom.data.faces.placed import Placed, placed
 from styleloom.data.labels import MAX_LABEL_DIM, Label, are_finite
 from styleloom.data.pixels import ImageData
@@ -49,6 +50,7 @@ class Recipe:
         wide_height: see `ConversionOptions`.
         kind: of source, in words; empty for a folder or zip of images.
         align: whose alignment of faces, if any.
+        format: of the stored images, see `encodings`.
 
     The last ones are stored only where they differ from their default: indexes that were written before they
     were there keep their bytes, and with them their fingerprints.
@@ -72,6 +74,7 @@ class Recipe:
     wide_height: int = 0
     kind: str = ""
     align: str = ""
+    format: str = "png"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -243,6 +246,8 @@ def _check(origin: str, index: Index) -> None:
     if height * width > MAX_PIXELS:
         raise UserError(f"{origin}: images of {width}x{height} px; at most {MAX_PIXELS} px are read")
     problems = []
+    if recipe.format not in ENCODINGS:
+        problems.append(f"format {quoted(recipe.format)} (valid: {', '.join(ENCODINGS)})")
     if recipe.channels not in (1, 3, 4):
         problems.append(f"channels {recipe.channels} (valid: 1, 3, 4)")
     if not number == len(index.sources) == recipe.num_images:
