@@ -360,7 +360,8 @@ def test_hints_name_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "hint"),
     [
         ("train --gamma 2", "--set d_regularizer.gamma=VALUE"),
-        ("train --mirror", "--set data.mirror=horizontal"),
+        ("train --hflip", "--mirror on"),
+        ("train --aug=ada", "--augment VALUE"),
         ("train --lr=0.1", "--set learning_rate=VALUE"),
         ("train --batch_size 8", "--batch VALUE"),
         ("train --ema-half-life-kimg 8", "--set ema_half_life_kimg=VALUE"),

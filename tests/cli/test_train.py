@@ -428,3 +428,80 @@ def test_a_run_that_ends_while_it_grows_is_told(capsys: pytest.CaptureFixture[st
     assert "after 100 kimg the networks are at 8 px of 64" in capsys.readouterr().err
     assert main([*words, "4000"]) == 0
     assert "note" not in capsys.readouterr().err
+
+
+# ---- what happens to images
+
+
+@every(
+    ("words", "mirror"),
+    [
+        ("--preset stylegan2-f", "none"),
+        ("--preset stylegan2-f --mirror off", "none"),
+        ("--preset stylegan2-f --mirror on", "horizontal"),
+        ("--preset stylegan2-f --mirror preset", "horizontal"),
+        ("--preset stylegan2-f --set data.mirror=horizontal", "horizontal"),
+        ("--preset stylegan2-f-cat --mirror preset", "none"),
+    ],
+)
+def test_own_images_are_mirrored_only_if_that_is_asked_for(
+    words: str, mirror: str, archive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The plan says it; a preset's own choice that is not followed is told, once."""
+    argv = ["train", "--data", str(archive), *words.split(), "--dry-run"]
+    assert main([*argv, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["experiment"]["data"]["mirror"] == mirror
+    assert err.count("not mirrored, though stylegan2-f mirrors") == (words == "--preset stylegan2-f")
+    assert main(argv) == 0
+    assert ("images not mirrored" in capsys.readouterr().out) == (mirror == "none")
+
+
+def test_without_images_of_ones_own_presets_are_as_their_papers(capsys: pytest.CaptureFixture[str]) -> None:
+    for data in ([], ["--data", "emoji"]):
+        assert main(["train", *data, "--preset", "stylegan2-f", "--dry-run", "--json"]) == 0
+        out, err = capsys.readouterr()
+        assert json.loads(out)["experiment"]["data"]["mirror"] == "horizontal"
+        assert err == ""
+
+
+@every(
+    ("words", "expected"),
+    [
+        ("--augment ada", ("ada", 0, ["bgc"])),
+        ("--augment fixed:0.2 --augment-set blit,noise", ("fixed", 0.2, ["blit", "noise"])),
+        ("--augment none", ("none", 0, ["bgc"])),
+        ("", ("none", 0, ["bgc"])),
+    ],
+)
+def test_augmentation_of_the_command_line(
+    words: str, expected: tuple[Any, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--preset", "demo", *words.split(), "--dry-run", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["experiment"]["augment"]
+    assert (found["mode"], found["p"], found["set"]) == expected
+
+
+@every(
+    ("words", "message"),
+    [
+        ("--augment fixed", "--augment: 'fixed' is not valid; valid: ada"),
+        ("--augment ada:0.3", "--augment: 'ada:0.3' is not valid"),
+        ("--augment fixed:2", "augment.p: 2 is not valid, it must lie in [0, 1]"),
+        ("--augment fixed:x", "augment.p"),
+        ("--augment ada --augment-set bcg", "augment.set: 'bcg' is not valid, did you mean 'bg'"),
+        ("--augment ada --set augment.mode=fixed", "already given as a flag"),
+    ],
+)
+def test_augmentation_that_there_is_not(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert message in refused(["train", "--preset", "demo", *words.split(), "--dry-run"], capsys)
+
+
+def test_augmentation_begins_in_a_run_from_before(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A state without p is continued with it, where that is allowed; p is in the statistics."""
+    words = ["train", "--resume", str(copied), "--kimg", "0.096", "--augment", "ada"]
+    assert "--allow-change augment.mode" in refused([*words, "--allow-change", "kimg"], capsys)
+    allowed = ["--allow-change", "kimg", "--allow-change", "augment"]
+    assert main([*words, *allowed, "--set", "augment.every=1"]) == 0
+    assert RunDirectory(copied).stats.read()[-1]["augment_p"] >= 0
+    assert main(["train", "--resume", str(copied)]) == 0

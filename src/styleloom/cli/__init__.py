@@ -34,6 +34,7 @@ What they share:
 - report: results as JSON or tables on stdout
 - progress: bars, or lines now and then, on stderr
 - notes: what the library logs, on stderr
+- training_images: what `train` does to images before the discriminator reads them
 - training_plan: what `train --dry-run` prints
 - project_targets: the images that `project` projects
 - project_output: the files that it writes

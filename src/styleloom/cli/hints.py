@@ -38,7 +38,6 @@ OTHER_VERBS = _by_name(
 """What to write here instead of a verb that other codes have."""
 
 _SNAPSHOT = "the snapshot is the first argument, without a flag"
-_NO_AUGMENTATION = "nothing, the discriminator sees images as they are; --set data.mirror=horizontal flips"
 _KIMG = "--kimg VALUE, in thousands of images"
 _ONE_DEVICE = "one device trains; --device-table VALUE takes batch and learning rate for so many"
 _COUNT = "the number is part of the metric's name: --metrics fid50k"
@@ -63,8 +62,12 @@ OTHER_FLAGS = {
             "--init FILE": "pretrained finetune transfer",
             "--freeze d:VALUE": "freezed freeze-d freezeD",
             "--workers VALUE": "num-workers",
-            "--set data.mirror=horizontal": "mirror mirrors flip hflip xflip",
-            _NO_AUGMENTATION: "aug augment augpipe ada",
+            "--mirror on": "mirrors flip hflip xflip",
+            "--augment VALUE": "aug",
+            "--augment ada": "ada diffaug diffaugment",
+            "--augment fixed:VALUE": "aug-p augment-p p",
+            "--augment-set VALUE": "augpipe",
+            "--set augment.target=VALUE": "target ada-target",
             "--seed VALUE": "random-seed",
             "--minutes VALUE": "max-minutes",
         }

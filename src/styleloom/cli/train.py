@@ -14,7 +14,15 @@ from styleloom import presets
 from styleloom.cli import INTERRUPTED
 from styleloom.cli.progress import TrainingProgress
 from styleloom.cli.report import print_json, say, tell
-from styleloom.cli.training_plan import print_plan
+from styleloom.cli.training_images import (
+    MIRROR_FIELDS,
+    Mirroring,
+    augmentation_fields,
+    note_unused_labels,
+    treatment,
+    unmirrored,
+)
+from styleloom.cli.training_plan import note_unfinished_growth, print_plan
 from styleloom.config import Experiment, apply_overrides
 from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.data.sources import EMBEDDED_SETS
@@ -42,6 +50,8 @@ FLAGS = {
     "metrics_every": "run.metrics_kimg",
     "keep": "run.keep",
     "freeze": "freeze",
+    "mirror": "data.mirror",
+    "augment_set": "augment.set",
 }
 """Flags that set a field of the experiment, and the field's name."""
 
@@ -65,6 +75,14 @@ class Train:
     micro_batch: int | None = None
     """Images that pass through the networks at once; their gradients add up to the batch's. Lower it if
     memory runs out."""
+    mirror: Mirroring | None = None
+    """Whether images are flipped left and right at random. By default yours are not; preset does as the
+    preset's paper does with its own."""
+    augment: str | None = None
+    """For few images: ada transforms what the discriminator reads, with a probability that follows its
+    overfitting; fixed:0.2 with a constant one; none."""
+    augment_set: str | None = None
+    """Which transformations: bgc (the default), blit, color, ..., or names such as xint,brightness."""
     out: Path | None = None
     """Run directory to create; by default runs/PRESET."""
     resume: Path | None = None
@@ -124,6 +142,9 @@ class Train:
             if getattr(self, flag.replace("-", "_")):
                 raise UserError(f"--{flag}: only with --resume")
         experiment, source = self._beginning()
+        own = self.data is not None and self.data not in EMBEDDED_SETS
+        if own and not self._asked("mirror"):
+            experiment = unmirrored(experiment)
         experiment = self._changed(experiment)
         dataset = self._dataset(experiment) if self.data is not None else None
         if dataset is not None:
@@ -131,15 +152,15 @@ class Train:
         if source is not None:
             experiment = self._continuing(experiment, source)
         if self.dry_run:
-            self._note_growth(experiment)
+            note_unfinished_growth(experiment)
             print_plan(experiment, self.device, self.json)
             return 0
         if dataset is None:
             sets = ", ".join(EMBEDDED_SETS)
             raise UserError(f"--data: needed: an archive made by `styleloom dataset build`, or: {sets}")
         out = self.out or Path("runs") / experiment.name
-        self._note_labels(experiment, dataset)
-        self._note_growth(experiment)
+        note_unused_labels(experiment, dataset)
+        note_unfinished_growth(experiment)
         from styleloom.runs.fit import start
 
         trainer, run = start(out, experiment, dataset, self.device, self.workers, self.cache_gib, source)
@@ -180,6 +201,8 @@ class Train:
     def _changed(self, experiment: Experiment) -> Experiment:
         """The experiment with this command line's flags."""
         flags = {name: getattr(self, flag) for flag, name in FLAGS.items()}
+        flags["data.mirror"] = MIRROR_FIELDS.get(self.mirror or "")
+        flags |= augmentation_fields(self.augment)
         flags = {
             name: ",".join(value) if isinstance(value, list) else value
             for name, value in flags.items()
@@ -204,7 +227,7 @@ class Train:
         """Whether the command line sets the field, which otherwise comes from the preset or the data."""
         written = [item.split("=")[0].strip() for item in self.overrides]
         return getattr(self, name, None) is not None or any(
-            item in (name, f"generator.{name}", f"discriminator.{name}") for item in written
+            item in (name, f"generator.{name}", f"discriminator.{name}", f"data.{name}") for item in written
         )
 
     def _fitted(self, experiment: Experiment, dataset: ImageDataset) -> Experiment:
@@ -218,26 +241,6 @@ class Train:
 
         check_data(experiment, dataset)
         return experiment
-
-    def _note_labels(self, experiment: Experiment, dataset: ImageDataset) -> None:
-        if dataset.label_dim and not experiment.generator.label_dim:
-            logger.warning(
-                f"the labels of {shown(dataset.name)} are not used; "
-                f"--set label_dim={dataset.label_dim} trains with them"
-            )
-
-    def _note_growth(self, experiment: Experiment) -> None:
-        """Log a warning when the run ends before the networks reach full resolution."""
-        from styleloom.config.growth import unfinished_growth
-
-        last = unfinished_growth(experiment, experiment.total_kimg * 1000)
-        if last is None:
-            return
-        end = 4 << last.level
-        logger.warning(
-            f"after {experiment.total_kimg:g} kimg the networks are at {end} px of "
-            f"{experiment.resolution}; shorten growth.stabilize_kimg and growth.fade_kimg, or raise --kimg"
-        )
 
     def _resume(self, path: Path) -> int:
         for name in ("out", "preset", "device-table", "init", "fit-to"):
@@ -286,6 +289,7 @@ class Train:
             f"{trainer.experiment.name} at {_px(trainer.experiment)} px on {trainer.device.type}, "
             f"{trainer.experiment.precision}, {len(trainer.inputs.train_set)} images, in {shown(run.path)}"
         )
+        tell(treatment(trainer.experiment))
         with TrainingProgress(total, minutes) as progress:
             done = fit(trainer, run, progress, minutes, stop, self.profile)
         trainer.close()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 from rich.table import Table
 
 from styleloom.cli.report import console, experiment_table, print_json
+from styleloom.cli.training_images import treatment
 from styleloom.config import Experiment, to_json
+
+logger = logging.getLogger(__name__)
 
 
 def print_plan(experiment: Experiment, on: str, as_json: bool) -> None:
@@ -39,9 +44,24 @@ def print_plan(experiment: Experiment, on: str, as_json: bool) -> None:
     for network, part, count in parameters:
         table.add_row(network, part, f"{count:,}")
     out.print(table)
+    out.print(treatment(experiment))
     out.print(f"device {device.type}, precision {precision}")
     cost = f"{flops / 1e15:,.0f}" if flops > 1e18 else f"{flops / 1e15:.3g}"
     out.print(f"convolutions and matrix products of the whole run: {cost} PFLOP")
+
+
+def note_unfinished_growth(experiment: Experiment) -> None:
+    """Log a warning when the run ends before the networks reach full resolution."""
+    from styleloom.config.growth import unfinished_growth
+
+    last = unfinished_growth(experiment, experiment.total_kimg * 1000)
+    if last is None:
+        return
+    end = 4 << last.level
+    logger.warning(
+        f"after {experiment.total_kimg:g} kimg the networks are at {end} px of {experiment.resolution}; "
+        "shorten growth.stabilize_kimg and growth.fade_kimg, or raise --kimg"
+    )
 
 
 def _schedule_table(rows: list[dict[str, float]]) -> Table:
