@@ -53,6 +53,7 @@ ship: .venv/installed
 bench: .venv/installed-dev .venv/emoji-256.zip
 	$(BIN)/python benchmarks/step_time.py
 	$(BIN)/python benchmarks/growing.py
+	$(BIN)/python benchmarks/augmentation.py
 	$(BIN)/python benchmarks/generate.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/separability.py

@@ -281,3 +281,14 @@ def test_generate_reports_every_case(run):
     )
     assert [(c["resolution"], c["batch"]) for c in document["cases"]] == [(8, 1), (8, 2)]
     assert all(set(c["ratio"]) == {"fp32", "bf16"} for c in document["cases"])
+
+
+def test_augmentation_is_compared_with_steps_without_it(run):
+    document = run(
+        "augmentation.py",
+        *("--preset", "demo", "--batch", "4", "--rounds", "1", "--p", "0.5", "--threads", "1"),
+    )
+    assert set(document["sec_per_step"]) == {"0", "0.5"}
+    for key in ("ratio", "cpu_ratio"):
+        assert set(document[key]) == {"0.5"}
+        assert document[key]["0.5"] > 0

@@ -36,5 +36,14 @@ def test_the_index_names_every_file(folder: Path) -> None:
 def test_packages_of_several_files_have_an_index() -> None:
     expected = {"", "cli", "config", "data", "directions", "features", "figures", "layers", "metrics"}
     expected |= {"metrics/classifiers", "metrics/evaluation", "metrics/probes", "networks", "ops", "presets"}
-    expected |= {"attribution", "export", "projection", "runs", "training", "video", "weights"}
+    expected |= {
+        "attribution",
+        "augmentation",
+        "export",
+        "projection",
+        "runs",
+        "training",
+        "video",
+        "weights",
+    }
     assert expected <= {str(folder.relative_to(PACKAGE)).replace(".", "") for folder in WITH_AN_INDEX}

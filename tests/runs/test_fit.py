@@ -23,6 +23,7 @@ from styleloom.runs.directory import RunDirectory
 from styleloom.runs.fit import StopRequest, _Loop, fit, resume, run_swd, samples, sheet_shape, start
 from styleloom.runs.records import step_of
 from styleloom.snapshot import read_snapshot
+from styleloom.training.signals import overfitting
 from styleloom.training.trainer import Trainer
 from tiny import assert_equal, make_archive, opened, tiny
 
@@ -215,6 +216,19 @@ def test_the_last_snapshots_are_kept(begin: Any) -> None:
 def test_distance_to_the_evaluation_images(begin: Any) -> None:
     trainer, _ = begin("data.held_out=6")
     assert run_swd(trainer, 100).average == run_swd(trainer, 6).average > 0
+
+
+def test_overfitting_by_held_out_images_is_in_the_statistics(begin: Any) -> None:
+    """r_v of a line is of the logits in it; without held-out images there is none."""
+    trainer, run = begin("data.held_out=8", "discriminator.minibatch_std.group_size=2")
+    fit(trainer, run)
+    for line in run.stats.read():
+        difference = line["logits_real"] - line["logits_held_out"]
+        assert line["r_v"] == difference / (line["logits_real"] - line["logits_fake"])
+    values = {"logits_real": 3.0, "logits_fake": -1.0}
+    for unseen, expected in ((3.0, 0.0), (1.0, 0.5), (-1.0, 1.0)):
+        assert overfitting({**values, "logits_held_out": unseen}) == {"r_v": expected}
+    assert overfitting(values) == overfitting({**values, "logits_fake": 3.0, "logits_held_out": 1.0}) == {}
 
 
 # ---- stopping

@@ -122,7 +122,7 @@ def discriminator_overfitting(signals: Signals) -> Finding | None:
         "discriminator-overfitting",
         "The discriminator knows the training images by heart",
         evidence,
-        "more images, mirroring (--set data.mirror=horizontal), augmentation, more of the gradient penalty "
+        "augmentation (--augment ada), more images, mirroring (--mirror on), more of the gradient penalty "
         "(--set d_regularizer.gamma=...), or stopping at the best snapshot",
     )
 
@@ -267,7 +267,7 @@ def no_improvement(signals: Signals) -> Finding | None:
         "The training no longer improves",
         f"the best value, {abs(before):.4g}, was measured at {kimg:g} kimg; none of {len(scores) - half} "
         f"measurements since {scores[half][0]:g} kimg is better by {BETTER:.0%}: {abs(after):.4g}",
-        "stopping here (snapshot-best is kept); or a lower learning rate, more images, or augmentation",
+        "stopping here (snapshot-best is kept); or a lower learning rate, more images, or --augment ada",
     )
 
 

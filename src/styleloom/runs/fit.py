@@ -219,7 +219,7 @@ class _Loop:
         }
         for name, values in sorted(self.sums.items()):
             line[name] = _finite(torch.stack([v.float() for v in values]).mean().item())
-        return line
+        return line | signals.overfitting(line)
 
     def tick(self, last: bool, complete: bool = False) -> dict[str, Any]:
         """Record statistics; save pictures, metrics, snapshot and state when they are due."""

@@ -4,7 +4,8 @@ that it never learned from, how far weights have grown. `diagnosis/` reads these
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -63,6 +64,19 @@ def at_a_tick(trainer: Trainer) -> dict[str, float]:
             found[f"weight_growth_{name}"] = max(growth)
     logits = held_out_logits(trainer)
     return found if logits is None else found | {"logits_held_out": float(logits.mean())}
+
+
+def overfitting(line: Mapping[str, Any]) -> dict[str, float]:
+    """{"r_v": ...} of a line of stats.jsonl that has D's logits of held-out images; else nothing.
+
+    r_v = (train - held out) / (train - generated) of mean logits: 0 where D treats images that it never
+    learned from like those of the training, 1 where it treats them like generated ones (Karras et al. 2020,
+    arXiv 2006.06676, equation 1). The other heuristic there, r_t, is `sign_real`.
+    """
+    train, generated, unseen = (line.get(f"logits_{kind}") for kind in ("real", "fake", "held_out"))
+    if train is None or generated is None or unseen is None or train == generated:
+        return {}
+    return {"r_v": (train - unseen) / (train - generated)}
 
 
 @torch.no_grad()
