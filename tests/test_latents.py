@@ -108,11 +108,21 @@ def test_truncation_of_the_first_layers(g: Sampler) -> None:
     }
 
 
-def test_generators_without_styles_are_not_truncated() -> None:
-    for preset in ("progan", "stylegan-b"):
-        for seeds in ([], [0]):
-            with pytest.raises(UserError, match=r"truncation: .* not valid"):
-                made(preset).latents(seeds, 0.5)
+def test_truncation_of_generators_without_styles() -> None:
+    """A traditional generator moves the normalised z towards its mean; what is kept is z, before that."""
+    g = made("stylegan-b")
+    z = g.draw([0])[0].expand(16, -1)  # a pass
+    w = g.generator.mapping(z)
+    moved = g.generator.w_avg + 0.5 * (w - g.generator.w_avg)
+    expected = g.generator.synthesis(moved, noise="none")
+    assert isinstance(expected, torch.Tensor)
+    assert torch.allclose(g.generate([0], 0.5)[0], expected[0], atol=1e-5)
+    for seeds in ([], [0]):
+        with pytest.raises(UserError, match="kept as z, which is not truncated; valid here: 1"):
+            g.latents(seeds, 0.5)
+        assert len(g.latents(seeds, 0.5, truncation_layers=0)) == len(seeds)
+        with pytest.raises(UserError, match=r"truncation: 0\.5 is not valid, ProGAN has no w"):
+            made("progan").latents(seeds, 0.5)
 
 
 def test_seeds_of_numpy(g: Sampler) -> None:

@@ -56,3 +56,21 @@ def test_user_errors_are_exceptions_of_their_own() -> None:
     assert issubclass(styleloom.UserError, Exception)
     with pytest.raises(styleloom.UserError, match="did you mean 'demo'"):
         styleloom.preset("dmo")
+
+
+def test_loading_imports_no_compiler() -> None:
+    """It takes a second: networks without weights are built for every snapshot, of every family."""
+    code = """
+import sys
+from styleloom.networks.build import build_discriminator, build_generator, weightless
+from styleloom.presets import PRESETS, get
+experiments = {type(get(name).generator): get(name) for name in PRESETS}.values()
+with weightless():
+    networks = [build(x) for e in experiments for build, x in (
+        (build_generator, e.generator), (build_discriminator, e.discriminator))]
+assert len(networks) == 10 and all(p.is_meta for network in networks for p in network.parameters())
+import styleloom
+styleloom.load("portraits-64", device="cpu")
+sys.exit("torch._dynamo" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -226,7 +226,15 @@ class Sampler:
         return self.kept(self.request(seeds, truncation, truncation_layers, classes, label, noise, rng))
 
     def kept(self, request: Request) -> Latents:
-        """The latents of what `request` asks for, on the CPU."""
+        """The latents of what `request` asks for, on the CPU.
+
+        Raises UserError where latents are kept before truncation, and the request truncates them.
+        """
+        if self.space == "z" and any(psi != 1 for psi in request.truncation[: request.truncation_layers]):
+            raise UserError(
+                "truncation: latents of a generator without styles are kept as z, which is not truncated; "
+                "valid here: 1"
+            )
         z, maps = self._drawn(request)
         values = z.cpu()
         if self.space == "w":

@@ -22,12 +22,12 @@ from styleloom.config.serialize import flatten
 from styleloom.errors import UserError, cut, quoted, shown
 from styleloom.file_hash import sha256_of
 from styleloom.foreign.container import looks_foreign
-from styleloom.foreign.file import D, ForeignFile, G
-from styleloom.foreign.reading import Which, read_foreign, take_discriminator, take_generator
+from styleloom.foreign.file import ForeignFile
+from styleloom.foreign.reading import Which, read_foreign, take_generator
 from styleloom.networks.assembly import DiscriminatorTrunk, StyleGenerator
-from styleloom.networks.build import build_discriminator, build_generator
+from styleloom.networks.build import build_discriminator, build_generator, weightless
 from styleloom.snapshot_names import find_snapshot
-from styleloom.tensor_file import Contents, contents_of, open_tensors, write_tensors
+from styleloom.tensor_file import Contents, check_finite, contents_of, open_tensors, write_tensors
 from styleloom.types import GrowthState
 
 FORMAT = "styleloom-snapshot"
@@ -167,24 +167,14 @@ def _built(build: Callable[[C], N], config: C, tensors: Mapping[str, Tensor], wh
     return network.eval().requires_grad_(False)
 
 
-def foreign_snapshot(file: ForeignFile, which: Which = "ema", full: bool = False) -> Snapshot:
-    """A generator of a file of another code: the average one, or the one that was trained ("raw").
+def foreign_snapshot(file: ForeignFile, which: Which | None = None) -> Snapshot:
+    """A generator of a file of another code: the average one ("ema") or the one that was trained ("raw").
 
-    Args:
-        file: as `read_foreign` returns it.
-        which: of the generators.
-        full: also the generator in training and the discriminator, where the file has them.
-
-    Raises UserError where it is not there, is of a network that we do not have, or holds NaN.
+    By default it is the average, where the file has one. Raises UserError where it is not there, is of a
+    network that we do not have, or holds NaN.
     """
     taken = take_generator(file, which)
-    raw = take_generator(file, "raw").generator if full and G in file.inside.networks else None
-    discriminator = take_discriminator(file) if full and D in file.inside.networks else None
-    for network in (taken.generator, raw, discriminator):
-        if network is not None:
-            check_finite(network.state_dict(), file.path)
-    sha256 = sha256_of(file.path)
-    return Snapshot(taken.generator, taken.experiment, taken.info, file.path, sha256, raw, discriminator)
+    return Snapshot(taken.generator, taken.experiment, taken.info, file.path, file.outside.sha256)
 
 
 def _recorded(path: Path, document: Mapping[str, Any]) -> tuple[Experiment, dict[str, Any]]:
@@ -222,20 +212,10 @@ def check_network(build: Callable[[C], nn.Module], config: C, contents: Contents
             f"{quoted(layers)} layers of mapping has more than {len(contents)} tensors"
         )
     try:
-        with torch.device("meta"):
+        with weightless():
             own = contents_of(build(config).state_dict())
     except (RuntimeError, ArithmeticError, ValueError, TypeError, MemoryError) as error:
         raise UserError(
             f"{shown(path)}: a network of the sizes that it records cannot be built ({quoted(str(error))})"
         ) from error
     check_contents(own, contents, str(path))
-
-
-def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raise UserError for weights that are NaN or infinite: images would be black, and logits NaN."""
-    bad = [name for name, t in tensors.items() if not t.isfinite().all()]
-    if bad:
-        raise UserError(
-            f"{shown(path)}: {len(bad)} of {len(tensors)} weights hold NaN or infinite numbers, first "
-            f"{quoted(sorted(bad)[0])}: the training diverged; take an earlier file"
-        )

@@ -22,6 +22,13 @@ PICKLE_ENDINGS = (".pkl", ".pickle", ".pt", ".pth")
 ENDINGS = (".safetensors", *PICKLE_ENDINGS)
 """How names of files of weights end."""
 
+EXPECTED = (
+    "a styleloom-snapshot (*.safetensors), a run directory, weights of another code "
+    f"({', '.join(f'*{ending}' for ending in PICKLE_ENDINGS)}), hf://owner/name, or an embedded model: "
+    f"{', '.join(EMBEDDED_MODELS)}"
+)
+"""What may be named where a snapshot is wanted."""
+
 _NUMBERED = re.compile(r"snapshot-(\d+)(?:-(\d{3}))?\.safetensors")
 
 
@@ -83,13 +90,7 @@ def find_snapshot(given: Path | str) -> Path:
         logger.info(f"{shown(path)} is a run: its {shown(files[0].name)} is taken")
         return files[0]
     if os.path.isdir(path):
-        raise UserError(
-            f"{shown(path)}: is a folder, but no run directory; expected a snapshot (*.safetensors), a run "
-            f"directory, or an embedded model: {', '.join(EMBEDDED_MODELS)}"
-        )
+        raise UserError(f"{shown(path)}: is a folder, but no run directory; expected {EXPECTED}")
     if not os.path.lexists(path) and path.suffix != ".safetensors":
-        raise UserError(
-            f"{shown(path)}: there is no such file; expected a styleloom-snapshot (*.safetensors), a "
-            f"run directory, or an embedded model: {', '.join(EMBEDDED_MODELS)}"
-        )
+        raise UserError(f"{shown(path)}: there is no such file; expected {EXPECTED}")
     return path

@@ -55,6 +55,21 @@ def contents_of(tensors: Mapping[str, Tensor]) -> Contents:
     return {name: (TYPES.get(t.dtype, str(t.dtype)), tuple(t.shape)) for name, t in tensors.items()}
 
 
+def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise UserError for weights that are NaN or infinite: images would be black, and logits NaN."""
+    bad = [name for name, t in tensors.items() if not _is_finite(t)]
+    if bad:
+        raise UserError(
+            f"{shown(path)}: {len(bad)} of {len(tensors)} weights hold NaN or infinite numbers, first "
+            f"{quoted(sorted(bad)[0])}: the training diverged; take an earlier file"
+        )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether every number is: if their sum is, which takes no memory, or one by one."""
+    return bool(tensor.sum(dtype=torch.float64).isfinite()) or bool(tensor.isfinite().all())
+
+
 def check_name(path: Path) -> None:
     """Raise UserError for a path that is no UTF-8: safetensors and TensorBoard cannot open it."""
     try:

@@ -72,33 +72,51 @@ class Recorded:
     def tensor(self, name: str) -> Tensor | None:
         return torch.from_numpy(self.arrays[name]) if name in self.arrays else None
 
+    def outputs(self) -> set[str]:
+        """Names of all outputs of the networks that are in the file."""
+        inputs = r"z|z_normalised|label|truncation_latent|D_images.*|D_labels"
+        role = {"D": r"(lod[\d.]+_)?D_.*", "G": "[Gg]_.*"}
+        there = {
+            name: next((r for r, names in role.items() if re.fullmatch(names, name)), "G_ema")
+            for name in self.arrays
+            if not re.fullmatch(inputs, name)
+        }
+        return {name for name, network in there.items() if network in self.file.inside.networks}
+
     def differences(self) -> Iterator[tuple[str, float]]:
         """Every output that is compared, and its difference."""
         if "D" in self.file.inside.networks and len(self.file.inside.networks) == 1:
             yield from self._logits(None)
             return
         average = foreign_snapshot(self.file)
-        yield from self._styles(average)
+        yield from self._styles("", average)
         raw = foreign_snapshot(self.file, "raw") if "G" in self.file.inside.networks else None
+        if raw is not None:
+            yield from self._styles("G_", raw)
         for name, array in self.arrays.items():
-            own = raw if name.startswith("G_") else average
-            if own is None or (own.generator.no_truncation and re.search(r"psi0|default", name)):
-                continue
-            if re.match(r"(G_|lod[\d.]+_)?img(_|$)", name):
+            own = raw if name.startswith(("G_", "g_")) else average
+            if own is not None and re.match(r"(G_|g_|mix_|lod[\d.]+_)?img(_|$)", name):
                 yield name, difference(self._image(name, own), array)
         if "D" in self.file.inside.networks:
             yield from self._logits(average)
 
-    def _styles(self, snapshot: Snapshot) -> Iterator[tuple[str, float]]:
+    def _styles(self, prefix: str, snapshot: Snapshot) -> Iterator[tuple[str, float]]:
+        """w and its average, truncated and not; arrays hold a row for each layer that their code feeds."""
+        generator = snapshot.generator
+        if not prefix and "truncation_latent" in self.arrays:  # a mean of draws, of which files have none
+            generator.w_avg.copy_(torch.from_numpy(self.arrays["truncation_latent"]).reshape(-1))
         z = self.tensor("z")
         assert z is not None
-        ws = snapshot.generator.mapping(z, self.tensor("label"))
-        for name, ours in (("ws", ws), ("w", ws[:, 0]), ("w_avg", snapshot.generator.w_avg)):
-            if name in self.arrays:
-                theirs = self.arrays[name]
-                yield name, difference(ours[:, : theirs.shape[1]] if name == "ws" else ours, theirs)
-        if "truncation_latent" in self.arrays:  # a mean of draws, of which files of training have none
-            snapshot.generator.w_avg.copy_(torch.from_numpy(self.arrays["truncation_latent"]).reshape(-1))
+        ws = generator.mapping(z, self.tensor("label"))
+        for name, theirs in self.arrays.items():
+            match = re.fullmatch(rf"{prefix}(ws?|latents)(?:_psi([\d.]+))?(?:_cut(\d+))?", name)
+            if match is not None:
+                psi, layers = float(match[2] or 1), min(int(match[3] or 99), generator.num_ws)
+                ours = generator.truncate(ws, psi, layers)
+                ours = ours[:, 0] if match[1] == "w" else ours[:, : theirs.shape[1]]
+                yield name, difference(ours, theirs)
+            elif name == f"{prefix}w_avg":
+                yield name, difference(generator.w_avg, theirs)
 
     def _image(self, name: str, snapshot: Snapshot) -> Tensor:
         """Ours for the image array `name`, at its size."""
@@ -118,6 +136,9 @@ class Recorded:
         ws = snapshot.generator.mapping(z[:count], None if label is None else label[:count])
         num_ws = snapshot.generator.num_ws
         ws = snapshot.generator.truncate(ws, psi, None if layers is None else min(layers, num_ws))
+        if match := re.match(r"mix_img_idx(\d+)", name):  # from that layer on, styles of z in reverse order
+            other = snapshot.generator.mapping(z.flip(0)[:count])
+            ws = torch.cat([ws[:, : int(match[1])], other[:, int(match[1]) :]], 1)
         noise = "none" if name.endswith("noise_none") else "fixed"
         images = snapshot.generator.synthesis(ws, growth, noise)
         return repeat_to(level_of(images, name), self.arrays[name].shape[2:])
@@ -128,20 +149,22 @@ class Recorded:
         names = [name for name in self.arrays if re.fullmatch(r"D_images_\d+", name)]
         sides = sorted(names, key=lambda name: int(name.rsplit("_", 1)[1]))
         label = self.tensor("D_labels")
-        for name in ("D_logits", "D_logits_first3"):
-            if name not in self.arrays:
+        for name, theirs in self.arrays.items():
+            match = re.fullmatch(r"(?:lod([\d.]+)_)?D_(label_)?logits(_first3)?", name)
+            if match is None:
                 continue
-            count = 3 if name.endswith("first3") else len(self.arrays[name])
+            count = 3 if match[3] else len(theirs)
             images: Images = tuple(torch.from_numpy(self.arrays[side])[:count] for side in sides)
             growth = None if snapshot is None else snapshot.growth
             if single is not None:
                 assert snapshot is not None
                 side = snapshot.experiment.resolution
+                growth = growth if match[1] is None else state_at(float(match[1]), side)
                 active = side if growth is None else 4 << growth.level
                 images = F.avg_pool2d(single[:count], side // active)
             logits = discriminator(images, None if label is None else label[:count], growth)
-            logits = logits[:, 0] if logits.ndim == 2 else logits  # class logits are the others
-            yield name, difference(logits, self.arrays[name].reshape(-1))
+            logits = logits.reshape(count, -1)
+            yield name, difference(logits[:, 1:] if match[2] else logits[:, :1], theirs.reshape(count, -1))
 
 
 def state_at(lod: float, resolution: int) -> GrowthState:

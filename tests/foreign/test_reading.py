@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import pickle
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +23,8 @@ from styleloom.foreign.reading import read_foreign, take_discriminator
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.networks.build import build_discriminator, build_generator
 from styleloom.ops.upfirdn import fir_kernel
-from styleloom.snapshot import foreign_snapshot, read_snapshot
+from styleloom.runs.initial import read_networks
+from styleloom.snapshot import read_snapshot
 from styleloom.weights import (
     bmsg,
     msg_tf,
@@ -111,7 +113,7 @@ def ada(codes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor], Any]:
 def test_persistent_modules(ada: tuple[dict[str, Any], dict[str, Tensor], Any], tmp_path: Path) -> None:
     kwargs, found, module = ada
     config = stylegan2_ada.generator_config(kwargs)
-    for protocol in (2, 3, 4, 5):
+    for protocol in range(6):
         content = {"training_set_kwargs": {"path": "x"}, "G": None, "D": None, "G_ema": module}
         snapshot = read_snapshot(pickled(content, tmp_path / f"{protocol}.pkl", protocol))
         assert snapshot.experiment.generator == config
@@ -119,6 +121,43 @@ def test_persistent_modules(ada: tuple[dict[str, Any], dict[str, Tensor], Any], 
     zipped = pickled({"G_ema": module}, tmp_path / "zipped.pkl", around=gzip.compress)
     image = styleloom.load(zipped, device="cpu").generate([0], truncation=0.5, classes=1)
     assert image.shape == (1, 4, 16, 16)
+
+
+def test_widths_depths_precisions_and_architectures(codes: dict[str, Any], tmp_path: Path) -> None:
+    """Whatever is recorded there counts, and weights may be stored as any floats."""
+    changes: list[tuple[dict[str, Any], dict[str, Any], torch.dtype]] = [
+        ({"img_resolution": 64, "c_dim": 0}, {"channel_base": 256, "channel_max": 32}, torch.float32),
+        (
+            {"z_dim": 3, "w_dim": 16, "img_channels": 1},
+            {"num_fp16_res": 0, "conv_clamp": None},
+            torch.float64,
+        ),
+        ({"img_resolution": 8, "c_dim": 7}, {"architecture": "resnet"}, torch.float16),
+        ({"img_channels": 3}, {"architecture": "orig", "resample_filter": [1, 2, 4, 1]}, torch.bfloat16),
+        ({"img_channels": 2}, {"activation": "relu"}, torch.float32),
+    ]
+    for depth, (own, synthesis, kind) in enumerate(changes, 1):
+        kwargs = {**ADA_G, **own, "mapping_kwargs": {"num_layers": depth}}
+        kwargs["synthesis_kwargs"] = {**SYNTHESIS, **synthesis}
+        config = stylegan2_ada.generator_config(kwargs)
+        table = stylegan2_ada.generator_table(config)
+        found = {name: t.to(kind) for name, t in variables(table, build_generator(config)).items()}
+        module = persistent_module(codes, found, "Generator", _init_kwargs=kwargs)
+        snapshot = read_snapshot(pickled({"G_ema": module}, tmp_path / f"{depth}.pkl"))
+        assert snapshot.experiment.generator == config
+        same_weights(snapshot.generator, table, {name: t.float() for name, t in found.items()})
+
+
+def test_without_an_average_the_generator_in_training_is_taken(
+    ada: tuple[dict[str, Any], dict[str, Tensor], Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, found, module = ada
+    for content in ({"G": module, "D": None, "G_ema": None}, {"G": module}):
+        snapshot = read_snapshot(pickled(content, tmp_path / "x.pkl"))
+        assert snapshot.info["origin"]["network"] == "G"
+        same_weights(snapshot.generator, stylegan2_ada.generator_table(snapshot.experiment.generator), found)  # type: ignore[arg-type]
+        assert "has no average of the generator: the one in training is taken" in caplog.text
+        caplog.clear()
 
 
 def test_rectangles(codes: dict[str, Any], tmp_path: Path) -> None:
@@ -149,7 +188,7 @@ def test_rosinality(legacy: bool, training: bool, tmp_path: Path) -> None:
     path = tmp_path / f"{legacy}{training}.pt"
     torch.save(content, path, _use_new_zipfile_serialization=not legacy)
     file = read_foreign(path)
-    snapshot = foreign_snapshot(file, full=True)
+    snapshot = read_networks(path)
     used = average if not training else snapshot.generator.w_avg.clone()
     assert used.abs().max() > 0
     same_weights(snapshot.generator, table, {**g, "latent_avg": used})
@@ -214,8 +253,49 @@ def test_inspect(
     assert told["unpickling"]["source_texts"] == 1
     assert main(["inspect", str(path)]) == 0
     assert "is read        yes" in capsys.readouterr().out
-    assert main(["inspect", "portraits-64"]) == 0
-    assert "styleloom-snapshot" in capsys.readouterr().out
+    own = told["networks"]["G_ema"]
+    assert own["read"]
+    assert own["parameters"] < own["numbers"]
+    assert main(["inspect", "portraits-64", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["format"] == "styleloom-snapshot"
+    assert told["networks"]["G_ema"]["parameters"] > 1e5
+    name = "x\nis read        no\x1b[31m.pkl"
+    shutil.copy(path, tmp_path / name)
+    assert main(["inspect", str(tmp_path / name)]) == 0
+    assert not [line for line in capsys.readouterr().out.splitlines() if line.startswith("is read        no")]
+
+
+def test_inspect_tells_of_every_network(
+    ada: tuple[dict[str, Any], dict[str, Tensor], Any],
+    codes: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A network that is not read is told beside one that is; a discriminator alone is of a known kind."""
+    import json
+
+    kwargs, found, module = ada
+    broken = found | {"mapping.w_avg": torch.full((7,), float("nan"))}
+    bad = persistent_module(codes, broken, "Generator", _init_kwargs=kwargs)
+    path = pickled({"G": bad, "G_ema": module}, tmp_path / "a.pkl")
+    assert main(["inspect", str(path), "--json"]) == 0
+    networks = json.loads(capsys.readouterr().out)["networks"]
+    assert networks["G_ema"]["read"]
+    assert "NaN" in networks["G"]["reason"]
+    assert main(["inspect", str(path)]) == 0
+    assert "is not read: " in capsys.readouterr().out
+    assert main(["inspect", str(pickled({"G_ema": bad}, tmp_path / "b.pkl"))]) == 2
+    assert "NaN" in capsys.readouterr().err
+    few = {
+        "final_block.conv_1.weight": torch.ones(4, 5, 3, 3),
+        "layers.0.conv_1.weight": torch.ones(4, 4, 3, 3),
+    }
+    torch.save(few, tmp_path / "GAN_DIS_1.pth")
+    assert main(["inspect", str(tmp_path / "GAN_DIS_1.pth")]) == 0
+    assert "a discriminator alone" in capsys.readouterr().out
+    assert main(["generate", str(tmp_path / "GAN_DIS_1.pth"), "--seeds", "0", "--out", str(tmp_path)]) == 2
+    assert "only D; name the file that holds the generator" in capsys.readouterr().err
 
 
 def test_verbs_that_take_snapshots_take_files_of_other_codes(

@@ -187,22 +187,17 @@ def test_input_z() -> None:
 
 
 @CONFIGURATION
-def test_traditional_generators_are_not_truncated(row: str) -> None:
-    """The authors' code disables truncation where there are no styles, also behind a mapping network."""
+def test_every_configuration_is_truncated(row: str) -> None:
+    """Also one without styles, whose w is the normalised z, or what a mapping network makes of it."""
     for changes in ({}, {"mapping": Mapping(2, 8)}):
-        cfg = {**CONFIGURATIONS[row], **changes}
-        g, ws = generator(**cfg), torch.randn(2, generator(**cfg).num_ws, 8)
+        g = generator(**{**CONFIGURATIONS[row], **changes})
+        ws = torch.randn(2, g.num_ws, 8)
         g.w_avg.fill_(1.0)
-        traditional = cfg.get("styles") == "none"
-        assert traditional == (row == "b")
         for psi in (0.7, [0.7] * g.num_ws):
-            if traditional:
-                with pytest.raises(UserError, match=r"truncation: .*0\.7.* without styles, is not truncated"):
-                    g(torch.randn(2, g.z_dim), truncation=psi)
-            else:
-                assert not torch.allclose(g.truncate(ws, psi), ws)
-        if traditional:
-            assert g.truncate(ws, 1.0) is g.truncate(ws, 0.5, layers=0) is ws
+            styles = slice(6)  # all; with z for the input layer in the last slot, all but that
+            assert torch.allclose(g.truncate(ws, psi)[:, styles], 1 + 0.7 * (ws[:, styles] - 1))
+        assert torch.equal(g.truncate(ws, 1.0), ws)
+        assert torch.equal(g.truncate(ws, 0.5, layers=0), ws)
 
 
 @CONFIGURATION

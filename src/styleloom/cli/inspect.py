@@ -34,13 +34,14 @@ class Inspect:
             document = description.describe(read_foreign(path))
         else:
             snapshot = read_snapshot(path)
-            count = len(snapshot.generator.state_dict())
-            document = description.describe_own(path, snapshot.experiment, snapshot.info, count)
+            there = {"G": snapshot.raw, "D": snapshot.discriminator, "G_ema": snapshot.generator}
+            networks = {role: network for role, network in there.items() if network is not None}
+            document = description.describe_own(path, snapshot.experiment, snapshot.info, networks)
         if self.json:
             print_json(document)
         else:
             for line in _lines(document):
-                say(line)
+                say(shown(line))  # texts of the file may hold line breaks
         if not document["read"] and not document["known"]:
             raise UserError(f"{shown(path)}: {document['reason']}")
         return 0
@@ -56,6 +57,10 @@ def _lines(document: dict[str, Any]) -> list[str]:
     ]
     for role, network in document.get("networks", {}).items():
         size = f"{network['variables']} variables, {network['numbers']:,} numbers"
+        if network["read"]:
+            size += f", {network['parameters']:,} of them parameters"
+        elif document["read"]:
+            size += f"; is not read: {network['reason']}"
         lines.append(f"{role:<14} {network['function']}: {size}")
     if document["read"]:
         lines += [
@@ -68,9 +73,9 @@ def _lines(document: dict[str, Any]) -> list[str]:
     unpickling = document["unpickling"]
     if unpickling:
         lines.append(f"would import   {', '.join(unpickling['imports']) or 'nothing'}")
-        lines.append(
-            f"source inside  {unpickling['source_texts']}, which its own code executes; nothing is run here"
-        )
+        texts = unpickling["source_texts"]
+        executed = f"{texts}, which its own code executes; nothing is run here" if texts else "none"
+        lines.append(f"source inside  {executed}")
     exact = f"yes, {document['exactness']}" if "exactness" in document else "yes"
     lines.append(f"is read        {exact if document['read'] else 'no: ' + document['reason']}")
     return lines

@@ -86,19 +86,15 @@ def parameter_counts(experiment: Experiment) -> tuple[int, int]:
 
 @functools.cache
 def _generator_parameters(config: GeneratorConfig) -> int:
-    import torch
+    from styleloom.networks.build import build_generator, count_parameters, weightless
 
-    from styleloom.networks.build import build_generator, count_parameters
-
-    with torch.device("meta"):
+    with weightless():
         return count_parameters(build_generator(config))
 
 
 @functools.cache
 def _discriminator_parameters(config: DiscriminatorConfig) -> int:
-    import torch
+    from styleloom.networks.build import build_discriminator, count_parameters, weightless
 
-    from styleloom.networks.build import build_discriminator, count_parameters
-
-    with torch.device("meta"):
+    with weightless():
         return count_parameters(build_discriminator(config))

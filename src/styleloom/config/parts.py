@@ -180,7 +180,7 @@ class ImageShape:
 
     @property
     def truncates(self) -> bool:
-        """Whether a generator's styles can be truncated towards their mean."""
+        """Whether a generator has styles, which are kept and truncated towards their mean."""
         return self.has_w
 
     @property

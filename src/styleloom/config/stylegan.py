@@ -95,7 +95,8 @@ class StyleGANGenerator(ImageShape):
 
     @property
     def truncates(self) -> bool:
-        """True unless there are no styles: the authors' code does not truncate traditional generators."""
+        """True unless there are no styles: the authors' code truncates traditional generators, whose w is the
+        normalised z, on demand alone."""
         return self.styles != "none"
 
     def styles_at(self, side: int) -> range:

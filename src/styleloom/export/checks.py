@@ -46,7 +46,7 @@ class Probe:
 def probe(sampler: Sampler, noise: NoiseSource) -> Probe:
     """Images of a few seeds as the sampler makes them."""
     seeds = range(max(BATCHES))
-    psi = PSI if sampler.generator.no_truncation is None else 1.0
+    psi = PSI if sampler.space == "w" else 1.0
     classes = [seed % sampler.label_dim for seed in seeds] if sampler.label_dim else None
     maps: SampleNoise = "random" if noise == "input" else noise
     latents = sampler.latents(seeds, psi, classes=classes, noise=maps)

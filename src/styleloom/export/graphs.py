@@ -64,6 +64,7 @@ class _Function(nn.Module):
         self.generator, self.growth = sampler.generator, sampler.growth
         self.noise = noise
         self.sizes = sampler.noise_sizes
+        self.truncates = sampler.space == "w"
 
     def label(self, given: Sequence[Tensor]) -> Tensor | None:
         """One-hot labels [N, K] of classes [N]; None for a generator without labels."""
@@ -105,7 +106,7 @@ class Generation(_Function):
     def forward(self, first: Tensor, *others: Tensor) -> Tensor:
         """z [N, Z], psi [1], classes [N] and noise maps, as far as there are any -> images [N, C, H, W]."""
         given = list(others)
-        psi = given.pop(0) if self.generator.no_truncation is None else None
+        psi = given.pop(0) if self.truncates else None
         classes = [given.pop(0)] if self.generator.label_dim else []
         ws = self.generator.mapping(first, self.label(classes))
         if psi is not None:
@@ -124,7 +125,7 @@ def graphs(sampler: Sampler, noise: NoiseSource) -> list[Graph]:
     if noise == "input" and not sizes:
         raise UserError("--noise: 'input' is not valid, this generator takes no noise; fixed or none")
     z = {"z": torch.randn(BATCH, generator.z_dim)}
-    psi = {"psi": torch.tensor([0.7])} if generator.no_truncation is None else {}
+    psi = {"psi": torch.tensor([0.7])} if sampler.space == "w" else {}
     classes = {"class": torch.zeros(BATCH, dtype=torch.int64)} if generator.label_dim else {}
     maps = {f"noise_{i}": torch.randn(BATCH, 1, *size) for i, size in enumerate(sizes)}
     maps = maps if noise == "input" else {}

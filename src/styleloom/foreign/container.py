@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +35,23 @@ class Contained:
         container: in words.
         value: the object of its pickle.
         seen: the names in it.
-        size: of the file, bytes.
+        file: its bytes.
     """
 
     container: str
     value: Any
     seen: Seen
-    size: int
+    file: Buffer
+
+    @property
+    def size(self) -> int:
+        """Of the file, bytes."""
+        return len(self.file)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the file as it was read, hex."""
+        return hashlib.sha256(self.file).hexdigest()
 
 
 def looks_foreign(path: Path) -> bool:
@@ -56,30 +68,29 @@ def looks_foreign(path: Path) -> bool:
 def read_container(path: Path) -> Contained:
     """Read a file. Raises UserError for one that is no pickle, damaged or names what weights do not need."""
     readable_file(path, EXPECTED)
-    size = path.stat().st_size
-    held: Any = np.empty(size, np.uint8)  # memory that is not cleared first
+    held: Any = np.empty(path.stat().st_size, np.uint8)  # memory that is not cleared first
     with open(path, "rb") as file:
-        data = memoryview(held)[: file.readinto(memoryview(held))]
+        data = whole = memoryview(held)[: file.readinto(memoryview(held))]
     prefix = ""
     if bytes(data[:2]) == b"\x1f\x8b":
         data, prefix = memoryview(_inflated(data)), "gzip of "
     head = bytes(data[:4096])
     seen = Seen()
     if head.startswith(LEGACY):
-        return Contained(f"{prefix}PyTorch, legacy", read_legacy(data, seen), seen, size)
+        return Contained(f"{prefix}PyTorch, legacy", read_legacy(data, seen), seen, whole)
     if head[:4] == b"PK\x03\x04":
-        return Contained(f"{prefix}PyTorch, zip", read_zip(data, seen), seen, size)
+        return Contained(f"{prefix}PyTorch, zip", read_zip(data, seen), seen, whole)
     kind = kind_of(head)
-    if not size or (kind is not None and head[:1] != b"\x80") or not _may_be_pickle(head):
+    if not whole or (kind is not None and head[:1] != b"\x80") or not _may_be_pickle(head):
         raise UserError(
-            f"not weights: this is {kind or ('an empty file' if not size else 'of no known kind')}"
+            f"not weights: this is {kind or ('an empty file' if not whole else 'of no known kind')}"
         )
     pickle = Unpickler(data, 0, seen)
     value = pickle.load()
     if pickle.at != pickle.size:
         raise UserError(f"refused, {pickle.size - pickle.at} bytes follow the end of the pickle")
     protocol = head[1] if head[:1] == b"\x80" else "0 or 1"
-    return Contained(f"{prefix}pickle, protocol {protocol}", value, seen, size)
+    return Contained(f"{prefix}pickle, protocol {protocol}", value, seen, whole)
 
 
 def _may_be_pickle(head: bytes) -> bool:

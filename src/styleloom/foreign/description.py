@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from styleloom.config import Experiment
 from styleloom.config.networks import GeneratorConfig
 from styleloom.config.serialize import flatten
-from styleloom.errors import UserError
+from styleloom.errors import UserError, shown
 from styleloom.file_hash import sha256_of
-from styleloom.foreign.file import AVERAGE, ForeignFile, G
-from styleloom.foreign.reading import take_generator
+from styleloom.foreign.file import AVERAGE, D, ForeignFile, G
+from styleloom.foreign.reading import take_discriminator, take_generator
 
 EXACT = "the same weights as float32: outputs agree with the code's own to 2e-5 of the largest value"
 ROUNDED = "weights are stored with less than float32 has; what is there is taken exactly"
@@ -24,10 +27,12 @@ SMALL_KINDS = ("<f2", ">f2", "bf16")
 def describe(file: ForeignFile) -> dict[str, Any]:
     """Everything that a file of another code says, and whether and how exactly it is read."""
     inside, outside = file.inside, file.outside
+    tried = {role: _tried(file, role) for role in inside.networks}
+    main = next((role for role in (AVERAGE, G) if role in inside.networks), None)
     return {
         "file": str(file.path),
         "bytes": outside.size,
-        "sha256": sha256_of(file.path),
+        "sha256": outside.sha256,
         "container": outside.container,
         "format": inside.format,
         "code": inside.code,
@@ -38,6 +43,9 @@ def describe(file: ForeignFile) -> dict[str, Any]:
                 "function": network.function,
                 "variables": len(network.arrays),
                 "numbers": network.parameters,
+                "parameters": tried[role].parameters,
+                "read": tried[role].reason is None,
+                "reason": tried[role].reason,
                 "lod": network.lod,
                 "settings": dict(network.kwargs),
             }
@@ -50,28 +58,60 @@ def describe(file: ForeignFile) -> dict[str, Any]:
             "calls": sorted(map(str, outside.seen.called)),
             "source_texts": inside.source_texts,
         },
-        **_reading(file),
+        **(_unread(file) if main is None or inside.refused else _generator(file, main, tried[main])),
     }
 
 
-def _reading(file: ForeignFile) -> dict[str, Any]:
-    """Whether the generator is read, as what, and if not, why."""
-    role = AVERAGE if AVERAGE in file.inside.networks else G
+@dataclass(frozen=True)
+class Tried:
+    """Whether a network was read.
+
+    Args:
+        reason: why it is not; None where it is.
+        parameters: numbers in it that were trained.
+        facts: of a generator.
+    """
+
+    reason: str | None
+    parameters: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _tried(file: ForeignFile, role: str) -> Tried:
+    """Build a network, and keep what is worth telling of it."""
+    if file.inside.refused:
+        return Tried(f"this is {file.inside.refused}")
     try:
+        if role == D:
+            return Tried(None, _parameters(take_discriminator(file)))
         taken = take_generator(file, "ema" if role == AVERAGE else "raw")
     except UserError as error:
-        reason = str(error).removeprefix(f"{file.path}: ")
-        return {"read": False, "known": file.inside.refused is not None, "reason": reason}
-    arrays = file.inside.networks[role].arrays.values()
-    small = any(array.kind in SMALL_KINDS for array in arrays)
-    truncation = taken.info["origin"].get("truncation")
-    return {
-        "read": True,
-        "exactness": ROUNDED if small else EXACT,
-        **generator_facts(taken.experiment),
-        "default_truncation": truncation,
+        return Tried(str(error).removeprefix(f"{shown(file.path)}: "))
+    more = {
+        "default_truncation": taken.info["origin"].get("truncation"),
         "unfinished_growth": "images_seen" in taken.info,
     }
+    return Tried(None, _parameters(taken.generator), generator_facts(taken.experiment) | more)
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _generator(file: ForeignFile, role: str, tried: Tried) -> dict[str, Any]:
+    """What users ask of the file's generator."""
+    if tried.reason is not None:
+        return {"read": False, "known": False, "reason": tried.reason}
+    small = any(array.kind in SMALL_KINDS for array in file.inside.networks[role].arrays.values())
+    return {"read": True, "exactness": ROUNDED if small else EXACT, **tried.facts}
+
+
+def _unread(file: ForeignFile) -> dict[str, Any]:
+    """Of a file whose kind is known, but which has no generator that is read."""
+    alone = (
+        "a discriminator alone: `train --init` and `convert` take it with the generators that lie beside it"
+    )
+    return {"read": False, "known": True, "reason": f"this is {file.inside.refused or alone}"}
 
 
 def generator_facts(experiment: Experiment) -> dict[str, Any]:
@@ -96,9 +136,12 @@ def _json(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def describe_own(path: Path, experiment: Experiment, info: Mapping[str, Any], tensors: int) -> dict[str, Any]:
-    """The same for a snapshot of ours."""
+def describe_own(
+    path: Path, experiment: Experiment, info: Mapping[str, Any], networks: Mapping[str, nn.Module]
+) -> dict[str, Any]:
+    """The same for a snapshot of ours, with its networks by role."""
     origin = info.get("origin")
+    kinds = {D: experiment.discriminator.family}
     return {
         "file": str(path),
         "bytes": path.stat().st_size,
@@ -107,8 +150,19 @@ def describe_own(path: Path, experiment: Experiment, info: Mapping[str, Any], te
         "format": "styleloom-snapshot",
         "code": "styleloom",
         "licence": origin.get("licence") if isinstance(origin, dict) else None,
-        "variables": tensors,
+        "networks": {
+            role: {
+                "function": kinds.get(role, experiment.generator.family),
+                "variables": len(network.state_dict()),
+                "numbers": sum(t.numel() for t in network.state_dict().values()),
+                "parameters": _parameters(network),
+                "read": True,
+                "reason": None,
+            }
+            for role, network in networks.items()
+        },
         "info": dict(info),
+        "w_average": "w_avg" if experiment.generator.has_w else "none, this generator has no w",
         "read": True,
         "unpickling": None,
         **generator_facts(experiment),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from styleloom.config import Experiment
 from styleloom.config.networks import DiscriminatorConfig, GeneratorConfig
@@ -20,10 +21,13 @@ from styleloom.foreign.container import read_container
 from styleloom.foreign.experiment import experiment_of, images_seen_at
 from styleloom.foreign.file import AVERAGE, D, ForeignFile, ForeignNetwork, G, Recognised
 from styleloom.networks.assembly import DiscriminatorTrunk, StyleGenerator
-from styleloom.networks.build import build_discriminator, build_generator
+from styleloom.networks.build import build_discriminator, build_generator, weightless
+from styleloom.tensor_file import check_finite
 from styleloom.weights.tables import convert
 
 Which = Literal["ema", "raw"]
+
+logger = logging.getLogger(__name__)
 
 RECOGNISERS: tuple[Callable[[Any], Recognised | None], ...] = (
     theano.recognise,
@@ -99,23 +103,35 @@ class Taken:
     info: dict[str, Any]
 
 
-def generator_of(file: ForeignFile, which: Which = "ema") -> ForeignNetwork:
-    """The average generator, or the one that was trained. Raises UserError where it is not there."""
+WHICH: dict[Which, str] = {"ema": AVERAGE, "raw": G}
+"""Generators by role."""
+
+
+def generator_of(file: ForeignFile, which: Which | None = None) -> ForeignNetwork:
+    """The average generator, or the one that was trained; by default the average, where the file has one.
+
+    Raises UserError where it is not there.
+    """
     inside = file.inside
     if inside.refused:
         raise UserError(f"{shown(file.path)}: this is {inside.refused}")
-    role = AVERAGE if which == "ema" else G
-    if role not in inside.networks:
-        there = ", ".join(inside.networks) or "none"
-        raise UserError(f"{shown(file.path)}: there is no {role} in this file; there: {there}")
-    return inside.networks[role]
+    roles = [WHICH[which]] if which else list(WHICH.values())
+    there = [role for role in roles if role in inside.networks]
+    if not there:
+        raise UserError(
+            f"{shown(file.path)}: there is no {' or '.join(roles)} in this file, only "
+            f"{', '.join(inside.networks)}; name the file that holds the generator"
+        )
+    if there[0] == G and which is None:
+        logger.warning(f"{shown(file.path)} has no average of the generator: the one in training is taken")
+    return inside.networks[there[0]]
 
 
-def take_generator(file: ForeignFile, which: Which = "ema") -> Taken:
+def take_generator(file: ForeignFile, which: Which | None = None) -> Taken:
     """Build the generator of a file. Raises UserError for one that we do not have, or that does not fit."""
     network = generator_of(file, which)
     with told_of(file.path):
-        generator = built(network, build_generator)
+        generator = built(network, build_generator, file.path)
         assert isinstance(generator, StyleGenerator)
         config = network.translate(network).config
         experiment = experiment_of(file, config, network.lod)  # type: ignore[arg-type]
@@ -142,29 +158,40 @@ def take_discriminator(file: ForeignFile) -> DiscriminatorTrunk:
     if D not in file.inside.networks:
         raise UserError(f"{shown(file.path)}: there is no discriminator in this file")
     with told_of(file.path):
-        network = built(file.inside.networks[D], build_discriminator)
+        network = built(file.inside.networks[D], build_discriminator, file.path)
         assert isinstance(network, DiscriminatorTrunk)
         return network
 
 
-def built(network: ForeignNetwork, build: Callable[[Any], nn.Module]) -> nn.Module:
-    """Our network with the weights of theirs. Names and shapes are compared before it is allocated."""
+def built(network: ForeignNetwork, build: Callable[[Any], nn.Module], path: Path) -> nn.Module:
+    """Our network with the weights of theirs. Names and shapes are compared before it is allocated.
+
+    Raises UserError for a network that we do not have, for one that does not fit, and for NaN.
+    """
     translated = network.translate(network)
     _check_size(translated.config, network)
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+    with weightless():
         own = build(translated.config)
     variables = translated.variables() if translated.variables else network.variables()
     state = convert(translated.table, variables, own)
     del variables
-    own = own.to_empty(device="cpu")
-    with torch.no_grad():
-        for buffer in own.buffers():
-            buffer.zero_()  # those that are not stored are zeros
-        for name, tensor in own.state_dict().items():
-            tensor.copy_(state.pop(name))
+    expected = own.state_dict()
+    own.load_state_dict({name: _laid_out(state.pop(name), expected[name]) for name in expected}, assign=True)
+    for module in own.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.is_meta:  # those that are not stored are zeros
+                setattr(module, name, torch.zeros(buffer.shape, dtype=buffer.dtype))
     if translated.finish is not None:
         translated.finish(own)
+    check_finite(own.state_dict(), path)
     return own.eval().requires_grad_(False)
+
+
+def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:
+    """`tensor` itself where it lies in memory as `like` would, else a copy that does."""
+    if tensor.stride() == like.stride():
+        return tensor
+    return torch.empty_strided(like.shape, like.stride(), dtype=like.dtype).copy_(tensor)
 
 
 def _check_size(config: GeneratorConfig | DiscriminatorConfig, network: ForeignNetwork) -> None:

@@ -52,7 +52,9 @@ class EqualizedDense(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(num_out, num_in) / lr_multiplier)
+        weight = torch.randn(num_out, num_in)
+        # On the meta device a division would import PyTorch's compiler, which takes a second.
+        self.weight = nn.Parameter(weight if weight.is_meta else weight / lr_multiplier)
         self.bias = nn.Parameter(torch.zeros(num_out)) if bias else None
         self.scale = weight_gain / math.sqrt(num_in) * lr_multiplier
         self.lr_multiplier = lr_multiplier

@@ -214,6 +214,9 @@ class StyleGenerator(nn.Module):
         if all(value == 1 for value in values):
             return ws
         if self.no_truncation is not None:
-            raise UserError(f"truncation: {psi} is not valid, {self.no_truncation}; valid: 1")
+            given = sorted({value for value in values if value != 1})
+            raise UserError(
+                f"truncation: {', '.join(map(quoted, given))} is not valid, {self.no_truncation}; valid: 1"
+            )
         factors = torch.tensor(values, dtype=ws.dtype, device=ws.device)[:, None]
         return self.w_avg + factors * (ws - self.w_avg)

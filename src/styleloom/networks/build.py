@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from styleloom.config import networks as config
 from styleloom.networks import msg, progan, stylegan, stylegan2
@@ -36,6 +39,20 @@ def build_generator(cfg: config.GeneratorConfig) -> StyleGenerator:
 def build_discriminator(cfg: config.DiscriminatorConfig) -> DiscriminatorTrunk:
     """A discriminator with fresh weights, drawn from torch's global random generator."""
     return DISCRIMINATORS[type(cfg)](cfg)
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Random tensors are empty ones: on the meta device, drawing would import half of PyTorch's compiler."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def weightless() -> Iterator[None]:
+    """Networks that are built here have names, types and shapes alone: nothing is allocated or drawn."""
+    with torch.device("meta"), _NothingDrawn():
+        yield
 
 
 def count_parameters(network: nn.Module) -> int:

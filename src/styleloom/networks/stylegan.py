@@ -268,10 +268,7 @@ def style_generator(cfg: config.StyleGANGenerator, synthesis: SynthesisTrunk) ->
         cfg.mapping, cfg.z_dim, cfg.w_dim, cfg.label_dim, weight_gain=ROOT2, act_gain=1.0
     )
     shell = LatentInputGenerator if cfg.input == "z" else StyleGenerator
-    generator = shell(mapping, synthesis, cfg.resolution, cfg.num_ws, cfg.w_dim, cfg.w_avg_beta)
-    if not cfg.truncates:
-        generator.no_truncation = "a traditional generator, without styles, is not truncated"
-    return generator
+    return shell(mapping, synthesis, cfg.resolution, cfg.num_ws, cfg.w_dim, cfg.w_avg_beta)
 
 
 # ---- discriminator

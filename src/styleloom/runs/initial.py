@@ -32,14 +32,13 @@ from styleloom.runs.records import STATE_FORMAT, state_document
 from styleloom.snapshot import (
     Snapshot,
     check_contents,
-    check_finite,
     check_network,
     foreign_snapshot,
     load_weights,
     read_snapshot,
 )
 from styleloom.snapshot_names import find_snapshot, is_run
-from styleloom.tensor_file import contents_of, read_tensors
+from styleloom.tensor_file import check_finite, contents_of, read_tensors
 from styleloom.training.state import checked_counters, part_of
 from styleloom.training.trainer import Trainer
 
@@ -117,13 +116,10 @@ def read_networks(given: Path | str) -> Snapshot:
     average = files.get(AVERAGE) or files.get(G)
     if average is None:
         return foreign_snapshot(read_foreign(path))  # which says what is missing
-    snapshot = foreign_snapshot(average, "ema" if AVERAGE in average.inside.networks else "raw")
-    raw = (
-        foreign_snapshot(files[G], "ema" if G not in files[G].inside.networks else "raw")
-        if G in files
-        else None
-    )
-    snapshot = replace(snapshot, raw=None if raw is None else raw.generator)
+    snapshot = foreign_snapshot(average)
+    if G in files:
+        alone = G not in files[G].inside.networks  # the only network of its file
+        snapshot = replace(snapshot, raw=foreign_snapshot(files[G], None if alone else "raw").generator)
     return _with_discriminator(snapshot, files[D]) if D in files else snapshot
 
 

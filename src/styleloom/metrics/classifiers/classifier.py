@@ -21,8 +21,8 @@ from styleloom.errors import UserError, cut, shown
 from styleloom.networks.assembly import Trunk
 from styleloom.networks.build import build_discriminator
 from styleloom.precision import resolve_device
-from styleloom.snapshot import check_finite, check_network, load_weights
-from styleloom.tensor_file import open_tensors
+from styleloom.snapshot import check_network, load_weights
+from styleloom.tensor_file import check_finite, open_tensors
 
 FORMAT = "styleloom-classifier"
 
