@@ -221,3 +221,19 @@ def test_formats_hold_the_same_pixels(channels: int, tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(UserError, match=f"00000000.{name} is damaged"):
             open_dataset(path).image(0)
+
+
+def test_workers_say_nothing(tmp_path: Path) -> None:
+    """Their processes print nothing, on a terminal that shows the progress of the build."""
+    folder = make_folder(tmp_path / "in", 4)
+    program = (
+        "import sys; from styleloom.data import *; from styleloom.data import build\n"
+        "build._WORTH_PROCESSES = 1\n"
+        "options = BuildOptions(ConversionOptions(16), workers=2)\n"
+        "build_dataset(open_source(sys.argv[1]), sys.argv[2], options)"
+    )
+    words = [sys.executable, "-c", program, str(folder), str(tmp_path / "x.zip")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert len(open_dataset(tmp_path / "x.zip")) == 4

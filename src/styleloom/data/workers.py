@@ -1,4 +1,4 @@
-"""Work on many images in other processes: `python -m styleloom.data.workers`, one for each worker.
+"""Work on many images in other processes, one process for each worker.
 
 Processes of our own, not those of `multiprocessing`: these import the user's script again, which would then
 need a guard. A worker reads pickles from its stdin and writes pickles to its stdout; its parent alone is
@@ -28,6 +28,8 @@ Result = TypeVar("Result")
 CHUNK = 16
 """Images that a worker is given at a time."""
 
+_PROGRAM = "from styleloom.data.workers import serve; serve()"
+
 _AHEAD = 2  # chunks for each worker that wait or are done
 
 
@@ -38,7 +40,7 @@ class _Worker:
         package = str(Path(__file__).parents[2])
         paths = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "styleloom.data.workers"],
+            [sys.executable, "-c", _PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
@@ -110,7 +112,7 @@ def in_order(
                 worker.close()
 
 
-def _serve() -> None:
+def serve() -> None:
     """What a worker does until its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
@@ -123,7 +125,3 @@ def _serve() -> None:
             items = pickle.load(source)
             pickle.dump([work(item) for item in items], sink, pickle.HIGHEST_PROTOCOL)
             sink.flush()
-
-
-if __name__ == "__main__":
-    _serve()
