@@ -26,18 +26,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from styleloom.errors import UserError, quoted
+from styleloom.errors import ProcessLostError, UserError, quoted
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
+DAYS = datetime.timedelta(days=7)
+"""All wait while the first computes a metric of an evaluation."""
+
+
 class StoppedError(Exception):
     """Work that processes share was asked to end."""
-
-
-class ProcessLostError(Exception):
-    """Another process has ended or hangs: what all do together cannot go on."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +49,25 @@ class Processes:
         size: number of processes.
         local_rank: number of this process on its machine, which picks its accelerator.
         group: of torch.distributed; None for the group of all.
+        interrupted: asked before each block of `ordered`; when it says yes on one process, all raise
+            StoppedError.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
     group: Any = None
+    interrupted: Callable[[], bool] = lambda: False
 
     @classmethod
-    def join(cls, accelerated: bool = False) -> Processes:
+    def join(cls, accelerated: bool = False, patience: datetime.timedelta = DAYS) -> Processes:
         """Join the processes that torchrun started (it sets RANK, WORLD_SIZE, LOCAL_RANK), if it did.
 
-        Without WORLD_SIZE this process is alone.
+        Without WORLD_SIZE this process is alone. `joined` gives the same processes until they `leave`.
 
         Args:
             accelerated: whether tensors on CUDA devices are exchanged, too, by NCCL.
+            patience: how long a process waits for another one.
 
         Raises UserError where the variables contradict each other or some are missing.
         """
@@ -77,10 +81,10 @@ class Processes:
             if not os.environ.get(name):
                 raise _not_by_torchrun(name)
         if not dist.is_initialized():
-            # gloo, for results are on the CPU. A timeout of days: all wait while the first computes a metric.
-            backend = "cpu:gloo,cuda:nccl" if accelerated else "gloo"
-            dist.init_process_group(backend, timeout=datetime.timedelta(days=7))
-        return cls(rank, size, local_rank)
+            backend = "cpu:gloo,cuda:nccl" if accelerated else "gloo"  # results are on the CPU
+            dist.init_process_group(backend, timeout=patience)
+        _joined.append(cls(rank, size, local_rank))
+        return _joined[-1]
 
     def patient(self, minutes: float) -> Processes:
         """The same processes, which wait for each other so long at most: then `ProcessLostError`."""
@@ -90,8 +94,15 @@ class Processes:
 
     def leave(self) -> None:
         """Leave the process group."""
+        _joined.clear()
         if self.size > 1 and dist.is_initialized():
             dist.destroy_process_group()
+
+    def named_device(self, name: str) -> str:
+        """The device that `name` means on this process: where it is CUDA without a number, one of its own."""
+        if self.size == 1 or ":" in name or name not in ("auto", "cuda") or not torch.cuda.is_available():
+            return name
+        return f"cuda:{self.local_rank % torch.cuda.device_count()}"
 
     @property
     def collects(self) -> bool:
@@ -112,6 +123,8 @@ class Processes:
             mine = first + self.rank
             result: R | Exception | None = None
             try:
+                if self.interrupted():
+                    raise StoppedError
                 result = run(blocks[mine]) if mine < len(blocks) else None
             except (UserError, StoppedError) as error:
                 result = error
@@ -197,6 +210,13 @@ class Processes:
 
 ALONE = Processes()
 """A process without others."""
+
+_joined: list[Processes] = []
+
+
+def joined() -> Processes:
+    """The processes that this one has joined; itself alone where it has joined none."""
+    return _joined[-1] if _joined else ALONE
 
 
 def _number(name: str, default: int | None = None) -> int:

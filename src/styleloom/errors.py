@@ -26,6 +26,10 @@ MESSAGE_CHARACTERS = 20_000
 """Longest message that is printed."""
 
 
+class ProcessLostError(Exception):
+    """Another process has ended or hangs: what all do together cannot go on."""
+
+
 class UserError(Exception):
     """Wrong input from outside: a file, a field, a flag.
 

@@ -29,6 +29,7 @@ The verbs:
 
 What they share:
 
+- processes: a command on the processes that torchrun started
 - sheets: what is checked of pictures and other files before they are written
 - wanted_images: the images of seeds or latent files that a command is to make
 - report: results as JSON or tables on stdout
@@ -66,7 +67,7 @@ from styleloom.cli import hints
 from styleloom.cli.notes import notes_on_stderr
 from styleloom.cli.signals import INTERRUPTED, Interruption, orderly_end
 from styleloom.cli.streams import discard, safe_streams
-from styleloom.errors import UserError, nearest, printable, quoted, shown
+from styleloom.errors import ProcessLostError, UserError, nearest, printable, quoted, shown
 
 USAGE_ERROR = 2
 """Exit status when the user can put it right: a flag, a field, a file."""
@@ -148,6 +149,8 @@ def _failed(error: BaseException, interruption: Interruption) -> int:
         message, status = f"interrupted{by}", INTERRUPTED
     elif isinstance(error, UserError):
         message, status = str(error), USAGE_ERROR
+    elif isinstance(error, ProcessLostError):
+        message, status = str(error), FAILURE
     elif isinstance(error, BrokenPipeError):  # the reader has seen enough
         message, status = "", FAILURE
     elif isinstance(error, OSError) and error.strerror:

@@ -177,14 +177,9 @@ class Evaluate:
             return evaluation.run(self._subject(evaluation), self.repeats)
 
     def _device(self, processes: Processes) -> Any:
-        import torch
-
         from styleloom.precision import resolve_device
 
-        device = resolve_device(self.device)
-        if device.type == "cuda" and device.index is None and processes.size > 1:
-            return torch.device("cuda", processes.local_rank % torch.cuda.device_count())
-        return device
+        return resolve_device(processes.named_device(self.device))
 
     def _weights(self) -> dict[str, Path]:
         from styleloom.features import registry

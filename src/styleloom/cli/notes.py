@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Iterator
 
@@ -17,7 +18,12 @@ class NoteHandler(logging.Handler):
     """Prints each record as `note: MESSAGE` to the current `sys.stderr`, with control characters escaped."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one record; where nobody can read it any more, the work goes on without it."""
+        """Print one record; where nobody can read it any more, the work goes on without it.
+
+        Of processes that work together, the first one prints.
+        """
+        if os.environ.get("RANK", "0") != "0":
+            return
         with contextlib.suppress(OSError):
             print(f"note: {printable(record.getMessage())}", file=sys.stderr)
 

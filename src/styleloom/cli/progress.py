@@ -81,10 +81,11 @@ class TrainingProgress(ProgressLine):
     Args:
         total_images: where the experiment ends.
         max_minutes: when the run ends at the latest.
+        enabled: False shows nothing: for all processes of a training but the first.
     """
 
-    def __init__(self, total_images: float, max_minutes: float) -> None:
-        super().__init__("train")
+    def __init__(self, total_images: float, max_minutes: float, enabled: bool = True) -> None:
+        super().__init__("train", enabled)
         self.total_images = total_images
         self.deadline = self.began + max_minutes * 60
         self.losses = self.measuring = ""

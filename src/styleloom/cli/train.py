@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +12,7 @@ import tyro
 
 from styleloom import presets
 from styleloom.cli import INTERRUPTED
+from styleloom.cli.processes import together
 from styleloom.cli.progress import TrainingProgress
 from styleloom.cli.report import print_json, say, tell
 from styleloom.cli.training_images import (
@@ -30,6 +31,7 @@ from styleloom.errors import UserError, shell_word, shown
 from styleloom.names import recorded_name
 
 if TYPE_CHECKING:
+    from styleloom.distributed import Processes
     from styleloom.runs.directory import RunDirectory
     from styleloom.runs.initial import Source
 
@@ -87,6 +89,9 @@ class Train:
     """Run directory to create; by default runs/PRESET."""
     resume: Path | None = None
     """Run directory to continue exactly where its latest state left off."""
+    resume_or_start: Path | None = None
+    """Run directory: continued where it holds a run, else created. For scripts that are started again and
+    again; the other flags are those of the start."""
     init: str | None = None
     """Begin with the networks of a snapshot, a run (its latest state) or a state, not with fresh ones."""
     fit_to: str | None = None
@@ -136,10 +141,16 @@ class Train:
             from styleloom.runs.profile import check_steps
 
             check_steps(self.profile)
+        return together(self._train)
+
+    def _train(self, processes: Processes) -> int:
+        """What `run` does, on each of the processes that train together."""
+        self.device = processes.named_device(self.device)
         if self.resume is not None:
-            return self._resume(self.resume)
+            return self._resume(self.resume, processes)
+        begun = self._begun(processes)
         for flag in ("allow-change", "state"):
-            if getattr(self, flag.replace("-", "_")):
+            if getattr(self, flag.replace("-", "_")) and self.resume_or_start is None:
                 raise UserError(f"--{flag}: only with --resume")
         experiment, source = self._beginning()
         own = self.data is not None and self.data not in EMBEDDED_SETS
@@ -158,13 +169,47 @@ class Train:
         if dataset is None:
             sets = ", ".join(EMBEDDED_SETS)
             raise UserError(f"--data: needed: an archive made by `styleloom dataset build`, or: {sets}")
-        out = self.out or Path("runs") / experiment.name
+        if begun is not None:
+            return self._go_on(begun, experiment, dataset, processes)
+        out = self.resume_or_start or self.out or Path("runs") / experiment.name
         note_unused_labels(experiment, dataset)
         note_unfinished_growth(experiment)
         from styleloom.runs.fit import start
 
         trainer, run = start(out, experiment, dataset, self.device, self.workers, self.cache_gib, source)
-        return self._fit(trainer, run)
+        return self._fit(trainer, run, processes)
+
+    def _begun(self, processes: Processes) -> RunDirectory | None:
+        """The run that --resume-or-start names, where it has begun."""
+        if self.resume_or_start is None:
+            return None
+        for name in ("out", "state"):
+            if getattr(self, name) is not None:
+                raise UserError(f"--{name}: not with --resume-or-start, which names the run itself")
+        from styleloom.runs.directory import RunDirectory
+
+        run = RunDirectory(self.resume_or_start)
+        return run if processes.agree(processes.collects and run.begun()) else None
+
+    def _go_on(
+        self, run: RunDirectory, experiment: Experiment, dataset: ImageDataset, processes: Processes
+    ) -> int:
+        """Continue a run with the flags that started it."""
+        from styleloom.runs.begin import needed
+        from styleloom.runs.fit import resume
+
+        recorded, _ = run.read_experiment()
+        if experiment.precision == "auto":  # the run's says what it meant on its device
+            experiment = replace(experiment, precision=recorded.precision)
+        allowed = needed(self._allowed(), recorded, experiment)
+        trainer, run = resume(
+            run.path, dataset, experiment, allowed, self.device, self.workers, self.cache_gib
+        )
+        return self._fit(trainer, run, processes)
+
+    def _allowed(self) -> list[str]:
+        """Fields that may differ from the run's."""
+        return [FLAGS.get(name.replace("-", "_"), name) for name in self.allow_change]
 
     def _beginning(self) -> tuple[Experiment, Source | None]:
         """The experiment before any change, of the preset or of --fit-to, and what --init names."""
@@ -242,8 +287,8 @@ class Train:
         check_data(experiment, dataset)
         return experiment
 
-    def _resume(self, path: Path) -> int:
-        for name in ("out", "preset", "device-table", "init", "fit-to"):
+    def _resume(self, path: Path, processes: Processes) -> int:
+        for name in ("resume-or-start", "out", "preset", "device-table", "init", "fit-to"):
             if getattr(self, name.replace("-", "_")) is not None:
                 raise UserError(f"--{name}: not with --resume, which continues {shown(path)} as it is")
         from styleloom.runs.directory import RunDirectory
@@ -261,12 +306,12 @@ class Train:
             path if state is None else state,
             dataset,
             requested,
-            [FLAGS.get(name.replace("-", "_"), name) for name in self.allow_change],
+            self._allowed(),
             self.device,
             self.workers,
             self.cache_gib,
         )
-        return self._fit(trainer, run)
+        return self._fit(trainer, run, processes)
 
     def _data_of_run(self, record: dict[str, Any], resolution: int) -> ImageDataset:
         """The images that --data names, else those that the run names."""
@@ -280,19 +325,24 @@ class Train:
         except UserError as error:
             raise UserError(f"{error}; if the run's data are elsewhere now, name them with --data") from error
 
-    def _fit(self, trainer: Any, run: RunDirectory) -> int:
+    def _fit(self, trainer: Any, run: RunDirectory, processes: Processes) -> int:
         from styleloom.runs.fit import StopRequest, fit
 
         total = trainer.experiment.total_kimg * 1000
         minutes, stop = math.inf if self.minutes is None else self.minutes, StopRequest()
-        tell(
-            f"{trainer.experiment.name} at {_px(trainer.experiment)} px on {trainer.device.type}, "
-            f"{trainer.experiment.precision}, {len(trainer.inputs.train_set)} images, in {shown(run.path)}"
-        )
-        tell(treatment(trainer.experiment))
-        with TrainingProgress(total, minutes) as progress:
+        if processes.collects:
+            many = f"{processes.size} x " if processes.size > 1 else ""
+            tell(
+                f"{trainer.experiment.name} at {_px(trainer.experiment)} px on {many}{trainer.device.type}, "
+                f"{trainer.experiment.precision}, {len(trainer.inputs.train_set)} images, "
+                f"in {shown(run.path)}"
+            )
+            tell(treatment(trainer.experiment))
+        with TrainingProgress(total, minutes, processes.collects) as progress:
             done = fit(trainer, run, progress, minutes, stop, self.profile)
         trainer.close()
+        if not processes.collects:
+            return INTERRUPTED if stop.requested and not done else 0
         snapshots = run.snapshots()
         result = {
             "run": str(run.path),

@@ -38,6 +38,8 @@ class RunOptions:
         metrics_kimg: thousands of images between measurements; the end of the run is measured as well.
         measure_at: size at which the metrics and the SWD of a growing run are measured; see `MeasureAt`.
         sample_truncation: psi of the sample grids.
+        patience_minutes: how long the processes of a training wait for one of them before they take it for
+            lost and end.
         max_skipped: consecutive updates skipped for a non-finite gradient before the run stops.
     """
 
@@ -55,6 +57,7 @@ class RunOptions:
     metrics_kimg: float = 200.0
     measure_at: MeasureAt = "full"
     sample_truncation: float = 1.0
+    patience_minutes: float = 30.0
     max_skipped: int = 50
 
     def __post_init__(self) -> None:
@@ -66,4 +69,5 @@ class RunOptions:
             at_least(name, kimg, MIN_TICK_KIMG)
         for name in ("keep_snapshots", "keep_states", "swd_images"):
             at_least(f"run.{name}", getattr(self, name), 0)
+        above("run.patience_minutes", self.patience_minutes, 0)
         above("run.metrics_kimg", self.metrics_kimg, 0)

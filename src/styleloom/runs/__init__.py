@@ -14,6 +14,7 @@ In the order in which to read:
 - metrics: metrics that a run measures of itself, and which of its snapshots is the best
 - history: all snapshots of a run measured afterwards
 - plan: schedule, parameters and cost of a run, without running it
+- scaling: what a step costs on many processes
 - pictures: images of the generators at fixed latents
 - profile: a Chrome trace of some steps
 - stopping: signals that ask a training to save and end

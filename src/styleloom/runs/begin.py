@@ -14,6 +14,7 @@ from styleloom.config import Experiment, from_json
 from styleloom.config.overrides import ROLES, SHARED
 from styleloom.config.serialize import differences
 from styleloom.data.dataset import PRELOAD_BUDGET_BYTES, ImageDataset
+from styleloom.distributed import joined
 from styleloom.errors import UserError, nearest, quoted, shown
 from styleloom.images import grid
 from styleloom.runs import lock
@@ -23,7 +24,7 @@ from styleloom.runs.metrics import RunMetrics, check_distance
 from styleloom.runs.pictures import sheet_shape
 from styleloom.runs.records import state_name, step_of
 from styleloom.training.health import recorded_complaint
-from styleloom.training.state import checked_counters
+from styleloom.training.state import checked_counters, digest
 from styleloom.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,8 @@ def start(
     """Make a new run and its first state, so that it can be resumed from the beginning.
 
     If the process is killed during this, `path` is either a complete run or free for another start. The run
-    is locked until `fit` returns or the process ends.
+    is locked until `fit` returns or the process ends. The processes that this one has joined all call this;
+    the first one writes.
 
     Args:
         path: run directory to create.
@@ -55,28 +57,34 @@ def start(
     Raises UserError where `path` is in use, or where the experiment cannot be trained on these images or its
     metrics cannot be measured; then no new file stays.
     """
-    RunDirectory(path).check_free()
-    check_distance(experiment, dataset)
-    trainer = Trainer(experiment, dataset, device, workers, cache_gib)
-    try:
-        _check_metrics(trainer)
-        if source is not None:
-            take_over(trainer, source)
-        run = RunDirectory.create(path)
-    except BaseException:
-        trainer.close()
-        raise
-    try:
-        columns, rows = sheet_shape(trainer.experiment.generator.size)
-        first = trainer.inputs.dataset.images(torch.arange(min(columns * rows, len(dataset))).numpy())
-        run.save_image("reals", grid(torch.from_numpy(first), columns))
-        save_state(trainer, run)
-        run.write_experiment(trainer.experiment, trainer.inputs.record())  # last: this makes it a run
-    except BaseException:
-        trainer.close()
-        run.discard()
-        raise
+    processes = joined().patient(experiment.run.patience_minutes)
+    with contextlib.ExitStack() as undo:
+        with processes.together():
+            if processes.collects:
+                RunDirectory(path).check_free()
+            check_distance(experiment, dataset)
+            trainer = Trainer(experiment, dataset, device, workers, cache_gib, processes=processes)
+            undo.callback(trainer.close)
+            _check_metrics(trainer)
+            if source is not None:
+                take_over(trainer, source)
+        run = RunDirectory(path)
+        with processes.together():
+            if processes.collects:
+                run = RunDirectory.create(path)
+                undo.callback(run.discard)
+                _first_files(trainer, run)
+        undo.pop_all()
     return trainer, run
+
+
+def _first_files(trainer: Trainer, run: RunDirectory) -> None:
+    columns, rows = sheet_shape(trainer.experiment.generator.size)
+    dataset = trainer.inputs.dataset
+    first = dataset.images(torch.arange(min(columns * rows, len(dataset))).numpy())
+    run.save_image("reals", grid(torch.from_numpy(first), columns))
+    write_state(trainer, run)
+    run.write_experiment(trainer.experiment, trainer.inputs.record())  # last: this makes it a run
 
 
 def resume(
@@ -90,7 +98,8 @@ def resume(
 ) -> tuple[Trainer, RunDirectory]:
     """Continue a run from its latest complete state, or from a state of one's choice.
 
-    The run is locked until `fit` returns or the process ends.
+    The run is locked until `fit` returns or the process ends. The processes that this one has joined all call
+    this, and read the state; the first one writes.
 
     Args:
         path: of the run, or of one of its states. With a state, what the run wrote after it is moved to a
@@ -107,27 +116,38 @@ def resume(
     chosen = Path(path) if Path(path).suffix == ".safetensors" else None
     run = RunDirectory(path if chosen is None else chosen.parent)
     requested = run.read_experiment()[0] if requested is None else requested
+    processes = joined().patient(requested.run.patience_minutes)
     with contextlib.ExitStack() as undo:
-        if lock.lock(run.path):
-            undo.callback(lock.unlock, run.path)
-        file = run.find_state(None if chosen is None else chosen.name)
-        tensors, document = _checked(run, file)
-        changed = check_changes(from_json(document["experiment"]), requested, allowed or [])
-        check_distance(requested, dataset)
-        trainer = Trainer(requested, dataset, device, workers, cache_gib)
-        undo.callback(trainer.close)
-        changed |= _check_data(trainer, document, allowed or [])
-        _check_metrics(trainer)
-        _load(trainer, run, file, (tensors, document))
+        with processes.together():
+            if processes.collects and lock.lock(run.path):
+                undo.callback(lock.unlock, run.path)
+            file = run.find_state(None if chosen is None else chosen.name)
+            tensors, document = _checked(run, file)
+            changed = check_changes(from_json(document["experiment"]), requested, allowed or [])
+            check_distance(requested, dataset)
+            trainer = Trainer(requested, dataset, device, workers, cache_gib, processes=processes)
+            undo.callback(trainer.close)
+            changed |= _check_data(trainer, document, allowed or [])
+            _check_metrics(trainer)
+            _load(trainer, run, file, (tensors, document))
         if chosen is not None:
-            _take_back(trainer, run)
-        run.remove_partial_files()
-        run.stats.rewind(trainer.step_count)
-        run.write_experiment(trainer.experiment, trainer.inputs.record())
+            trainer.skipped_in_a_row = dict.fromkeys(trainer.skipped_in_a_row, 0)
+        with processes.together():
+            if processes.collects:
+                _go_on(trainer, run, taken_back=chosen is not None)
         if changed or chosen is not None:
             save_state(trainer, run)  # with the changed experiment: the next resume needs no --allow-change
         undo.pop_all()
     return trainer, run
+
+
+def _go_on(trainer: Trainer, run: RunDirectory, taken_back: bool) -> None:
+    """Make the run's files those of the trainer's state."""
+    if taken_back:
+        _set_aside(trainer, run)
+    run.remove_partial_files()
+    run.stats.rewind(trainer.step_count)
+    run.write_experiment(trainer.experiment, trainer.inputs.record())
 
 
 def _check_metrics(trainer: Trainer) -> None:
@@ -139,7 +159,24 @@ def _check_metrics(trainer: Trainer) -> None:
 
 
 def save_state(trainer: Trainer, run: RunDirectory) -> None:
-    """Write everything that exact resume needs."""
+    """Write everything that exact resume needs.
+
+    Processes that train together all call this; the first one writes. Raises UserError, on all, where it
+    cannot, or where they no longer hold the same networks.
+    """
+    processes = trainer.processes
+    if not processes.same(digest(trainer)):
+        raise UserError(
+            f"the {processes.size} processes hold different networks, as after an error of a device; this "
+            "state is not saved, the run continues from the latest one"
+        )
+    with processes.together():
+        if processes.collects:
+            write_state(trainer, run)
+
+
+def write_state(trainer: Trainer, run: RunDirectory) -> None:
+    """Write everything that exact resume needs, from this process alone."""
     tensors, document = trainer.state()
     run.save_state(trainer.step_count, tensors, document, trainer.experiment.run.keep_states)
 
@@ -189,6 +226,11 @@ def _load(
     was = state[1]["counters"]["device"]
     if trainer.device.type != was:
         logger.warning(f"the run was on {shown(was)}, it continues on {trainer.device.type}: not bit for bit")
+    before, now = state[1]["counters"].get("processes", 1), trainer.processes.size
+    if before != now:
+        logger.info(
+            f"the run was on {quoted(before)} processes, it goes on with {now}: equal but for rounding"
+        )
     try:
         trainer.load_state(*state, shown(file))
     except UserError as error:
@@ -200,9 +242,8 @@ def _load(
         raise UserError(f"{error}; {run.another_state(file)}" if same else str(error)) from error
 
 
-def _take_back(trainer: Trainer, run: RunDirectory) -> None:
+def _set_aside(trainer: Trainer, run: RunDirectory) -> None:
     """Set aside what the run wrote after the trainer's state, from which it continues."""
-    trainer.skipped_in_a_row = dict.fromkeys(trainer.skipped_in_a_row, 0)
     folder = run.set_aside(trainer.step_count, trainer.images_seen)
     if folder is not None:
         logger.info(f"what the run wrote after step {trainer.step_count} is in {shown(folder)} now")
@@ -230,6 +271,12 @@ def check_changes(recorded: Experiment, requested: Experiment, allowed: list[str
                 f"--allow-change {shown(name)}: that does not differ from the run; {hint}leave it out"
             )
     return bool(changes)
+
+
+def needed(allowed: list[str], recorded: Experiment, requested: Experiment) -> list[str]:
+    """Those of the `allowed` names that name a difference, and "data": what `check_changes` takes."""
+    changes = differences(recorded, requested)
+    return [name for name in allowed if name == "data" or any(_names(name, change) for change in changes)]
 
 
 def _names(allowed: str, field: str) -> bool:

@@ -100,6 +100,14 @@ class RunDirectory:
                 f"{shell_word(path)}"
             )
 
+    def begun(self) -> bool:
+        """Whether there is anything at `path` but an empty folder or what a killed start left."""
+        try:
+            self.check_free()
+        except UserError:
+            return True
+        return False
+
     def discard(self) -> None:
         """Remove a new run that could not be started."""
         # experiment.json first: if this is killed as well, what is left counts as a killed start.

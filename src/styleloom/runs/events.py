@@ -15,9 +15,14 @@ from styleloom.errors import UserError, shown
 class EventWriter:
     """Writes every number of a tick. Without the extra it writes nothing; stats.jsonl has the same."""
 
-    def __init__(self, path: Path, images_seen: int) -> None:
-        """Open the events; those after `images_seen` are dropped, as a resumed run writes them again."""
+    def __init__(self, path: Path | None, images_seen: int) -> None:
+        """Open the events of the run at `path`; None writes nothing.
+
+        Those after `images_seen` are dropped, as a resumed run writes them again.
+        """
         self._writer: Any = None
+        if path is None:
+            return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecations inside tensorboard and protobuf
             try:

@@ -55,7 +55,8 @@ def fit(
     """Train until the experiment's `total_kimg`, a stop request or `max_minutes`.
 
     At the end a complete state and a snapshot are saved, unless the training has diverged: then the error
-    says how to continue from an earlier state.
+    says how to continue from an earlier state. Of processes that train together, the first one writes, and
+    what one of them is asked or cannot do, such as to stop, all do after the same step.
 
     Args:
         report: called after every step with {"images_seen", "images_per_sec", "level"}, after every tick with
@@ -69,42 +70,43 @@ def fit(
     """
     stop = StopRequest() if stop is None else stop
     deadline = time.monotonic() + max_minutes * 60
-    lock.lock(run.path)
-    try:
-        record_session(run.path, trainer)
-        with (
-            stop,
-            EventWriter(run.path, trainer.images_seen) as events,
-            recorded(trainer, run.path, profile_steps) as after_step,
-        ):
-            loop = _Loop(trainer, run, report or (lambda line: None), lambda: stop.requested, after_step)
-            return _train(loop, events, deadline)
-    finally:
-        lock.unlock(run.path)
+    writes = trainer.processes.collects
+    with contextlib.ExitStack() as undo:
+        if writes:
+            lock.lock(run.path)
+            undo.callback(lock.unlock, run.path)
+            record_session(run.path, trainer)
+        undo.enter_context(stop)
+        events = undo.enter_context(EventWriter(run.path if writes else None, trainer.images_seen))
+        steps = profile_steps if writes else None
+        after_step = undo.enter_context(recorded(trainer, run.path, steps))
+        loop = _Loop(trainer, run, report or (lambda line: None), lambda: stop.requested, after_step)
+        return _train(loop, events, deadline)
 
 
 def _train(loop: _Loop, events: EventWriter, deadline: float) -> bool:
-    trainer = loop.trainer
+    trainer, processes = loop.trainer, loop.processes
     total = trainer.experiment.total_kimg * 1000
     if trainer.step_count == 0:
-        loop.pictures()
+        loop.write(loop.pictures)
     while trainer.images_seen < total:
         try:
             loop.step()
         except DivergedError as error:
             if loop.sums:
-                events.write(loop.record(loop.line(), with_state=False), trainer.images_seen)
-            raise DivergedError(way_back(loop.run, trainer.experiment, error)) from error
+                loop.tell(events, loop.record(loop.line(), with_state=False))
+            told = way_back(loop.run, trainer.experiment, error) if processes.collects else ""
+            raise DivergedError(processes.agree(told)) from error
         except UserError:  # between steps: everything is as after the last complete one
             if loop.sums:
-                events.write(loop.tick(last=True), trainer.images_seen)
+                loop.tell(events, loop.tick(last=True))
             else:
                 save_state(trainer, loop.run)
             raise
         done = trainer.images_seen >= total
-        last = done or loop.stopping() or time.monotonic() > deadline
+        last = done or processes.any(loop.stopping() or time.monotonic() > deadline)
         if last or loop.due():
-            events.write(loop.tick(last, done), trainer.images_seen)
+            loop.tell(events, loop.tick(last, done))
         if last:
             return done
     return True
@@ -138,12 +140,13 @@ class _Loop:
         after_step: Callable[[], None] = lambda: None,
     ) -> None:
         self.trainer, self.run, self.stopping, self.after_step = trainer, run, stopping, after_step
+        self.processes = trainer.processes
         self._report = report
         self.sums: dict[str, list[Tensor]] = defaultdict(list)
-        lines = run.stats.read()
+        lines = self.processes.agree(run.stats.read() if self.processes.collects else [])
         self.ticks = max((line.get("tick", 0) for line in lines), default=-1) + 1
         self.metrics = RunMetrics(trainer, lines)
-        known = lines if (run.path / BEST).exists() else []
+        known = lines if self.processes.agree((run.path / BEST).exists()) else []
         self.watch = Watch(trainer.experiment, lines, self.metrics.judge.score)
         self.best = min((self.metrics.judge.score(line) for line in known), default=math.inf)
         self.seconds_before = lines[-1].get("sec_total", 0.0) if lines else 0.0
@@ -226,16 +229,22 @@ class _Loop:
         options = self.trainer.experiment.run
         line = self.line()
         if last or self.due(options.sample_every):
-            self.pictures()
+            self.write(self.pictures)
         if self.metrics.due(complete):
             line |= self.metrics.measure(self.measuring, self.stopping)
         if last or self.due(options.snapshot_every) or has_metrics(line):
-            self.snapshot(line)
+            self.write(lambda: self.snapshot(line))
         return self.record(line, last or self.due(options.state_every))
+
+    def write(self, what: Callable[[], object]) -> None:
+        """Let the first process write; where it cannot, all raise its UserError."""
+        with self.processes.together():
+            if self.processes.collects:
+                what()
 
     def record(self, line: dict[str, Any], with_state: bool) -> dict[str, Any]:
         """Append a line to stats.jsonl, save a state if asked to, and begin the next line."""
-        self.run.stats.append(line)
+        self.write(lambda: self.run.stats.append(line))
         if with_state:
             save_state(self.trainer, self.run)
         self.report(line)
@@ -244,6 +253,10 @@ class _Loop:
         self.ticks += 1
         self._reset()
         return line
+
+    def tell(self, events: EventWriter, line: dict[str, Any]) -> None:
+        """Write a line of stats.jsonl for TensorBoard."""
+        self.write(lambda: events.write(line, self.trainer.images_seen))
 
     def pictures(self) -> None:
         """Save grids of images of fixed latents, from the generator and from its EMA."""

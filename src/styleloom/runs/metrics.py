@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from styleloom.config import Experiment
 from styleloom.data.dataset import ImageDataset
+from styleloom.distributed import StoppedError
 from styleloom.errors import UserError, printable, shown
 from styleloom.metrics.descriptors import MIN_IMAGES
 from styleloom.metrics.evaluation.cache import StatisticsCache, cache_folder
@@ -36,10 +37,6 @@ SWD_PX = 8
 """Smallest height or width, px, at which a run measures its own SWD: descriptors are 7 x 7 px."""
 
 T = TypeVar("T")
-
-
-class StopMeasuringError(Exception):
-    """The run was asked to end during a measurement, which is dropped."""
 
 
 @dataclass(frozen=True)
@@ -106,27 +103,31 @@ class RunMetrics:
     def measure(
         self, progress: Callable[[str, int, int], None], stop: Callable[[], bool]
     ) -> dict[str, float]:
-        """Every value and its standard error as fields of stats.jsonl; none if `stop` returns true meanwhile.
+        """Every value and its standard error as fields of stats.jsonl. None if `stop` returns true meanwhile,
+        and none on processes that do not collect; all share the work.
 
         A growing run is measured at the size that `run.measure_at` says. Statistics of real images come from
         the user's cache from the second time on.
         """
 
+        processes = self.trainer.processes
+
         def report(what: str, done: int, total: int) -> None:
-            if stop():
-                raise StopMeasuringError
+            if processes.size == 1 and stop():
+                raise StoppedError
             progress(what, done, total)
 
         self.evaluation.progress = report
+        self.evaluation.processes = replace(processes, interrupted=stop)
         when = f"at {self.trainer.images_seen / 1000:g} kimg"
         try:
             document = measured_or_reported(
                 f"no metrics {when}", lambda: self.evaluation.run(self._subject(self.trainer.growth))
             )
-        except StopMeasuringError:
+        except StoppedError:
             return {}
         self.measured_at = self.trainer.images_seen
-        if document is None:
+        if not document:
             return {}
         for name, reason in errors(document).items():
             logger.warning(f"no {name} {when}: {reason}")
@@ -160,7 +161,7 @@ def measured_or_reported(what_is_missing: str, measure: Callable[[], T]) -> T | 
     on."""
     try:
         return measure()
-    except StopMeasuringError:
+    except StoppedError:
         raise
     except Exception as error:
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"

@@ -102,6 +102,11 @@ def check_divisible(experiment: Experiment, size: int) -> None:
         )
 
 
+def divides(experiment: Experiment, size: int) -> bool:
+    """Whether `size` processes can train the experiment, see `check_divisible`."""
+    return not _problem(experiment, size)
+
+
 def _problem(experiment: Experiment, size: int) -> str:
     """Why so many processes cannot divide a step; empty where they can."""
     if size > 1 and experiment.loss == "relativistic-hinge":

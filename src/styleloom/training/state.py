@@ -58,11 +58,24 @@ def state_of(trainer: Trainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
             "skipped": dict(trainer.skipped),
             "skipped_in_a_row": dict(trainer.skipped_in_a_row),
             "device": trainer.device.type,
+            "processes": trainer.processes.size,
         },
         "data": trainer.inputs.record(),
         "complaint": complaint(trainer),
     }
     return tensors, document | ({} if trainer.init is None else {"init": trainer.init})
+
+
+def digest(trainer: Trainer) -> list[float]:
+    """Numbers that are equal where two trainers stand at the same step and hold the same networks, and almost
+    surely only there."""
+    sums = [
+        part.double().sum()
+        for network in trainer.networks().values()
+        for tensor in network.state_dict().values()
+        for part in (tensor, tensor.abs())
+    ]
+    return [trainer.step_count, trainer.inputs.loader.position, *torch.stack(sums).tolist()]
 
 
 def restore(
