@@ -37,7 +37,12 @@ def test_many_processes_take_turns(count: int, size: int) -> None:
         calls = iter(range(10**6))
 
         def gather(
-            result: Any, gathered: list[Any] | None, dst: int, rank: int = rank, calls: Any = calls
+            result: Any,
+            gathered: list[Any] | None,
+            dst: int,
+            group: Any,
+            rank: int = rank,
+            calls: Any = calls,
         ) -> None:
             number = next(calls)
             while len(rounds) <= number:
@@ -52,7 +57,7 @@ def test_many_processes_take_turns(count: int, size: int) -> None:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(dist, "gather_object", gather)
-            patch.setattr(dist, "broadcast_object_list", lambda box, src: None)  # nothing went wrong
+            patch.setattr(dist, "broadcast_object_list", lambda box, **_: None)  # nothing went wrong
             results = list(Processes(rank, size).ordered(list(range(count)), work))
     assert results == [-block for block in range(count)]
     assert made == {rank: list(range(rank, count, size)) for rank in range(size)}
@@ -96,12 +101,12 @@ def test_an_error_of_one_process_is_raised_by_all(monkeypatch: pytest.MonkeyPatc
     """The other one's block 1 failed: it hands over the error, and nobody waits for its result."""
     failure = UserError("image 1 is damaged")
 
-    def gather(result: Any, gathered: list[Any] | None, dst: int) -> None:
+    def gather(result: Any, gathered: list[Any] | None, **_: Any) -> None:
         assert gathered is not None
         gathered[:] = [result, failure]
 
     monkeypatch.setattr(dist, "gather_object", gather)
-    monkeypatch.setattr(dist, "broadcast_object_list", lambda box, src: None)
+    monkeypatch.setattr(dist, "broadcast_object_list", lambda box, **_: None)
     with pytest.raises(UserError, match="image 1 is damaged"):
         list(Processes(0, 2).ordered([0, 1], abs))
 
@@ -109,8 +114,8 @@ def test_an_error_of_one_process_is_raised_by_all(monkeypatch: pytest.MonkeyPatc
         raise failure
 
     told: list[Any] = []
-    monkeypatch.setattr(dist, "gather_object", lambda result, gathered, dst: told.append(result))
-    monkeypatch.setattr(dist, "broadcast_object_list", lambda box, src: box.__setitem__(0, told[0]))
+    monkeypatch.setattr(dist, "gather_object", lambda result, *_, **__: told.append(result))
+    monkeypatch.setattr(dist, "broadcast_object_list", lambda box, **_: box.__setitem__(0, told[0]))
     with pytest.raises(UserError, match="image 1 is damaged"):
         list(Processes(1, 2).ordered([0, 1], fails))
     assert told == [failure]

@@ -8,7 +8,7 @@ import pytest
 
 from styleloom import presets
 from styleloom.networks.build import build_discriminator, build_generator, count_parameters
-from styleloom.runs.scaling import Machines, Work, a100s, predict, table, work_of
+from styleloom.runs.scaling import FLOPS_F_1024, Machines, Work, a100s, predict, table, work_of
 from tiny import tiny
 
 WORK = Work(flops=1e9, exchanged=1e6, exchanges=4, state=1e7, steps_per_state=10)
@@ -52,7 +52,8 @@ def test_a_batch_that_cannot_be_divided_grows() -> None:
 
 def test_the_papers_presets() -> None:
     """Eight processes divide a batch of 32; more need a larger one."""
-    machines = a100s(work_of(presets.get("stylegan2-f")).flops)
+    machines = a100s()
+    assert work_of(presets.get("stylegan2-f")).flops == pytest.approx(FLOPS_F_1024, rel=1e-3)
     rows = {row.processes: row for row in table(presets.get("stylegan2-f"), machines)}
     assert rows[1].images_per_sec == pytest.approx(68.6 / 8, rel=0.01)
     assert (rows[8].batch, rows[8].same_batch, rows[16].batch, rows[16].same_batch) == (32, True, 64, False)

@@ -39,7 +39,7 @@ OTHER_VERBS = _by_name(
 
 _SNAPSHOT = "the snapshot is the first argument, without a flag"
 _KIMG = "--kimg VALUE, in thousands of images"
-_ONE_DEVICE = "one device trains; --device-table VALUE takes batch and learning rate for so many"
+_DEVICES = "torchrun --nproc-per-node VALUE -m styleloom train ..., with batch and learning rate as they are"
 _COUNT = "the number is part of the metric's name: --metrics fid50k"
 
 OTHER_FLAGS = {
@@ -51,7 +51,7 @@ OTHER_FLAGS = {
             "--precision bf16": "fp16 half amp mixed-precision bf16",
             "--precision fp32": "fp32",
             "--precision tf32": "tf32 allow-tf32",
-            _ONE_DEVICE: "gpus num-gpus",
+            _DEVICES: "gpus num-gpus",
             "--device cuda:VALUE": "gpu",
             "--device cpu": "cpu",
             "--device cuda": "cuda",

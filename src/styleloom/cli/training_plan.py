@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from styleloom.cli.report import console, experiment_table, print_json
 from styleloom.cli.training_images import treatment
 from styleloom.config import Experiment, to_json
+
+if TYPE_CHECKING:
+    from styleloom.runs.scaling import Prediction
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +23,8 @@ def print_plan(experiment: Experiment, on: str, as_json: bool) -> None:
     from styleloom.metrics.evaluation.definitions import parse_all
     from styleloom.precision import resolve_device, resolve_precision
     from styleloom.runs.plan import parameter_table, timeline, training_flops
+    from styleloom.runs.scaling import a100s
+    from styleloom.runs.scaling import table as table_of_processes
 
     if experiment.run.metrics:
         parse_all(",".join(experiment.run.metrics))  # a run would refuse an unknown one
@@ -25,6 +32,8 @@ def print_plan(experiment: Experiment, on: str, as_json: bool) -> None:
     precision = resolve_precision(experiment.precision, device)
     phases, parameters = timeline(experiment), parameter_table(experiment)
     flops = training_flops(experiment)
+    machines = a100s()
+    rows = table_of_processes(experiment, machines)
     if as_json:
         print_json(
             {
@@ -34,6 +43,7 @@ def print_plan(experiment: Experiment, on: str, as_json: bool) -> None:
                 "timeline": phases,
                 "parameters": [part._asdict() for part in parameters],
                 "training_pflop": flops / 1e15,
+                "scaling": {"machines": machines.name, "rows": [row._asdict() for row in rows]},
             }
         )
         return
@@ -44,10 +54,21 @@ def print_plan(experiment: Experiment, on: str, as_json: bool) -> None:
     for network, part, count in parameters:
         table.add_row(network, part, f"{count:,}")
     out.print(table)
+    out.print(_processes_table(rows, machines.name))
     out.print(treatment(experiment))
     out.print(f"device {device.type}, precision {precision}")
     cost = f"{flops / 1e15:,.0f}" if flops > 1e18 else f"{flops / 1e15:.3g}"
     out.print(f"convolutions and matrix products of the whole run: {cost} PFLOP")
+
+
+def _processes_table(rows: Sequence[Prediction], name: str) -> Table:
+    """What the model of `runs/scaling.py` says, where the batch can be divided, and once beyond."""
+    found = Table("processes", "batch", "images/s", "efficiency", "exchange", title=f"computed for {name}")
+    for row in rows[: sum(row.same_batch for row in rows) + 1]:
+        batch = f"{row.batch:,}" + ("" if row.same_batch else " (larger)")
+        shares = (f"{row.efficiency:.0%}", f"{row.exchange_share:.1%}")
+        found.add_row(f"{row.processes:,}", batch, f"{row.images_per_sec:,.3g}", *shares)
+    return found
 
 
 def note_unfinished_growth(experiment: Experiment) -> None:

@@ -56,6 +56,9 @@ class Machines:
 PUBLISHED_F_1024 = 68.6 / 8
 """Images/s of one A100 in the training of configuration F at 1024 px, which others published for eight."""
 
+FLOPS_F_1024 = 2.022e12
+"""Floating-point operations of an image of it, as `work_of` counts them; a test compares."""
+
 
 class Work(NamedTuple):
     """What a step of an experiment asks for.
@@ -151,10 +154,6 @@ def table(experiment: Experiment, machines: Machines, counts: Sequence[int] = CO
     return rows
 
 
-def a100s(flops_of_f: float) -> Machines:
-    """Machines of eight A100, as fast as code of others was on them; links as their makers state them.
-
-    Args:
-        flops_of_f: of an image of configuration F at 1024 px.
-    """
-    return Machines("A100, 8 a machine", PUBLISHED_F_1024 * flops_of_f)
+def a100s() -> Machines:
+    """Machines of eight A100, as fast as code of others was on them; links as their makers state them."""
+    return Machines("A100, 8 a machine", PUBLISHED_F_1024 * FLOPS_F_1024)
