@@ -69,4 +69,4 @@ def test_commands() -> None:
     )
     assert "--noise fixed" in command_of("m", Recipe(noise="fixed"))
     edited = command_of("m", Recipe(edits=(("smile", 1.0),)))
-    assert edited == "styleloom generate m --from 'edit=smile:1'"
+    assert edited == "styleloom generate m --from edit=smile:1"

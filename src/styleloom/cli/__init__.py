@@ -26,6 +26,7 @@ The verbs:
 - video: `video`
 - figure: `figure`
 - demo: `demo`
+- app: `app`
 
 What they share:
 
@@ -117,6 +118,7 @@ VERBS: dict[str, Verb] = {
     "video": Verb("styleloom.cli.video", "Video", "films of a generator"),
     "figure": Verb("styleloom.cli.figure", "Figure", "the figures of the papers, by name"),
     "presets": Verb("styleloom.cli.presets", "Presets", "list the presets, show one, compare two"),
+    "app": Verb("styleloom.cli.app", "App", "a web page: look at generators and steer them"),
     "demo": Verb("styleloom.cli.demo", "Demo", "train a small model on images that come along"),
 }
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from styleloom.errors import shell_word
 from styleloom.interactive.recipe import Recipe
 
@@ -28,3 +31,20 @@ def command_of(snapshot: str, recipe: Recipe) -> str:
     elif recipe.noise_seed is not None:
         words += ["--noise-seed", str(recipe.noise_seed)]
     return " ".join(words)
+
+
+def walk_command(snapshot: str, keys: Sequence[Recipe], seconds: float, suffix: str, loop: bool) -> str:
+    """The line that films a walk through key frames: from their seeds, else from their latent file."""
+    words = ["styleloom", "video", shell_word(snapshot)]
+    first = keys[0] if keys else Recipe()
+    alike = all(replace(key, seed=first.seed) == first for key in keys)
+    said = first.plain and len(first.psi) == 1 and first.psi_layers is None and first.noise_seed is None
+    if alike and said:
+        words += ["--seeds", ",".join(str(key.seed) for key in keys)]
+        words += [] if first.psi == (1.0,) else ["--truncation", f"{first.psi[0]:g}"]
+        words += [] if first.label is None else ["--classes", str(first.label)]
+        words += [] if first.noise == "random" else ["--noise", first.noise]
+    else:
+        words += ["--kind", "latents", "--latents", "keys.latent.safetensors"]
+    words += ["--seconds", f"{seconds:g}", "--fps", "24", *([] if loop else ["--no-loop"])]
+    return " ".join([*words, "--out", shell_word(f"walk{suffix}")])

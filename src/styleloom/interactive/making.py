@@ -71,7 +71,7 @@ class Maker:
     ) -> None:
         self.sampler = sampler
         self.directions = dict(directions or {})
-        self._find = find
+        self.find = find
         self._styles = Recent()
         self._noises = Recent(16)
 
@@ -99,9 +99,9 @@ class Maker:
 
     def _found(self, recipe: Recipe) -> Latents:
         """Latents that are kept under a name."""
-        if self._find is None:
+        if self.find is None:
             raise UserError(f"latent: {quoted(recipe.latent)} is kept nowhere here; give a picture or a file")
-        latents = self._find(recipe.latent)
+        latents = self.find(recipe.latent)
         check_fits(latents, self.sampler)
         return replace(latents, values=self._truncated(latents.values, recipe))
 
