@@ -1,4 +1,4 @@
-"""Chromium without a window, told what to do over a pipe (DevTools protocol): pages, mouse, keys, pictures."""
+"""Chromium without a window, told what to do over a pipe (DevTools protocol): pages, mouse, pictures."""
 
 from __future__ import annotations
 
@@ -121,8 +121,9 @@ class Browser:
         """Left, top, width and height of an element, px, after it was brought into sight."""
         self.wait(f"document.querySelector({selector!r})?.getClientRects().length")
         box = self.run(
-            f"(() => {{ const e = document.querySelector({selector!r}); e.scrollIntoView({{block: 'center', "
-            "behavior: 'instant'}); const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height] })()"
+            f"(() => {{ const e = document.querySelector({selector!r}); "
+            "e.scrollIntoView({block: 'center', behavior: 'instant'}); "
+            "const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height] })()"
         )
         return tuple(box)  # type: ignore[return-value]
 

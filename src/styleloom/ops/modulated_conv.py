@@ -12,6 +12,7 @@ from torch import Tensor
 from styleloom.config.networks import StyleNormalization
 from styleloom.ops.bias_act import add_noise, bias_act
 from styleloom.ops.conv_layer import ConvSettings, convolve, convolve_reference, finish
+from styleloom.ops.derived import derived
 from styleloom.ops.tracing import traced
 
 EPSILON = 1e-8
@@ -61,7 +62,8 @@ def modulated_layer(
         y = _pointwise(x, w, style, bias, scale, inner, normalization)
     else:
         modulated = x * _per_map(style, x)
-        y = convolve(modulated, w.to(x.dtype), None, settings.resample, settings.taps)
+        weights = derived(w, x.dtype, lambda w: w.to(x.dtype))
+        y = convolve(modulated, weights, None, settings.resample, settings.taps)
         if normalization == "explicit":
             coefficient = _standardizing(y, scale, inner)
         else:
@@ -104,7 +106,8 @@ def _coefficient(
     """
     if normalization == "none":
         return style.new_full((1, w.shape[0]), scale * gain)
-    energy = w.square().sum((2, 3)) if traced() or not torch.is_grad_enabled() else _Energy.apply(w)
+    recorded = torch.is_grad_enabled() and not traced()
+    energy = _Energy.apply(w) if recorded else derived(w, "energy", lambda w: w.square().sum((2, 3)))
     epsilon = style.new_full((), EPSILON / (scale * gain) ** 2)
     return torch.rsqrt(torch.addmm(epsilon, style.square(), energy.t(), alpha=1 / gain**2))
 

@@ -6,9 +6,12 @@ features by half a pixel.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from styleloom.ops.conv2d import conv2d, conv2d_reference, conv_transpose2d
+from styleloom.ops.derived import derived
+from styleloom.ops.tracing import traced
 from styleloom.ops.upfirdn import (
     Taps,
     downsample2d,
@@ -31,8 +34,16 @@ def upsample_conv2d(x: Tensor, w: Tensor, taps: Taps, factor: int = 2, gain: flo
         return upsample2d(conv2d(x, w), taps, factor, gain)
     p = tap_count(taps) - factor - (k - 1)
     before, after = (p + 1) // 2 + factor - 1, p // 2 + factor - 1
-    y = conv_transpose2d(x, w.flip(2, 3).transpose(0, 1), stride=factor)
+    turned = derived(w, "turned", _turned)
+    y = conv_transpose2d(x, turned, stride=factor)
     return upfirdn2d(y, fir_kernel(taps, gain * factor**2), (1, 1), (1, 1), (before, after, before, after))
+
+
+def _turned(w: Tensor) -> Tensor:
+    """Kernels of the transposed convolution; laid out anew, as the CPU's would otherwise be in every call."""
+    turned = w.flip(2, 3).transpose(0, 1)
+    recorded = torch.is_grad_enabled() or traced()
+    return turned if recorded else turned.contiguous(memory_format=torch.channels_last)
 
 
 def upsample_conv2d_reference(x: Tensor, w: Tensor, taps: Taps, factor: int = 2, gain: float = 1.0) -> Tensor:
