@@ -47,6 +47,7 @@ def test_an_average_of_weights_is_seen_to_change() -> None:
 
 def test_layers_give_the_same_bits_with_and_without() -> None:
     x, w = torch.randn(1, 8, 4, 4), torch.randn(6, 8, 3, 3)
+    x, w = (t.contiguous(memory_format=torch.channels_last) for t in (x, w))
     style, bias = torch.rand(1, 8) + 0.5, torch.randn(6)
     for dtype in (torch.float32, torch.bfloat16):
         for settings in (ModulatedSettings(), ModulatedSettings(resample="up", taps=(1, 3, 3, 1))):

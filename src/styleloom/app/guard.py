@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hmac
 import json
 import re
@@ -77,20 +78,22 @@ class Guard:
         session = session or secrets.token_urlsafe(18)
         scope["session_name"] = session
 
+        limit = _Limit(receive, self._most(scope))
         started = False
 
         async def guarded(message: Any) -> None:
             nonlocal started
+            if limit.passed and not started:
+                return  # what is answered to half a body
             started = True
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *_own_headers(session if new else None)]
             await send(message)
 
-        try:
-            await self.app(scope, _limited(receive, self._most(scope)), guarded)
-        except TooLong:
-            if not started:
-                await _answer(send, 413, f"more than {self._most(scope):,} bytes, or too slow")
+        with contextlib.suppress(TooLongError):
+            await self.app(scope, limit, guarded)
+        if limit.passed and not started:
+            await _answer(send, 413, f"more than {self._most(scope):,} bytes, or too slow")
 
     def _most(self, scope: Any) -> int:
         return GRADIO_BYTES if "/gradio_api/" in scope["path"] else MAX_BYTES
@@ -106,7 +109,7 @@ class Guard:
             return 401, "a password is needed"
         path = scope["path"]
         for prefix in self.prefixes:
-            if prefix != "/" and path.startswith(f"{prefix}/"):
+            if prefix and path.startswith(f"{prefix}/"):
                 path = path[len(prefix) :]
                 break
         if CLOSED.fullmatch(path):
@@ -150,32 +153,34 @@ def _own_headers(session: str | None) -> list[tuple[bytes, bytes]]:
     return found
 
 
-class TooLong(Exception):  # noqa: N818 - told to the server, not to a user
+class TooLongError(Exception):
     """A body that is longer than it may be, or takes too long."""
 
 
-def _limited(receive: Any, most: int) -> Any:
-    """`receive`, which ends the connection where a body is too long or too slow."""
-    taken, first = 0, asyncio.get_running_loop().time()
-    whole = False
+class _Limit:
+    """`receive`, which raises TooLongError where a body is too long or too slow."""
 
-    async def limited() -> Any:
-        nonlocal taken, whole
-        if whole:
-            return await receive()
-        left = BODY_SEC - (asyncio.get_running_loop().time() - first)
+    def __init__(self, receive: Any, most: int) -> None:
+        self._receive, self._most = receive, most
+        self._taken, self._end = 0, asyncio.get_running_loop().time() + BODY_SEC
+        self._whole = self.passed = False
+
+    async def __call__(self) -> Any:
+        if self._whole:
+            return await self._receive()
+        left = self._end - asyncio.get_running_loop().time()
         try:
-            message = await asyncio.wait_for(receive(), max(left, 0.01))
+            message = await asyncio.wait_for(self._receive(), max(left, 0.01))
         except asyncio.TimeoutError as error:
-            raise TooLong from error
+            self.passed = True
+            raise TooLongError from error
         if message["type"] == "http.request":
-            taken += len(message.get("body", b""))
-            whole = not message.get("more_body", False)
-            if taken > most:
-                raise TooLong
+            self._taken += len(message.get("body", b""))
+            self._whole = not message.get("more_body", False)
+            if self._taken > self._most:
+                self.passed = True
+                raise TooLongError
         return message
-
-    return limited
 
 
 async def _answer(send: Any, status: int, words: str) -> None:

@@ -61,7 +61,7 @@ def _application(desk: Desk, place: Place) -> Any:
     from styleloom.app import blocks
 
     names = desk.models.names
-    addresses = {name: "/" if i == 0 else f"/m{i}" for i, name in enumerate(names)}
+    addresses = {name: "/" if i == 0 else f"/m{i}/" for i, name in enumerate(names)}
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.router.routes.extend(routes(desk))
     for name in reversed(names):  # "/" takes all that no other takes: last
@@ -69,7 +69,7 @@ def _application(desk: Desk, place: Place) -> Any:
         app = gr.mount_gradio_app(
             app,
             made,
-            path=addresses[name],
+            path=addresses[name].rstrip("/") or "/",
             allowed_paths=[],
             footer_links=[],
             show_error=False,
@@ -81,7 +81,7 @@ def _application(desk: Desk, place: Place) -> Any:
             css=blocks.style(),
             head=blocks.head(),
         )
-    return Guard(app, place.hosts, place.password, list(addresses.values()))
+    return Guard(app, place.hosts, place.password, [path.rstrip("/") for path in addresses.values()])
 
 
 def serve(desk: Desk, place: Place) -> None:

@@ -42,8 +42,9 @@ def upsample_conv2d(x: Tensor, w: Tensor, taps: Taps, factor: int = 2, gain: flo
 def _turned(w: Tensor) -> Tensor:
     """Kernels of the transposed convolution; laid out anew, as the CPU's would otherwise be in every call."""
     turned = w.flip(2, 3).transpose(0, 1)
-    recorded = torch.is_grad_enabled() or traced()
-    return turned if recorded else turned.contiguous(memory_format=torch.channels_last)
+    if torch.is_grad_enabled() or traced() or not w.is_contiguous(memory_format=torch.channels_last):
+        return turned
+    return turned.contiguous(memory_format=torch.channels_last)
 
 
 def upsample_conv2d_reference(x: Tensor, w: Tensor, taps: Taps, factor: int = 2, gain: float = 1.0) -> Tensor:
