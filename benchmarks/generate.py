@@ -29,6 +29,7 @@ from styleloom.allocator import keep_large_blocks
 from styleloom.config.experiment import Precision
 from styleloom.environment import describe_machine
 from styleloom.networks.build import build_generator
+from styleloom.ops.derived import constant
 from styleloom.precision import resolve_device, set_precision
 
 
@@ -68,6 +69,8 @@ class GenerateTime(Published):
             torch.manual_seed(0)
             g = build_generator(cfg).to(device).eval().requires_grad_(False)
             set_precision(precision, device, g)
+            if name != "grouped":
+                constant(g)  # as samplers do
             networks[name] = (make_plain(g) if name == "grouped" else g, name == "grouped", precision)
         times: dict[str, list[float]] = {name: [] for name in networks}
         z = torch.randn(batch, cfg.z_dim, device=device)

@@ -18,6 +18,7 @@ from styleloom.image_request import LabelLike, Request, Rng, SampleNoise, image_
 from styleloom.images import regrouped
 from styleloom.latents import Latents, Space, check_fits
 from styleloom.networks.assembly import StyleGenerator, Truncation, finest
+from styleloom.ops.derived import constant
 from styleloom.precision import resolve_device, resolve_precision, set_precision
 from styleloom.projection import Projected, Projection, project
 from styleloom.snapshot import Snapshot, read_snapshot
@@ -63,6 +64,7 @@ class Sampler:
         where = resolve_device(device)
         generator = snapshot.generator.to(where)
         set_precision(resolve_precision(precision, where), where, generator)
+        constant(generator)
         return cls(generator, snapshot.experiment, snapshot.growth, snapshot.sha256)
 
     @property

@@ -6,7 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from styleloom.diagnosis import examine
 from styleloom.errors import UserError
+from styleloom.runs.directory import RunDirectory
+from styleloom.runs.metrics import judge_of
 from styleloom.runs.stats_file import StatsFile
 from styleloom.snapshot_names import is_run
 
@@ -71,7 +74,7 @@ class RunView:
             "name": self.folder.name,
             "pictures": [{"name": name, "kimg": _kimg(name)} for name in self.pictures()],
             "curves": curves,
-            "health": health(lines),
+            "health": health(self.folder, lines),
             "kimg": lines[-1].get("kimg", 0) if lines else 0,
         }
 
@@ -95,32 +98,14 @@ def _kimg(name: str) -> int | None:
     return int(match["kimg"]) if match is not None and match["kimg"] else None
 
 
-def health(lines: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """What the last numbers say: each with its evidence and what to try."""
-    if len(lines) < 3:
-        return [{"level": "note", "text": "Too little was measured yet to say anything."}]
-    last = lines[-1]
-    found: list[dict[str, str]] = []
-    sign = last.get("sign_real")
-    if sign is not None and sign > 0.95:
-        found.append(
-            {
-                "level": "warning",
-                "text": f"D calls {sign:.0%} of real images real: it knows them, or G is far behind. "
-                "More images, augmentation or a larger gamma help.",
-            }
-        )
-    skipped = sum(line.get("skipped_g", 0) + line.get("skipped_d", 0) for line in lines[-10:])
-    if skipped:
-        found.append(
-            {
-                "level": "warning",
-                "text": f"{skipped} updates of the last ten ticks were left out because gradients were not "
-                "finite. A smaller learning rate or fp32 helps.",
-            }
-        )
-    for name, who in (("grad_norm_g", "G"), ("grad_norm_d", "D")):
-        value = last.get(name)
-        if value is not None and value < 1e-4:
-            found.append({"level": "warning", "text": f"Gradients of {who} vanish: norm {value:.2g}."})
-    return found or [{"level": "good", "text": "Nothing in the last numbers is out of the ordinary."}]
+def health(folder: Path, lines: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """What the numbers of a run say: each finding with its evidence and what to try."""
+    if not lines:
+        return [{"level": "note", "text": "Nothing was measured yet."}]
+    try:
+        experiment, _ = RunDirectory(folder).read_experiment()
+        found = examine(experiment, lines, judge_of(experiment).score)
+    except UserError as error:
+        return [{"level": "note", "text": f"The experiment cannot be read: {error}"}]
+    good = {"level": "good", "text": "Nothing in the last numbers is out of the ordinary."}
+    return [{"level": "warning", "text": finding.sentence()} for finding in found] or [good]

@@ -38,6 +38,7 @@ What they share:
 - notes: what the library logs, on stderr
 - training_images: what `train` does to images before the discriminator reads them
 - training_plan: what `train --dry-run` prints
+- generate_from: the picture of a file or a link, made again
 - project_targets: the images that `project` projects
 - project_output: the files that it writes
 - paste_back: its results in the photographs of their targets

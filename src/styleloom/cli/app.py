@@ -34,7 +34,7 @@ class App:
     """
 
     models: tyro.conf.Positional[tuple[str, ...]] = ("portraits-64",)
-    """Snapshots, run directories or embedded models."""
+    """Snapshots, run directories, files of other codes, hf://owner/name, or embedded models."""
     watched: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """A run directory whose training is shown."""
     directions: tuple[Path, ...] = ()

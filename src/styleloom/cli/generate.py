@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -43,9 +43,14 @@ OTHER_IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif
 class Generate:
     """Generate images from a snapshot."""
 
-    snapshot: tyro.conf.Positional[str]
+    snapshot: tyro.conf.Positional[str | None] = None
     """A snapshot-*.safetensors, a run directory (its best snapshot, else the newest), a file of another code
-    (*.pkl, *.pt, *.pth), hf://owner/name, or an embedded model: portraits-64."""
+    (*.pkl, *.pt, *.pth), hf://owner/name, or an embedded model: portraits-64. --from names its own."""
+    start: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    """Instead of seeds: a picture that says what it is made from (PNG), to be made again; or a link of
+    `styleloom app`, or what follows the ? in it."""
+    directions: tuple[Path, ...] = ()
+    """Files of `styleloom directions`, for a link with edits; the models of the package have their own."""
     seeds: str | None = None
     """Seeds: 0-63, or 1,5,9, or both mixed; 0-15 by default. One image each. np:85 is numpy's seed 85."""
     rng: Rng = "torch"
@@ -83,6 +88,14 @@ class Generate:
 
     def run(self) -> int:
         """Write the images; 0."""
+        if self.start is not None:
+            from styleloom.cli.generate_from import again
+
+            return again(self)
+        if self.snapshot is None:
+            raise UserError("generate: no snapshot given; a file, a run directory, an embedded model")
+        if self.directions:
+            raise UserError("--directions: valid with --from alone; see `styleloom edit`")
         if self.noise_seed is not None and self.noise != "random":
             raise UserError(f"--noise-seed: not valid with --noise {self.noise}, which draws none")
         wanted = self._kept() if self.latents else self._wanted()

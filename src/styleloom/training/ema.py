@@ -14,7 +14,7 @@ def ema_beta(batch: int, half_life_kimg: float) -> float:
 @torch.no_grad()
 def update_ema(average: nn.Module, source: nn.Module, beta: float) -> None:
     """average <- beta average + (1 - beta) source, for parameters; buffers (w_avg, noise maps) are copied."""
-    targets, sources = ([p.detach() for p in module.parameters()] for module in (average, source))
+    targets, sources = ([p.data for p in module.parameters()] for module in (average, source))
     torch._foreach_lerp_(targets, sources, 1 - beta)  # pyright: ignore[reportPrivateImportUsage]
     torch._foreach_copy_(  # pyright: ignore[reportPrivateImportUsage]
         list(average.buffers()), list(source.buffers())
