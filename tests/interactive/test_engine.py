@@ -17,8 +17,8 @@ from styleloom.interactive.bending import BOUNDS, Bend, bent, chosen_maps
 from styleloom.interactive.engine import Engine
 from styleloom.interactive.making import Maker, named
 from styleloom.interactive.recipe import Recipe
-from styleloom.interactive.stages import run_all, stages_of
 from styleloom.mixing import layers_named, mixed
+from styleloom.networks.stages import run_all, stages_of
 from styleloom.sampling import Sampler
 
 FAMILIES = (

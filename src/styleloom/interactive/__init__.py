@@ -8,7 +8,6 @@ In the order in which to read:
 - commands: the command line that makes the same
 - making: latents of a recipe: mapping kept, truncation, mixing, edits, noise
 - bending: what is done to feature maps between layers
-- stages: a synthesis network as a list of layers
 - engine: pictures of latents, of which only what changed is computed again; previews
 - pictures: PNG files that say what they are made from, and pictures of such files
 """

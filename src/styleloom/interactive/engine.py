@@ -12,8 +12,8 @@ from torch import Tensor
 
 from styleloom.errors import UserError
 from styleloom.interactive.bending import Bend, bent
-from styleloom.interactive.stages import Features, MapsOrMode, Stage, stages_of
 from styleloom.latents import Latents
+from styleloom.networks.stages import Features, MapsOrMode, Stage, stages_of
 from styleloom.sampling import Sampler
 
 LINES = 4
