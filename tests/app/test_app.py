@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import threading
@@ -35,6 +36,16 @@ from styleloom.interactive.recipe import Recipe
 from styleloom.sampling import Sampler
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Gradio and what it stands on
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loop() -> Iterator[None]:
+    """Gradio makes itself an event loop where there is none, and leaves it open."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 @pytest.fixture(scope="module")
