@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
+import gc
 import io
 import json
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,13 +40,12 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of Gradio and what it stand
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _loop() -> Iterator[None]:
-    """Gradio makes itself an event loop where there is none, and leaves it open."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
+def _loops() -> Iterator[None]:
+    """Gradio makes itself event loops and leaves them open: they are collected here, where nobody minds."""
     yield
-    asyncio.set_event_loop(None)
-    loop.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 @pytest.fixture(scope="module")
