@@ -7,13 +7,12 @@ from typing import Any
 
 from styleloom.errors import UserError, quoted
 from styleloom.foreign.file import AVERAGE, D, ForeignNetwork, G, Recognised, Translated
-from styleloom.foreign.pickles.records import Array, Record, Storage, plain
+from styleloom.foreign.pickles.records import Array, Record, number, plain
 from styleloom.weights import msg_tf, progan_tf, stylegan2_ada_tf, stylegan2_tf, stylegan_tf
 
 ROLES = (G, D, AVERAGE)
 
 MODULES = ("tfutil.Network", "dnnlib.tflib.network.Network", "network.Network")
-THEANO = "network.Network"
 
 NC_LICENCE = "CC BY-NC 4.0 (code and published weights)"
 NVIDIA_LICENCE = "Nvidia Source Code License-NC (code and published weights)"
@@ -122,14 +121,6 @@ def _variables(state: Mapping[str, Any]) -> dict[str, Array]:
             raise UserError(f"damaged, the variable {quoted(name)} is there twice")
         arrays[name] = value
     return arrays
-
-
-def number(value: float) -> Array:
-    """A number as an array without axes."""
-    import struct
-
-    storage = Storage("<f8", 1, memoryview(struct.pack("<d", value)))
-    return Array("<f8", (), storage)
 
 
 def _truncation(function: str, kwargs: Mapping[str, Any]) -> tuple[float, int | None] | None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from styleloom.errors import UserError, quoted
 from styleloom.foreign.file import AVERAGE, D, ForeignNetwork, G, Recognised, Translated
-from styleloom.foreign.pickles.records import Array, Record, plain
+from styleloom.foreign.pickles.records import Array, Record, number, plain
 from styleloom.weights import progan_tf
 
 MODULE = "network.Network"
@@ -51,8 +51,6 @@ def _network(role: str, state: Any) -> ForeignNetwork:
     arrays: dict[str, Array] = {}
     for index, value in enumerate(values):
         if isinstance(value, (int, float)):
-            from styleloom.foreign.tensorflow import number
-
             value = number(float(value))
         if not isinstance(value, Array):
             raise UserError(f"damaged, parameter {index} of the network {role} is no array")

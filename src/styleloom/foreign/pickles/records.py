@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -178,6 +179,11 @@ class Array:
     def item(self) -> Any:
         """The only number of an array of one."""
         return self.numpy().reshape(-1)[0].item()
+
+
+def number(value: float) -> Array:
+    """A number as an array without axes."""
+    return Array("<f8", (), Storage("<f8", 1, memoryview(struct.pack("<d", value))))
 
 
 def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
