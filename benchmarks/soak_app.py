@@ -61,6 +61,8 @@ class Soak:
                 time.sleep(min(max(60 * self.minutes / 10, 1), max(end - time.monotonic(), 0.1)))
                 reports.append(resources())
                 print(f"{sum(counts)} requests; {reports[-1]}", flush=True)
+            for user in users:
+                user.join(60)
             server.should_exit = True
         desk.close()
         print("growth:", {name: reports[-1][name] - reports[len(reports) // 3][name] for name in reports[0]})

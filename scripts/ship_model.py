@@ -5,7 +5,7 @@
 
 The best is the one with the smallest kernel distance (EfficientNet-Lite0) to images that no training saw.
 Writes src/styleloom/pretrained/NAME/: the snapshot, experiment.json, stats.jsonl, a grid of reals, grids of
-generated images, and CARD.md. A model that is there already is replaced.
+generated images, named directions, and CARD.md. A model that is there already is replaced.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ import tyro
 
 from styleloom import presets, sampling, snapshot
 from styleloom.atomic import write_text
+from styleloom.cli.directions import Directions
 from styleloom.config import Experiment, to_json
 from styleloom.config.serialize import differences
 from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.data.reals import to_uint8
+from styleloom.directions.shipped import NAME as DIRECTIONS_NAME
 from styleloom.errors import UserError
 from styleloom.images import grid, save_png
 from styleloom.metrics.evaluation.collect import FeatureNetworks
@@ -49,6 +51,11 @@ STATS_LINES = 200
 
 EMBEDDED = {"emoji-64": "emoji", "portraits-64": "portraits"}
 """The data set in the package that shows what a model makes: tests measure the model with its last images."""
+
+DIRECTIONS = {
+    "portraits-64": ("glasses", "facial-hair", "smile", "long-hair", "dark-hair", "dark-skin", "hat"),
+}
+"""Attributes of the embedded set of a model, for which directions are put beside its snapshot."""
 
 ORIGINS = Path(__file__).parent / "origins"
 """For each model, where its images come from and whose they are: Markdown that goes into the card."""
@@ -73,6 +80,9 @@ class ShipModel:
     """Where images are generated and measured."""
     trained_on: str = ""
     """The device of the training in words, for the card."""
+    directions: bool = True
+    """Find the named directions of the model anew, which takes minutes: those of another snapshot have no
+    meaning."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +126,7 @@ def ship(options: ShipModel) -> Path:
         "embedded": EMBEDDED[preset.name],
     }
     snapshot.write_snapshot(folder / "snapshot.safetensors", loaded.generator, shipped, **info)
+    write_directions(folder, options)
     write_text(folder / "experiment.json", json.dumps(to_json(shipped), indent=2) + "\n")
     lines = [line for line in run.stats.read() if line["images_seen"] <= info["images_seen"]]
     kept = lines[:: -max(len(lines) // STATS_LINES, 1)][::-1]  # counted from the last, which is there
@@ -197,6 +208,21 @@ def say(what: str, done: int, total: int) -> None:
 
 
 # ---- the folder
+
+
+def write_directions(folder: Path, options: ShipModel) -> None:
+    """Named directions of the snapshot; those of the one before go in any case."""
+    (folder / DIRECTIONS_NAME).unlink(missing_ok=True)
+    attributes = DIRECTIONS.get(folder.name, ())
+    if options.directions and attributes:
+        Directions(
+            snapshot=str(folder / "snapshot.safetensors"),
+            out=folder / DIRECTIONS_NAME,
+            method="classifier",
+            data=EMBEDDED[folder.name],
+            attributes=",".join(attributes),
+            device=options.device,
+        ).run()
 
 
 def write_sheets(folder: Path, sampler: sampling.Sampler, reals: ImageDataset) -> None:

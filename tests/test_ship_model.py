@@ -52,7 +52,9 @@ def run(tmp_path: Path) -> Path:
 def test_the_best_snapshot_ships(script: ModuleType, run: Path, tmp_path: Path) -> None:
     (tmp_path / "seen.md").write_text("Noise.\n")
     held_out = str(make_archive(tmp_path, 12, side=16))
-    options = script.ShipModel(run, tmp_path / "seen.md", held_out, name="portraits-64", trained_on="a lathe")
+    options = script.ShipModel(
+        run, tmp_path / "seen.md", held_out, name="portraits-64", trained_on="a lathe", directions=False
+    )
     folder = script.ship(options)
     assert folder == tmp_path / "pretrained" / "portraits-64"
     assert {file.name for file in folder.iterdir()} == {
@@ -104,10 +106,14 @@ def test_what_cannot_ship(
         ("portraits-64", small): "has 3 images; valid: 4 or more",
     }.items():
         with pytest.raises(UserError, match=message):
-            script.ship(script.ShipModel(run, tmp_path / "seen.md", words[1], name=words[0]))
+            script.ship(
+                script.ShipModel(run, tmp_path / "seen.md", words[1], name=words[0], directions=False)
+            )
     monkeypatch.setattr(script, "MAX_MB", 0.01)
     with pytest.raises(UserError, match=r"at most 0\.01 MB go into the package"):
-        script.ship(script.ShipModel(run, tmp_path / "seen.md", held_out, name="portraits-64"))
+        script.ship(
+            script.ShipModel(run, tmp_path / "seen.md", held_out, name="portraits-64", directions=False)
+        )
     assert not (tmp_path / "pretrained").exists()
 
 

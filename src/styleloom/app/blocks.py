@@ -25,7 +25,7 @@ from styleloom.video.encoders import ENCODERS, check_format
 PAGE = Path(__file__).parent / "page"
 
 STRENGTH = 3.0
-"""Of edits, in standard deviations."""
+"""Of edits, in standard deviations; more along directions in which w varies little."""
 
 SEEDS = 99_999
 """Of the slider; the field beside it and links take all."""
@@ -209,8 +209,11 @@ def _edit(controls: Controls, model: Model) -> None:
     else:
         gr.Markdown("A strength of 1 is one standard deviation of what the generator makes.")
     for name in names:
-        label = name.replace("-", " ").capitalize()
-        controls.slider(f"edit@{name}", label, -STRENGTH, STRENGTH, 0, 0.01)
+        own = model.maker.directions[name]
+        deviations = own.directions.deviations
+        weak = float(deviations.max() / deviations[own.directions.index(own.name)].clamp(min=1e-6))
+        most = round(STRENGTH * min(max(weak, 1.0), 3.0))
+        controls.slider(f"edit@{name}", name.replace("-", " ").capitalize(), -most, most, 0, 0.01)
 
 
 def _bend(controls: Controls, desk: Desk, model: Model) -> None:
