@@ -41,6 +41,7 @@ SEQUENCES = (
     ("docs/continuing.md",),
     ("docs/exporting.md",),
     ("docs/weights.md",),
+    ("docs/planning.md",),
 )
 """Pages whose commands run one after the other in one folder: a page may use what an earlier one made."""
 

@@ -5,6 +5,7 @@ Only the module of the verb in use is imported, so that `styleloom --help` does 
 The verbs:
 
 - train: `train`
+- plan: `plan`
 - run_report: `report`
 - generate: `generate`
 - project: `project`
@@ -91,6 +92,7 @@ VERBS: dict[str, Verb] = {
         "styleloom.cli.dataset_check", "DatasetCheck", "read an archive, or other images, and report on them"
     ),
     "train": Verb("styleloom.cli.train", "Train", "train a preset, or resume a run"),
+    "plan": Verb("styleloom.cli.plan", "PlanTraining", "what a training takes, and what fits"),
     "report": Verb("styleloom.cli.run_report", "Report", "one page of a training, or of several"),
     "generate": Verb("styleloom.cli.generate", "Generate", "images from a snapshot"),
     "project": Verb(

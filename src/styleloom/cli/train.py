@@ -152,19 +152,10 @@ class Train:
         for flag in ("allow-change", "state"):
             if getattr(self, flag.replace("-", "_")) and self.resume_or_start is None:
                 raise UserError(f"--{flag}: only with --resume")
-        experiment, source = self._beginning()
-        own = self.data is not None and self.data not in EMBEDDED_SETS
-        if own and not self._asked("mirror"):
-            experiment = unmirrored(experiment)
-        experiment = self._changed(experiment)
-        dataset = self._dataset(experiment) if self.data is not None else None
-        if dataset is not None:
-            experiment = self._fitted(experiment, dataset)
-        if source is not None:
-            experiment = self._continuing(experiment, source)
+        experiment, dataset, source = self.planned()
         if self.dry_run:
             note_unfinished_growth(experiment)
-            print_plan(experiment, self.device, self.json)
+            print_plan(experiment, self.device, self.json, None if dataset is None else len(dataset))
             return 0
         if dataset is None:
             sets = ", ".join(EMBEDDED_SETS)
@@ -210,6 +201,20 @@ class Train:
     def _allowed(self) -> list[str]:
         """Fields that may differ from the run's."""
         return [FLAGS.get(name.replace("-", "_"), name) for name in self.allow_change]
+
+    def planned(self) -> tuple[Experiment, ImageDataset | None, Source | None]:
+        """What would be trained, on which images, beginning with whose networks."""
+        experiment, source = self._beginning()
+        own = self.data is not None and self.data not in EMBEDDED_SETS
+        if own and not self._asked("mirror"):
+            experiment = unmirrored(experiment)
+        experiment = self._changed(experiment)
+        dataset = self._dataset(experiment) if self.data is not None else None
+        if dataset is not None:
+            experiment = self._fitted(experiment, dataset)
+        if source is not None:
+            experiment = self._continuing(experiment, source)
+        return experiment, dataset, source
 
     def _beginning(self) -> tuple[Experiment, Source | None]:
         """The experiment before any change, of the preset or of --fit-to, and what --init names."""

@@ -1,26 +1,30 @@
-"""What `styleloom train --dry-run` prints."""
+"""What `styleloom train --dry-run` and `styleloom plan` print."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from styleloom.cli.report import console, experiment_table, print_json
+from styleloom.cli.report import console, experiment_table, print_json, tell
 from styleloom.cli.training_images import treatment
 from styleloom.config import Experiment, to_json
 
 if TYPE_CHECKING:
+    from styleloom.planning.plan import Plan, Request
     from styleloom.runs.scaling import Prediction
 
 logger = logging.getLogger(__name__)
 
 
-def print_plan(experiment: Experiment, on: str, as_json: bool) -> None:
-    """Print what a run on the device `on` would do."""
+def print_plan(experiment: Experiment, on: str, as_json: bool, images: int | None = None) -> None:
+    """Print what a run on the device `on`, with so many images, would do."""
     from styleloom.metrics.evaluation.definitions import parse_all
+    from styleloom.planning.devices import this_machine
+    from styleloom.planning.plan import Request, as_document, make_plan
     from styleloom.precision import resolve_device, resolve_precision
     from styleloom.runs.plan import parameter_table, timeline, training_flops
     from styleloom.runs.scaling import a100s
@@ -34,6 +38,10 @@ def print_plan(experiment: Experiment, on: str, as_json: bool) -> None:
     flops = training_flops(experiment)
     machines = a100s()
     rows = table_of_processes(experiment, machines)
+    planned = replace(experiment, precision=precision)
+    everything = frozenset(f"run.{field.name}" for field in fields(planned.run))  # a dry run changes nothing
+    request = Request(planned, this_machine(device), images, fixed=everything)
+    plan = make_plan(request)
     if as_json:
         print_json(
             {
@@ -44,6 +52,7 @@ def print_plan(experiment: Experiment, on: str, as_json: bool) -> None:
                 "parameters": [part._asdict() for part in parameters],
                 "training_pflop": flops / 1e15,
                 "scaling": {"machines": machines.name, "rows": [row._asdict() for row in rows]},
+                "needs": as_document(plan, request, with_command=False),
             }
         )
         return
@@ -59,6 +68,44 @@ def print_plan(experiment: Experiment, on: str, as_json: bool) -> None:
     out.print(f"device {device.type}, precision {precision}")
     cost = f"{flops / 1e15:,.0f}" if flops > 1e18 else f"{flops / 1e15:.3g}"
     out.print(f"convolutions and matrix products of the whole run: {cost} PFLOP")
+    print_needs(plan, request)
+
+
+def print_needs(plan: Plan, request: Request) -> None:
+    """Print time, memory, disk, and what to think about."""
+    out, experiment, memory = console(), plan.experiment, plan.memory
+    table = Table("what", "takes")
+    device = request.device
+    table.add_row("device", f"{device.name}: {device.hardware}; {device.source}")
+    if plan.hours is None or plan.images_per_sec is None:
+        table.add_row("time", "not known here: styleloom plan measures it")
+    else:
+        table.add_row("time", f"{_hours(plan.hours)} for {experiment.total_kimg:,g} kimg")
+        table.add_row("speed", f"{plan.images_per_sec:,.3g} images/s at {experiment.resolution} px")
+    parts = {name: value for name, value in vars(memory).items() if value}
+    detail = ", ".join(f"{name} {value / 2**30:.2f}" for name, value in parts.items())
+    table.add_row("memory", f"{memory.total / 2**30:.2f} GiB ({detail})")
+    batch = int(experiment.batch(experiment.resolution))
+    table.add_row("batch", f"{batch}, {min(experiment.micro_batch or batch, batch)} at once")
+    table.add_row("precision", experiment.precision)
+    sizes = ", ".join(f"{name} {value / 2**30:.2f}" for name, value in plan.disk_bytes.items())
+    table.add_row("disk", f"{sum(plan.disk_bytes.values()) / 2**30:.2f} GiB ({sizes})")
+    run = experiment.run
+    table.add_row("a snapshot every", f"{run.snapshot_every * run.tick_kimg(experiment.resolution):,g} kimg")
+    out.print(table)
+    if plan.advice:
+        advice = Table("to think about", "first guess", "why")
+        for row in plan.advice:
+            advice.add_row(*row)
+        out.print(advice)
+    for note in plan.notes:
+        tell(f"note: {note}")
+
+
+def _hours(hours: float) -> str:
+    if hours < 1:
+        return f"{hours * 60:.3g} minutes"
+    return f"{hours:.3g} hours" if hours < 72 else f"{hours / 24:.3g} days"
 
 
 def _processes_table(rows: Sequence[Prediction], name: str) -> Table:
