@@ -188,7 +188,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "GiB (process" in capsys.readouterr().out
     assert main(words) == 0
     out = capsys.readouterr().out
-    assert "images/s at 32 px" in out
+    assert "images/s at 64 px" in out
     assert out.splitlines()[-1].startswith("styleloom train --data portraits --preset demo")
     assert main(["plan", "--preset", "demo", "--seconds", "0", "--device", "cpu"]) == 0
     for wrong, message in (
