@@ -16,7 +16,10 @@ window.loom = (() => {
     if (!root) return;
     model = root.dataset.model;
     names = JSON.parse(root.dataset.names);
-    state.values = values;
+    state.values = [...values];
+    poked();
+  }
+  function poked() {
     if (controls() === state.asked) return;
     state.dirty = true;
     clearTimeout(state.timer);
@@ -98,6 +101,14 @@ window.loom = (() => {
     setTimeout(() => { button.textContent = before; }, 1200);
   }
   const chance = () => set("seed", Math.floor(Math.random() * 1e6));
+  addEventListener("input", (event) => {  // sliders answer before Gradio has told all its parts
+    if (event.target.type !== "range" || !state.values) return;
+    const box = event.target.closest("[id^='c-']")?.id;
+    const index = names.findIndex((name) => `c-${name.replaceAll("@", "-")}` === box);
+    if (index < 0) return;
+    state.values[index] = +event.target.value;
+    poked();
+  }, true);
   addEventListener("pointerdown", (event) => { state.held = event.target.matches?.("input[type=range]"); });
   for (const name of ["pointerup", "pointercancel"]) {
     addEventListener(name, () => {
