@@ -3,9 +3,8 @@
     python benchmarks/augmentation.py --threads 2
 
 Whole steps of the trainer on the embedded images, without augmentation and at some probabilities; all take
-turns, each a period of the lazy regularizers, so that a slow minute of the machine hits them alike. On a CPU
-the time that the process itself was computing is compared, too: the better measure on a machine that others
-use, too.
+turns, step by step, so that a slow minute of the machine hits them alike. On a CPU the time that the process
+itself was computing is compared, too: the better measure on a machine that others use.
 """
 
 from __future__ import annotations
@@ -22,8 +21,9 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from publishing import Published, publish, ratio_spread
+from publishing import Published, publish
 from styleloom import presets
+from styleloom.allocator import keep_large_blocks
 from styleloom.config import Augmentation, ByResolution, Experiment
 from styleloom.data.dataset import open_dataset
 from styleloom.environment import describe_machine
@@ -56,6 +56,7 @@ class AugmentationTime(Published):
         """Measure; the document that is printed."""
         if self.threads:
             torch.set_num_threads(self.threads)
+        keep_large_blocks()
         experiment = replace(presets.get(self.preset), batch=ByResolution(self.batch))
         trainers = {p: self._trainer(experiment, p) for p in (0.0, *self.p)}
         period = max(experiment.d_regularizer.every, experiment.g_regularizer.every)
@@ -64,12 +65,12 @@ class AugmentationTime(Published):
         for trainer in trainers.values():
             trainer.step()  # warms up; and the regularizers are due again at the end of a period
         for _ in range(self.rounds):
-            for p, trainer in trainers.items():
-                began, began_cpu = time.perf_counter(), time.process_time()
-                for _ in range(period):
+            for _ in range(period):
+                for p, trainer in trainers.items():
+                    began, began_cpu = time.perf_counter(), time.process_time()
                     trainer.step()
-                wall[p].append((time.perf_counter() - began) / period)
-                cpu[p].append((time.process_time() - began_cpu) / period)
+                    wall[p].append(time.perf_counter() - began)
+                    cpu[p].append(time.process_time() - began_cpu)
         document: dict[str, Any] = {
             "benchmark": "augmentation",
             "preset": self.preset,
@@ -79,11 +80,11 @@ class AugmentationTime(Published):
             "precision": trainers[0.0].experiment.precision,
             "machine": describe_machine(trainers[0.0].device),
             "rounds": self.rounds,
-            "sec_per_step": {f"{p:g}": statistics.median(wall[p]) for p in trainers},
-            "cpu_sec_per_step": {f"{p:g}": statistics.median(cpu[p]) for p in trainers},
+            "sec_per_step": {f"{p:g}": statistics.mean(wall[p]) for p in trainers},
+            "cpu_sec_per_step": {f"{p:g}": statistics.mean(cpu[p]) for p in trainers},
             "ratio": {f"{p:g}": _ratio(wall[p], wall[0.0]) for p in self.p},
             "cpu_ratio": {f"{p:g}": _ratio(cpu[p], cpu[0.0]) for p in self.p},
-            "cpu_ratio_spread": {f"{p:g}": ratio_spread(cpu[p], cpu[0.0]) for p in self.p},
+            "cpu_ratio_least": {f"{p:g}": _least(cpu[p], period) / _least(cpu[0.0], period) for p in self.p},
         }
         for trainer in trainers.values():
             trainer.close()
@@ -97,7 +98,13 @@ class AugmentationTime(Published):
 
 
 def _ratio(times: list[float], without: list[float]) -> float:
-    return statistics.median(times) / statistics.median(without)
+    """The median over steps; the two of a pair followed each other and ran the same phases."""
+    return statistics.median(a / b for a, b in zip(times, without, strict=True))
+
+
+def _least(times: list[float], period: int) -> float:
+    """Seconds of a period in which each step took the least that it took in any round."""
+    return sum(min(times[k::period]) for k in range(period))
 
 
 def show(document: dict[str, Any]) -> None:

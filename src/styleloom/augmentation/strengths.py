@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -67,4 +68,5 @@ class Strengths:
     @classmethod
     def of(cls, transformations: Iterable[str]) -> Strengths:
         """The named transformations, each with multiplier 1."""
-        return cls(**dict.fromkeys(transformations, 1.0))
+        multipliers: dict[str, Any] = dict.fromkeys(transformations, 1.0)
+        return cls(**multipliers)

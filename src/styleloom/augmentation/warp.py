@@ -80,15 +80,16 @@ def doubling(side: int, before: int, after: int) -> Tensor:
     """
     taps = low_pass() * 2
     source = reflected(side, before, after)
-    places = torch.arange(2 * len(source), device="cpu")
+    places = torch.arange(2 * len(source), device="cpu")[:, None]
+    twice = places + torch.arange(len(taps) // 2 - 1, -len(taps) // 2 - 1, -1, device="cpu")
+    there = (twice % 2 == 0) & (twice >= 0) & (twice < 2 * len(source))
+    pixels = source[twice.clamp(0, 2 * len(source) - 1) // 2]
     matrix = torch.zeros(len(places), side, dtype=torch.float64, device="cpu")
-    for k, tap in enumerate(taps):
-        twice = places + (len(taps) // 2 - 1 - k)
-        there = (twice % 2 == 0) & (twice >= 0) & (twice < 2 * len(source))
-        matrix[places[there], source[twice[there] // 2]] += tap
-    return matrix
+    return matrix.index_put_((places.expand_as(pixels), pixels), taps * there, accumulate=True)
 
 
+@functools.lru_cache(maxsize=16)
+@torch.inference_mode(False)  # autograd refuses to save an inference tensor
 def halving(side: int) -> Tensor:
     """The matrix that filters and halves a line of 2 (side + 2 EDGE) to `side` pixels: float64 [side, that].
 
