@@ -100,15 +100,16 @@ def test_two_processes_train_a_run(archive: Path, tmp_path: Path, capsys: pytest
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(4 * GRACE_SEC)
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM])
 def test_a_lost_worker(how: signal.Signals, archive: Path, tmp_path: Path) -> None:
     """Killed, hung, asked to end: the run goes on from its latest state, bit for bit."""
     whole, run = tmp_path / "whole", tmp_path / "run"
-    options = ("total_kimg=1.6", "run.state_every=2")
+    options = ("total_kimg=0.4", "run.state_every=2")
     assert ended(training(archive, whole, *options))[0] == 0
     process = training(archive, run, *options, "run.patience_minutes=0.1", restarts=2)
-    when_step(run, 8)
+    when_step(run, 4)
     os.kill(workers(run)[-1], how)
     status, _, err = ended(process)
     if status:  # asked to end, it has saved

@@ -13,7 +13,7 @@ from styleloom.errors import ProcessLostError, UserError
 if TYPE_CHECKING:
     from styleloom.distributed import Processes
 
-PATIENCE = datetime.timedelta(minutes=30)
+PATIENCE = datetime.timedelta(minutes=10)
 """How long processes wait for each other while a training is prepared; then `run.patience_minutes` holds."""
 
 
