@@ -9,4 +9,5 @@ In the order in which to read:
 - direction_set: named directions and their file
 - editing: latents moved along a direction
 - discovery: the three methods for a sampler
+- shipped: directions that come with a model in the package
 """

@@ -9,5 +9,4 @@ In the order in which to read:
 - stylegan2: StyleGAN2, configurations B to F (A has StyleGAN's networks)
 - build: which class of configuration makes which network
 - stages: a synthesis network as a list of layers, for pictures of which parts change
-- stages: a synthesis network as a list of layers, for pictures of which parts change
 """

@@ -12,5 +12,6 @@ In the order in which to read:
 - modulated_conv: StyleGAN2's convolution, scaled by a style
 - instance_norm: instance normalization
 - winograd: 3x3 convolution with fewer multiplications, on the CPU
+- derived: what follows from weights alone, kept while they stay
 - tracing: whether torch.compile, torch.export or torch.func sees a call
 """
