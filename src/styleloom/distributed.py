@@ -18,6 +18,8 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -25,6 +27,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from styleloom.errors import ProcessLostError, UserError, quoted
 
@@ -34,6 +38,10 @@ R = TypeVar("R")
 
 DAYS = datetime.timedelta(days=7)
 """All wait while the first computes a metric of an evaluation."""
+
+
+POLL_SEC = 0.02
+"""Between two looks of the first process at who has come."""
 
 
 class StoppedError(Exception):
@@ -82,7 +90,8 @@ class Processes:
                 raise _not_by_torchrun(name)
         if not dist.is_initialized():
             backend = "cpu:gloo,cuda:nccl" if accelerated else "gloo"  # results are on the CPU
-            dist.init_process_group(backend, timeout=patience)
+            store = _fresh(rank, size, patience)
+            dist.init_process_group(backend, timeout=patience, store=store, rank=rank, world_size=size)
         _joined.append(cls(rank, size, local_rank))
         return _joined[-1]
 
@@ -197,15 +206,8 @@ class Processes:
         self.sum(total)
         return total / self.size
 
-    @contextlib.contextmanager
-    def _waiting(self) -> Iterator[None]:
-        """Around a collective: what torch raises where another process is gone becomes ProcessLostError."""
-        try:
-            yield
-        except RuntimeError as error:
-            raise ProcessLostError(
-                f"process {self.rank} of {self.size} waited for another one, which has ended or hangs"
-            ) from error
+    def _waiting(self) -> contextlib.AbstractContextManager[None]:
+        return _lost(self.rank, self.size)
 
 
 ALONE = Processes()
@@ -217,6 +219,46 @@ _joined: list[Processes] = []
 def joined() -> Processes:
     """The processes that this one has joined; itself alone where it has joined none."""
     return _joined[-1] if _joined else ALONE
+
+
+def _fresh(rank: int, size: int, patience: datetime.timedelta) -> Store:
+    """The processes' common store, without what an earlier start of theirs left there.
+
+    torchrun keeps the store where it restarts processes, and with it the addresses of those that are gone.
+    So the first process makes up a name, and all keep what they store under it: each other one says hello
+    under a name of its own, which the first answers. It answers those of the dead, too, who do not come.
+    """
+    store, _, _ = next(rendezvous("env://", timeout=patience))
+    own = uuid.uuid4().hex
+    if rank:
+        store.set(f"hello/{rank}", own)
+        with _lost(rank, size):
+            name = store.get(f"answer/{own}").decode()  # waits for it
+        store.set(f"there/{name}/{rank}", "")
+        return PrefixStore(name, store)
+    awaited, deadline = set(range(1, size)), time.monotonic() + patience.total_seconds()
+    while awaited:
+        for other in sorted(awaited):
+            if store.check([f"hello/{other}"]):
+                store.set(f"answer/{store.get(f'hello/{other}').decode()}", own)
+            if store.check([f"there/{own}/{other}"]):
+                awaited.remove(other)
+        with _lost(rank, size):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{len(awaited)} processes did not come")
+        time.sleep(POLL_SEC)
+    return PrefixStore(own, store)
+
+
+@contextlib.contextmanager
+def _lost(rank: int, size: int) -> Iterator[None]:
+    """Around what waits for other processes: torch's error becomes ProcessLostError."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ProcessLostError(
+            f"process {rank} of {size} waited for another one, which has ended or hangs"
+        ) from error
 
 
 def _number(name: str, default: int | None = None) -> int:

@@ -106,9 +106,9 @@ def test_two_processes_train_a_run(archive: Path, tmp_path: Path, capsys: pytest
 def test_a_lost_worker(how: signal.Signals, archive: Path, tmp_path: Path) -> None:
     """Killed, hung, asked to end: the run goes on from its latest state, bit for bit."""
     whole, run = tmp_path / "whole", tmp_path / "run"
-    options = ("total_kimg=0.4", "run.state_every=2")
+    options = ("total_kimg=0.4", "run.state_every=2", "run.patience_minutes=0.1")
     assert ended(training(archive, whole, *options))[0] == 0
-    process = training(archive, run, *options, "run.patience_minutes=0.1", restarts=2)
+    process = training(archive, run, *options, restarts=2)
     when_step(run, 4)
     os.kill(workers(run)[-1], how)
     status, _, err = ended(process)
