@@ -366,6 +366,8 @@ def test_the_source_never_unpickles(word: str) -> None:
             lines = [line for line in lines if 'exec("")' not in line]  # executes nothing
         if path == SOURCE / "export" / "rosinality.py":  # writes tensors for others, and reads nothing
             lines = [line for line in lines if "torch.save(content, out)" not in line]
+        if path == SOURCE / "data" / "workers.py":  # what it reads, processes that it started have written
+            lines = [line for line in lines if not re.search(r"import pickle|pickle\.load", line)]
         if path == SOURCE / "features" / "weights.py":
             lines = [line for line in lines if "weights_only=True)" not in line]
         assert not any(pattern.search(line) for line in lines), f"{path}: {word}"

@@ -22,15 +22,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-import torch.distributed as dist
-from torch import Tensor
-from torch.distributed.distributed_c10d import PrefixStore, Store
-from torch.distributed.rendezvous import rendezvous
 
 from styleloom.errors import ProcessLostError, UserError, quoted
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.distributed.distributed_c10d import Store
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -74,7 +73,7 @@ class Processes:
         Without WORLD_SIZE this process is alone. `joined` gives the same processes until they `leave`.
 
         Args:
-            accelerated: whether tensors on CUDA devices are exchanged, too, by NCCL.
+            accelerated: whether tensors on CUDA devices, where there are some, are exchanged, too, by NCCL.
             patience: how long a process waits for another one.
 
         Raises UserError where the variables contradict each other or some are missing.
@@ -88,10 +87,10 @@ class Processes:
         for name in ("MASTER_ADDR", "MASTER_PORT"):
             if not os.environ.get(name):
                 raise _not_by_torchrun(name)
-        if not dist.is_initialized():
-            backend = "cpu:gloo,cuda:nccl" if accelerated else "gloo"  # results are on the CPU
+        if not _dist().is_initialized():
+            backend = "cpu:gloo,cuda:nccl" if accelerated and _cuda() else "gloo"  # results are on the CPU
             store = _fresh(rank, size, patience)
-            dist.init_process_group(backend, timeout=patience, store=store, rank=rank, world_size=size)
+            _dist().init_process_group(backend, timeout=patience, store=store, rank=rank, world_size=size)
         _joined.append(cls(rank, size, local_rank))
         return _joined[-1]
 
@@ -99,17 +98,21 @@ class Processes:
         """The same processes, which wait for each other so long at most: then `ProcessLostError`."""
         if self.size == 1:
             return self
-        return replace(self, group=dist.new_group(timeout=datetime.timedelta(minutes=minutes)))
+        return replace(self, group=_dist().new_group(timeout=datetime.timedelta(minutes=minutes)))
 
     def leave(self) -> None:
         """Leave the process group."""
         _joined.clear()
-        if self.size > 1 and dist.is_initialized():
-            dist.destroy_process_group()
+        if self.size > 1 and _dist().is_initialized():
+            _dist().destroy_process_group()
 
     def named_device(self, name: str) -> str:
         """The device that `name` means on this process: where it is CUDA without a number, one of its own."""
-        if self.size == 1 or ":" in name or name not in ("auto", "cuda") or not torch.cuda.is_available():
+        if self.size == 1 or ":" in name or name not in ("auto", "cuda"):
+            return name
+        import torch
+
+        if not _cuda():
             return name
         return f"cuda:{self.local_rank % torch.cuda.device_count()}"
 
@@ -139,7 +142,7 @@ class Processes:
                 result = error
             gathered: list[Any] | None = [None] * self.size if self.collects else None
             with self._waiting():
-                dist.gather_object(result, gathered, dst=0, group=self.group)
+                _dist().gather_object(result, gathered, dst=0, group=self.group)
             failure = self.agree(next((r for r in gathered or () if isinstance(r, Exception)), None))
             if failure is not None:
                 raise failure
@@ -152,16 +155,18 @@ class Processes:
             return value
         box: list[Any] = [value if self.collects else None]
         with self._waiting():
-            dist.broadcast_object_list(box, src=0, group=self.group)
+            _dist().broadcast_object_list(box, src=0, group=self.group)
         return box[0]
 
     def any(self, flag: bool) -> bool:
         """Whether `flag` holds on at least one process. The host waits for all."""
         if self.size == 1:
             return flag
+        import torch
+
         votes = torch.tensor([int(flag)])
         with self._waiting():
-            dist.all_reduce(votes, dist.ReduceOp.MAX, self.group)
+            _dist().all_reduce(votes, _dist().ReduceOp.MAX, self.group)
         return bool(votes.item())
 
     def same(self, value: Any) -> bool:
@@ -170,7 +175,7 @@ class Processes:
             return True
         values: list[Any] = [None] * self.size
         with self._waiting():
-            dist.all_gather_object(values, value, self.group)
+            _dist().all_gather_object(values, value, self.group)
         return all(other == values[0] for other in values)
 
     @contextlib.contextmanager
@@ -191,14 +196,14 @@ class Processes:
             raise error
         errors: list[Any] = [None] * self.size
         with self._waiting():
-            dist.all_gather_object(errors, error, self.group)
+            _dist().all_gather_object(errors, error, self.group)
         raise next(found for found in errors if found is not None) from error
 
     def sum(self, tensor: Tensor) -> None:
         """Add up `tensor` over all processes, in place. Afterwards it has the same bits on all of them."""
         if self.size > 1:
             with self._waiting():
-                dist.all_reduce(tensor, group=self.group)
+                _dist().all_reduce(tensor, group=self.group)
 
     def mean(self, tensor: Tensor) -> Tensor:
         """The mean of `tensor` over all processes, a new tensor."""
@@ -221,6 +226,19 @@ def joined() -> Processes:
     return _joined[-1] if _joined else ALONE
 
 
+def _dist() -> Any:
+    """torch.distributed, which a process alone does not wait for."""
+    import torch.distributed
+
+    return torch.distributed
+
+
+def _cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def _fresh(rank: int, size: int, patience: datetime.timedelta) -> Store:
     """The processes' common store, without what an earlier start of theirs left there.
 
@@ -228,6 +246,9 @@ def _fresh(rank: int, size: int, patience: datetime.timedelta) -> Store:
     So the first process makes up a name, and all keep what they store under it: each other one says hello
     under a name of its own, which the first answers. It answers those of the dead, too, who do not come.
     """
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
     store, _, _ = next(rendezvous("env://", timeout=patience))
     own = uuid.uuid4().hex
     if rank:

@@ -50,6 +50,8 @@ def test_every_family_takes_the_steps_of_one_process(
         for name in ("rng.torch", "rng.draws"):
             assert torch.equal(ours[name], theirs[name]), (case, name)
         for name, value in theirs.items():
+            if name.startswith(("stats.distance_", "stats.nearest_")):
+                continue  # of the images that one process sees together
             if name.startswith("stats.") or name == "path_mean":
                 close = torch.allclose(ours[name], value, rtol=1e-3, atol=1e-5)
                 assert close, (case, name, ours[name], value)

@@ -276,9 +276,9 @@ def test_the_path_mean_is_the_average_over_micro_batches(make: Any, monkeypatch:
     found: list[Tensor] = []
     run = trainer_module.phases.generator_path_length
 
-    def phase(bound: Any, experiment: Any, latents: Any, batch: int, mean: Tensor) -> Any:
+    def phase(bound: Any, experiment: Any, latents: Any, batch: int, mean: Tensor, *rest: Any) -> Any:
         assert (len(latents), batch, mean) == (4, 8, 0.5)
-        stats = run(bound, experiment, latents, batch, mean)
+        stats = run(bound, experiment, latents, batch, mean, *rest)
         found.append(stats["path_length"])
         return stats
 

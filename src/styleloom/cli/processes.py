@@ -19,11 +19,9 @@ PATIENCE = datetime.timedelta(minutes=10)
 
 def together(work: Callable[[Processes], int]) -> int:
     """Exit status of `work`, which all processes do. What one of them cannot do, the first one reports."""
-    import torch
-
     from styleloom.distributed import Processes
 
-    processes = Processes.join(torch.cuda.is_available(), PATIENCE)
+    processes = Processes.join(True, PATIENCE)
     try:
         with processes.together():
             status = work(processes)

@@ -253,7 +253,8 @@ def skipped_updates(signals: Signals) -> Finding | None:
 
 def no_improvement(signals: Signals) -> Finding | None:
     """The metric that picks the best snapshot has not become better for the last half of its measurements."""
-    scores = [(line["images_seen"] / 1000, signals.score(line)) for line in signals.lines]
+    lines = [line for line in signals.lines if "images_seen" in line]
+    scores = [(line["images_seen"] / 1000, signals.score(line)) for line in lines]
     scores = [(kimg, score) for kimg, score in scores if math.isfinite(score)]
     if len(scores) < MEASUREMENTS:
         return None

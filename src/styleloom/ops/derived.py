@@ -28,7 +28,7 @@ def constant(network: nn.Module) -> None:
 
 
 def _stamp(w: Tensor) -> tuple[int, int]:
-    return w._version, w.data_ptr()
+    return 0 if w.is_inference() else w._version, w.data_ptr()
 
 
 def derived(w: Tensor, what: Any, make: Callable[[Tensor], Tensor]) -> Tensor:
