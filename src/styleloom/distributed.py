@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-
 from styleloom.errors import ProcessLostError, UserError, quoted
 
 if TYPE_CHECKING:

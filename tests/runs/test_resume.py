@@ -245,7 +245,6 @@ def test_a_killed_run_repeats_what_it_had_not_saved(archive: Path, tmp_path: Pat
 def test_resuming_a_complete_run_does_nothing(archive: Path, tmp_path: Path) -> None:
     run_to_the_end(tmp_path / "run", archive, tiny(), [])
 
-
     def files() -> dict[Path, bytes]:
         """All but the list of sessions, which gets a line."""
         there = (path for path in (tmp_path / "run").iterdir() if path.is_file())

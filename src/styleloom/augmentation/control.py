@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +25,7 @@ class Control:
 
     def __init__(self, settings: Augmentation) -> None:
         self.settings = settings
-        self._p = torch.tensor(settings.p, dtype=torch.float32, device="cpu")
+        self._p = np.float32(settings.p)  # no tensor: the host reads it many times in a step
         self._signs = torch.zeros(3, dtype=torch.float64, device="cpu")
 
     @property
@@ -54,20 +55,23 @@ class Control:
             mean, target = total / count, self.settings.target
             direction = (mean > target) - (mean < target)
             change = direction * seen / (self.settings.kimg * 1000)
-            self._p = (self._p + change).clamp(min=0)
+            self._p = max(self._p + np.float32(change), np.float32(0))
         self._signs.zero_()
 
     # State --------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Tensor]:
         """What the next steps depend on, by the names of a training's state; empty where p is not steered."""
-        return {"augment.p": self._p, "augment.signs": self._signs.clone()} if self.steers else {}
+        return (
+            {"augment.p": torch.tensor(self._p), "augment.signs": self._signs.clone()} if self.steers else {}
+        )
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from `state()`. States from before this training was augmented have none of it."""
         if self.steers and "augment.p" in tensors:
-            self._p, self._signs = tensors["augment.p"].clone(), tensors["augment.signs"].clone()
+            self._p = np.float32(tensors["augment.p"].item())
+            self._signs = tensors["augment.signs"].clone()
 
     def expected(self) -> dict[str, Tensor]:
         """Tensors of the shapes and types of `state()`."""
-        return {"augment.p": self._p, "augment.signs": self._signs}
+        return {"augment.p": torch.tensor(self._p), "augment.signs": self._signs.clone()}
