@@ -61,6 +61,7 @@ def test_it_says_where_everything_is(tmp_path: Path, capsys: pytest.CaptureFixtu
     shown = capsys.readouterr().out
     assert str(tmp_path / "demo-2") in shown
     assert "styleloom generate" in shown
+    assert "styleloom app" in shown
     assert "kernel distance to them" in shown
     assert "recall" in shown
     assert list(out.iterdir()) == []

@@ -201,6 +201,7 @@ class Outcome:
             "--truncation 0.7 --grid 8x8"
         )
         yield f"     train on:      styleloom train --resume {shell_word(self.run)}"
+        yield f"     steer it:      styleloom app {shell_word(self.snapshot)} (needs: pip install '.[app]')"
 
 
 def free_folder(path: Path) -> Path:
