@@ -6,9 +6,9 @@ import contextlib
 import hashlib
 import logging
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from styleloom.data.source_labels import check_unused, labels_of_source
 from styleloom.data.sources import Source, ZipSource, opened
 from styleloom.data.sources.folder import FolderSource
 from styleloom.data.unfinished import Line, Unfinished
-from styleloom.data.workers import in_order
+from styleloom.data.workers import in_order, in_turn
 from styleloom.errors import UserError, shown
 
 logger = logging.getLogger(__name__)
@@ -241,18 +241,10 @@ def _converted(
         yield from in_order(work, names, workers, max(workers, room // 4))
         return
     most = max(1, min(4 * workers, room))
-    pending: deque[Future[_Converted]] = deque()
     with quiet(), ThreadPoolExecutor(workers) as pool:
-        try:
-            for name in names:
-                pending.append(pool.submit(_convert_one, source, name, options.conversion, encode))
-                if len(pending) > most:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+        yield from in_turn(
+            pool, lambda name: _convert_one(source, name, options.conversion, encode), names, most
+        )
 
 
 def _convert_one(

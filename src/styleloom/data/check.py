@@ -18,9 +18,12 @@ from styleloom.data.labels import Labels
 from styleloom.data.pixels import PixelArray
 from styleloom.data.source_labels import labels_of_source
 from styleloom.data.sources import Source, opened
+from styleloom.data.workers import in_turn
 from styleloom.errors import UserError, shown
 
 Progress = Callable[[int, int], None]
+
+_AHEAD = 16  # decoded images that wait for their turn
 
 
 @dataclass(frozen=True)
@@ -152,8 +155,5 @@ def _decoded(source: Source) -> Iterator[tuple[str, PixelArray | str]]:
         except BadImageError as error:
             return str(error)
 
-    block = 16
     with quiet(), ThreadPoolExecutor(2) as pool:
-        for start in range(0, len(source.names), block):
-            names = source.names[start : start + block]
-            yield from zip(names, pool.map(decode, names), strict=True)
+        yield from zip(source.names, in_turn(pool, decode, source.names, _AHEAD), strict=True)

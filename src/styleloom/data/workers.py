@@ -15,8 +15,8 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -71,6 +71,23 @@ class _Worker:
         self._process.wait()
 
 
+def in_turn(
+    pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], most: int
+) -> Generator[Result, None, None]:
+    """`work` of every item, in their order, made by a pool; at most `most` wait for the first of them."""
+    pending: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) > most:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+
+
 def in_order(
     work: Callable[[Item], Result], items: Sequence[Item], workers: int, most: int
 ) -> Generator[Result, None, None]:
@@ -85,7 +102,7 @@ def in_order(
     idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
     started: list[_Worker] = []
     chunk = max(1, min(CHUNK, most // max(1, workers)))
-    pending: deque[Future[list[Result]]] = deque()
+    chunks = (items[start : start + chunk] for start in range(0, len(items), chunk))
 
     def make(part: Sequence[Item]) -> list[Result]:
         worker = idle.get()
@@ -99,15 +116,10 @@ def in_order(
             for _ in range(workers):
                 started.append(_Worker(work))
                 idle.put(started[-1])
-            for start in range(0, len(items), chunk):
-                pending.append(pool.submit(make, items[start : start + chunk]))
-                if len(pending) > _AHEAD * workers:
-                    yield from pending.popleft().result()
-            while pending:
-                yield from pending.popleft().result()
+            with contextlib.closing(in_turn(pool, make, chunks, _AHEAD * workers)) as made:
+                for results in made:
+                    yield from results
         finally:
-            for future in pending:
-                future.cancel()
             for worker in started:
                 worker.close()
 
