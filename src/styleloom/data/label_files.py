@@ -183,5 +183,10 @@ def is_number(text: str) -> bool:
 
 def listed(names: Sequence[str]) -> str:
     """``"3 images (a.png, b.png, c.png)"``, cut at `MAX_LISTED`."""
-    more = f", and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
-    return f"{len(names)} image{'s' * (len(names) != 1)} ({', '.join(map(shown, names[:MAX_LISTED]))}{more})"
+    return f"{len(names)} image{'s' * (len(names) != 1)} ({some(list(map(shown, names)))})"
+
+
+def some(texts: Sequence[str]) -> str:
+    """``"a.png, b.png, and 3 more"``: at most `MAX_LISTED` of them, and how many there are besides."""
+    more = f", and {len(texts) - MAX_LISTED} more" if len(texts) > MAX_LISTED else ""
+    return ", ".join(texts[:MAX_LISTED]) + more

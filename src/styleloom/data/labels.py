@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from styleloom.data.label_files import MAX_LISTED, json_pairs, listed, read_pairs
+from styleloom.data.label_files import json_pairs, listed, read_pairs, some
 from styleloom.errors import UserError, quoted, shown
 
 logger = logging.getLogger(__name__)
@@ -173,9 +173,7 @@ def _unmatched(missing: Sequence[str], unknown: Sequence[str]) -> str:
     """For a message: names of the label file that are no image, and which image one of them may mean."""
     if not unknown:
         return ""
-    rest = f", and {len(unknown) - MAX_LISTED} more" if len(unknown) > MAX_LISTED else ""
-    some = ", ".join(map(quoted, unknown[:MAX_LISTED]))
-    text = f"; names in it that are no image: {some}{rest}"
+    text = f"; names in it that are no image: {some(list(map(quoted, unknown)))}"
     for key in (_as_path, _last_part, _stem):
         by_key: dict[str, str] = {}
         for name in missing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from styleloom.data.faces.alignment import RULES, Align, Points, aligned, side_o
 from styleloom.data.faces.detector import SURE, find_faces
 from styleloom.data.faces.landmarks import read_landmarks
 from styleloom.data.faces.placed import Placed
-from styleloom.data.label_files import MAX_LISTED
+from styleloom.data.label_files import some
 from styleloom.data.labels import Labels
 from styleloom.data.pixels import PixelArray
 from styleloom.data.sources.source import Source, opened
@@ -91,11 +91,11 @@ class FaceSource(Source):
                 if not found[name]:
                     without.append(shown(name))
         if without:
-            self.remarks.append(f"no face for certain in {len(without)} images: {_listed(without)}")
+            self.remarks.append(f"no face for certain in {len(without)} images: {some(without)}")
         if unsure:
             self.remarks.append(
                 f"left out {len(unsure)} faces of which the detector is not sure (score below {SURE}): "
-                f"{_listed(unsure)}"
+                f"{some(unsure)}"
             )
         return found
 
@@ -149,8 +149,3 @@ class FaceSource(Source):
     def close(self) -> None:
         """Close the source."""
         self.inner.close()
-
-
-def _listed(texts: Sequence[str]) -> str:
-    more = f", and {len(texts) - MAX_LISTED} more" if len(texts) > MAX_LISTED else ""
-    return ", ".join(texts[:MAX_LISTED]) + more
