@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from styleloom.data.faces.alignment import Points
-from styleloom.data.label_files import MAX_LISTED
+from styleloom.data.label_files import some
 from styleloom.data.labels import same_name
 from styleloom.errors import UserError, quoted, shown
 
@@ -45,16 +45,14 @@ def read_landmarks(path: Path, names: Sequence[str]) -> dict[str, list[Points]]:
         else:
             faces.setdefault(same_name(name), []).extend(found)
     if problems:
-        raise UserError(f"landmarks {shown(path)}: {_listed(problems)}; {_EXPECTED}")
+        raise UserError(f"landmarks {shown(path)}: {some(problems)}; {_EXPECTED}")
     by_last: dict[str, list[str]] = {}
     for key in faces:
         by_last.setdefault(key.rpartition("/")[2], []).append(key)
     matched = {name: _of(same_name(name), faces, by_last) for name in names}
     missing = [shown(name) for name, found in matched.items() if not found]
     if missing:
-        raise UserError(
-            f"landmarks {shown(path)}: {len(missing)} images without landmarks: {_listed(missing)}"
-        )
+        raise UserError(f"landmarks {shown(path)}: {len(missing)} images without landmarks: {some(missing)}")
     return matched
 
 
@@ -65,7 +63,7 @@ def _entry(key: str, value: Any) -> tuple[str, list[Points]]:
         if not isinstance(inner, Mapping) or not isinstance(inner.get("file_path", key), str):
             raise ValueError("no file_path")
         return inner.get("file_path", key), [_points(inner.get("face_landmarks"))]
-    if isinstance(value, list) and value and isinstance(value[0], list) and isinstance(value[0][:1], list):
+    if isinstance(value, list) and value and isinstance(value[0], list):
         nested = bool(value[0]) and isinstance(value[0][0], list)
         return key, [_points(one) for one in value] if nested else [_points(value)]
     raise ValueError("no points")
@@ -94,8 +92,3 @@ def _of(name: str, faces: Mapping[str, list[Points]], by_last: Mapping[str, list
     alike = by_last.get(name.rpartition("/")[2], [])
     ends = [key for key in alike if key.endswith(f"/{name}") or name.endswith(f"/{key}")]
     return faces[ends[0]] if len(ends) == 1 else []
-
-
-def _listed(texts: Sequence[str]) -> str:
-    more = f", and {len(texts) - MAX_LISTED} more" if len(texts) > MAX_LISTED else ""
-    return ", ".join(texts[:MAX_LISTED]) + more
