@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
-from styleloom.data.image_names import SIGNATURE_BYTES, images_among, index_among
-from styleloom.data.sources.source import LARGE_BYTES, Source, identity, refuse_large, refuse_large_index
+from styleloom.data.image_names import images_among, index_among
+from styleloom.data.sources.source import (
+    Source,
+    file_head,
+    file_size,
+    identity,
+    read_file,
+    refuse_large_index,
+)
 from styleloom.errors import UserError, shown
 
 
@@ -33,20 +39,13 @@ class FolderSource(Source):
         """Bytes of one file. Raises OSError."""
         if name in self._unlisted:
             raise OSError(self._unlisted[name])
-        status = os.stat(self.path / name)
-        # A named pipe or a device called x.png would block for ever.
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError("not a regular file")
-        return status.st_size
+        return file_size(self.path / name)
 
     def read(self, name: str) -> bytes:
         """The bytes of one file. Raises OSError."""
-        size = self.size(name)
-        if not size:
-            return b""
-        if size > LARGE_BYTES:
-            refuse_large(size, self._head(name))
-        return (self.path / name).read_bytes()
+        if name in self._unlisted:
+            raise OSError(self._unlisted[name])
+        return read_file(self.path / name)
 
     def index(self) -> bytes | None:
         """The bytes of `dataset.json`. Raises OSError."""
@@ -61,10 +60,7 @@ class FolderSource(Source):
         return any(identity(folder) in self._folders - {None} for folder in resolved.parents)
 
     def _head(self, name: str) -> bytes:
-        if not self.size(name):  # a file of the kernel's has size 0, and reading it may block
-            return b""
-        with open(self.path / name, "rb") as file:
-            return file.read(SIGNATURE_BYTES)
+        return file_head(self.path / name)
 
     def _walk(self) -> list[str]:
         """Names of all files, relative to the folder, each folder visited once."""

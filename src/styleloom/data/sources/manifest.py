@@ -18,7 +18,7 @@ from styleloom.data.label_files import MAX_LISTED, is_number, text_of
 from styleloom.data.labels import Labels, match_labels
 from styleloom.data.pixels import ImageData
 from styleloom.data.sources.place import Place
-from styleloom.data.sources.source import LARGE_BYTES, Source, SourceOptions, refuse_large
+from styleloom.data.sources.source import Source, SourceOptions, file_size, read_file
 from styleloom.errors import UserError, quoted, shown
 
 _ENDINGS = (".csv", ".jsonl", ".tsv")
@@ -63,19 +63,12 @@ class ManifestSource(Source):
 
     def size(self, name: str) -> int:
         """Bytes of one file. Raises OSError."""
-        return (self._folder / self._rows[name].path).stat().st_size
+        return file_size(self._folder / self._rows[name].path)
 
     def read(self, name: str) -> ImageData:
         """One file, or the pixels in its crop box. Raises OSError or BadImageError."""
         row = self._rows[name]
-        path = self._folder / row.path
-        if not path.is_file():
-            raise OSError("no such file" if not path.exists() else "not a regular file")
-        size = path.stat().st_size
-        if size > LARGE_BYTES:
-            with open(path, "rb") as file:
-                refuse_large(size, file.read(32))
-        data = path.read_bytes()
+        data = read_file(self._folder / row.path)
         return data if row.box is None else _cropped(data, row.box)
 
     def settings(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from styleloom.data.decoding import Budget
-from styleloom.data.image_names import INDEX_NAME, looks_like_image
+from styleloom.data.image_names import INDEX_NAME, SIGNATURE_BYTES, looks_like_image
 from styleloom.data.labels import Labels
 from styleloom.data.pixels import ImageData
 from styleloom.errors import quoted
@@ -126,6 +127,32 @@ def identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def file_size(path: Path) -> int:
+    """Bytes of a regular file. Raises OSError for anything else: a pipe or a device would block for ever."""
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("not a regular file")
+    return status.st_size
+
+
+def file_head(path: Path) -> bytes:
+    """The first bytes of a regular file, which tell what it is. Raises OSError."""
+    if not file_size(path):  # a file of the kernel's has size 0, and reading it may block
+        return b""
+    with open(path, "rb") as file:
+        return file.read(SIGNATURE_BYTES)
+
+
+def read_file(path: Path) -> bytes:
+    """A regular file, if it is none that is large and no image. Raises OSError."""
+    size = file_size(path)
+    if not size:
+        return b""
+    if size > LARGE_BYTES:
+        refuse_large(size, file_head(path))
+    return path.read_bytes()
 
 
 def refuse_large(size: int, head: bytes) -> None:
