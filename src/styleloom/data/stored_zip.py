@@ -13,10 +13,10 @@ from typing import BinaryIO
 
 _LOCAL = struct.Struct("<4s2B4HL2L2H")
 _CENTRAL = struct.Struct("<4s4B4HL2L5H2L")
-_END = struct.Struct("<4s4H2LH")
-_END_64 = struct.Struct("<4sQ2H2L4Q")
-_LOCATOR = struct.Struct("<4sLQL")
-_OFFSET_64 = struct.Struct("<2HQ")
+END = struct.Struct("<4s4H2LH")
+END_64 = struct.Struct("<4sQ2H2L4Q")
+LOCATOR = struct.Struct("<4sLQL")
+OFFSET_64 = struct.Struct("<2HQ")
 
 _PLAIN, _ZIP64 = 20, 45  # versions needed to read
 _UNIX = 3  # whatever system wrote it: the field would differ
@@ -74,7 +74,7 @@ class StoredZip:
         for name, offset, size, checksum in fields:
             extra, version = b"", _PLAIN
             if offset > _LIMIT:
-                extra, version, offset = _OFFSET_64.pack(1, 8, offset), _ZIP64, 0xFFFFFFFF
+                extra, version, offset = OFFSET_64.pack(1, 8, offset), _ZIP64, 0xFFFFFFFF
             about = (version, _UNIX, version, 0, 0, 0, 0, _DATE, checksum, size, size)
             lengths = (len(name), len(extra), 0, 0, 0)
             entry = _CENTRAL.pack(b"PK\1\2", *about, *lengths, _ATTRIBUTES, offset)
@@ -83,10 +83,10 @@ class StoredZip:
         count, length = len(self._names), self.end - start
         if count > _MOST_ENTRIES or start > _LIMIT or length > _LIMIT:
             end_64 = (44, _ZIP64, _ZIP64, 0, 0, count, count, length, start)
-            self._file.write(_END_64.pack(b"PK\6\6", *end_64))
-            self._file.write(_LOCATOR.pack(b"PK\6\7", 0, self.end, 1))
+            self._file.write(END_64.pack(b"PK\6\6", *end_64))
+            self._file.write(LOCATOR.pack(b"PK\6\7", 0, self.end, 1))
         count, length, start = min(count, 0xFFFF), min(length, 0xFFFFFFFF), min(start, 0xFFFFFFFF)
-        self._file.write(_END.pack(b"PK\5\6", 0, 0, count, count, length, start, 0))
+        self._file.write(END.pack(b"PK\5\6", 0, 0, count, count, length, start, 0))
 
     def _header(self, name: str, checksum: int, size: int) -> bytes:
         about = (_PLAIN, 0, 0, 0, 0, _DATE, checksum, size, size, len(name), 0)

@@ -19,9 +19,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-_END = struct.Struct("<4s4H2LH")
-_LOCATOR = struct.Struct("<4sLQL")
-_END_64 = struct.Struct("<4sQ2H2L4Q")
+from styleloom.data.stored_zip import END, END_64, LOCATOR, OFFSET_64
+
 _ENTRY = np.dtype(
     {
         "names": [
@@ -43,7 +42,6 @@ _ENTRY = np.dtype(
 )
 _SIGNATURE = b"PK\1\2"
 _IN_EXTRA = 0xFFFFFFFF
-_OFFSET_EXTRA = 12  # bytes of an extra field with a 64-bit offset alone
 
 
 @dataclass(frozen=True)
@@ -102,15 +100,9 @@ class Directory:
 
     def repeated(self) -> str | None:
         """A name that stands there more than once; None for none."""
-        for part in self.names:
-            if len(part) > 1 and bool((part[1:] > part[:-1]).all()):
-                continue  # in rising order: no two are equal
-            counts = Counter(self.name_list())
-            return next((name for name, count in counts.items() if count > 1), None)
-        several = [part for part in self.names if len(part)]
-        ends = [(bytes(part[0]), bytes(part[-1])) for part in several]
-        if all(one[1] < other[0] for one, other in itertools.pairwise(ends)):
-            return None
+        within = all(len(part) == 1 or (part[1:] > part[:-1]).all() for part in self.names)
+        if within and all(one[-1] < other[0] for one, other in itertools.pairwise(self.names)):
+            return None  # in rising order: no two are equal
         counts = Counter(self.name_list())
         return next((name for name, count in counts.items() if count > 1), None)
 
@@ -180,21 +172,21 @@ def _read_runs(file: BinaryIO) -> Directory | None:
 def _directory_end(file: BinaryIO) -> tuple[int, int, int] | None:
     """Count of entries, bytes and offset of the directory."""
     size = file.seek(0, 2)
-    if size < _END.size:
+    if size < END.size:
         return None
-    file.seek(size - _END.size)
-    mark, _, _, _, count, length, start, comment = _END.unpack(file.read(_END.size))
+    file.seek(size - END.size)
+    mark, _, _, _, count, length, start, comment = END.unpack(file.read(END.size))
     if mark != b"PK\5\6" or comment:
         return None
-    end = size - _END.size
-    file.seek(max(0, end - _LOCATOR.size))
-    locator = file.read(_LOCATOR.size)
+    end = size - END.size
+    file.seek(max(0, end - LOCATOR.size))
+    locator = file.read(LOCATOR.size)
     if locator.startswith(b"PK\6\7"):
-        _, _, where, _ = _LOCATOR.unpack(locator)
-        if where > size - _END_64.size:
+        _, _, where, _ = LOCATOR.unpack(locator)
+        if where > size - END_64.size:
             return None
         file.seek(where)
-        mark, *_, count, length, start = _END_64.unpack(file.read(_END_64.size))
+        mark, *_, count, length, start = END_64.unpack(file.read(END_64.size))
         if mark != b"PK\6\6":
             return None
         end = where
@@ -226,7 +218,7 @@ def _run(
     offsets = fields["offset"].astype(np.int64)
     if extra:
         mark = np.ascontiguousarray(rows[:, _ENTRY.itemsize + name :])
-        if extra != _OFFSET_EXTRA or not (mark[:, :4] == (1, 0, 8, 0)).all() or (offsets != _IN_EXTRA).any():
+        if extra != OFFSET_64.size or not (mark[:, :4] == (1, 0, 8, 0)).all() or (offsets != _IN_EXTRA).any():
             return None
         offsets = np.ascontiguousarray(mark[:, 4:]).view("<i8")[:, 0].astype(np.int64)
     elif (offsets == _IN_EXTRA).any() or (fields["size"] == _IN_EXTRA).any():
