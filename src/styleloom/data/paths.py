@@ -18,6 +18,15 @@ _SPECIAL = (
 )
 
 
+def first_bytes(path: Path, most: int) -> bytes:
+    """The first `most` bytes of a file. Raises UserError where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(most)
+    except OSError as error:
+        raise UserError(f"cannot read {shown(path)}: {error.strerror or error}") from error
+
+
 def path_kind(path: Path, missing: str, valid: str) -> Literal["file", "folder"]:
     """Whether `path` is a regular file or a folder, links followed.
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from styleloom.data.labels import Labels
+from styleloom.data.paths import first_bytes
 from styleloom.data.pixels import PixelArray
 from styleloom.data.sources.place import Place
 from styleloom.data.sources.source import Source, SourceOptions, reason
@@ -113,12 +114,12 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
         for file in sorted(path.iterdir()):
             if file.is_file() and (file.name in wanted or _BATCH.fullmatch(file.name)):
-                yield file.name, _content(file)
+                yield file.name, first_bytes(file, _MAX_BATCH_BYTES)
     elif _BATCH.fullmatch(path.name):
-        yield path.name, _content(path)
+        yield path.name, first_bytes(path, _MAX_BATCH_BYTES)
         for name in wanted:
             if (path.parent / name).is_file():
-                yield name, _content(path.parent / name)
+                yield name, first_bytes(path.parent / name, _MAX_BATCH_BYTES)
     else:
         try:
             with tarfile.open(path) as archive:
@@ -129,14 +130,6 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
                         yield name, file.read(_MAX_BATCH_BYTES) if file is not None else b""
         except (tarfile.TarError, OSError, EOFError) as error:
             raise UserError(f"{shown(path)}: not a readable tar ({reason(error)})") from error
-
-
-def _content(file: Path) -> bytes:
-    try:
-        with open(file, "rb") as opened:
-            return opened.read(_MAX_BATCH_BYTES)
-    except OSError as error:
-        raise UserError(f"{shown(file)}: cannot be read ({reason(error)})") from error
 
 
 def _is_hundred(files: dict[str, bytes], path: Path) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from styleloom.data.paths import path_kind
+from styleloom.data.paths import first_bytes, path_kind
 from styleloom.errors import UserError, shown
 
 HEAD_BYTES = 4096
@@ -63,21 +63,13 @@ def look(path: Path, missing: str, valid: str) -> Place:
         if gone:
             some = ", ".join(map(shown, gone[:10])) + (" ..." if len(gone) > 10 else "")
             raise UserError(f"{shown(path)}: {len(gone)} of {len(files)} files are not there: {some}")
-        return Place(path, files, None, _head(files[0]))
+        return Place(path, files, None, first_bytes(files[0], HEAD_BYTES))
     if path_kind(path, missing, valid) == "file":
-        return Place(path, (path,), None, _head(path))
+        return Place(path, (path,), None, first_bytes(path, HEAD_BYTES))
     try:
         return Place(path, (path,), frozenset(os.listdir(path)), b"")
     except OSError as error:
         raise UserError(f"cannot list {shown(path)}: {error.strerror}") from error
-
-
-def _head(path: Path) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(HEAD_BYTES)
-    except OSError as error:
-        raise UserError(f"cannot read {shown(path)}: {error.strerror or error}") from error
 
 
 def _ranged(pattern: str) -> Iterator[str]:
