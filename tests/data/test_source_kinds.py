@@ -99,7 +99,6 @@ def test_damaged_records_are_all_named(tmp_path: Path) -> None:
     (folder / "few-rxx.labels").write_bytes(b"no array")
     with pytest.raises(UserError, match="not a readable NumPy array"):
         build(folder, tmp_path / "y.zip", 8, labels="keep")
-    files.write_tfrecords(folder / "..", {}, None)
     (folder / "other-r03.tfrecords").write_bytes(good)
     with pytest.raises(UserError, match=r"2 data sets \(few, other\)"):
         open_source(folder)
@@ -115,9 +114,12 @@ def test_lmdb(tmp_path: Path) -> None:
     source = open_source(path)
     assert source.names == ("a", "b", "c", "d")
     assert [source.read(name) for name in "abc"] == images
-    copy = pickle.loads(pickle.dumps(source.names))
-    assert copy == source.names
+    pickled = pickle.dumps(source)
     source.close()
+    copy = pickle.loads(pickled)
+    assert copy.names == source.names
+    assert copy.read("b") == images[1]
+    copy.close()
     with pytest.raises(UserError, match=r"1 of 4 images are bad(.|\n)*d: empty file"):
         build(path, tmp_path / "x.zip", 8)
     content = bytearray((path / "data.mdb").read_bytes())
