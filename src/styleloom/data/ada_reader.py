@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from styleloom.config.parts import image_size
 from styleloom.data.conversion import all_pixels, validate_resolution
 from styleloom.data.decoding import BadImageError
 from styleloom.data.image_names import INDEX_NAME
@@ -101,8 +100,7 @@ class ADAReader(ImageReader):
 
     def images(self, indices: NDArray[np.int64]) -> PixelArray:
         """A new array, uint8 [N, C, H, W]. Raises UserError naming the file."""
-        height, width = image_size(self.info.resolution, self.info.grid)
-        pixels = np.empty((len(indices), self.info.channels, height, width), np.uint8)
+        pixels = np.empty((len(indices), self.info.channels, *self.info.size), np.uint8)
         for row, index in enumerate(indices):
             image = self._decoded(int(index))
             if image.shape != pixels.shape[1:]:

@@ -199,7 +199,7 @@ class ArchiveReader(ImageReader):
             return ENCODINGS[recipe.format].decode(data, (recipe.channels, *recipe.size))
         except ValueError as error:
             file = f"{shown(self.path)}: {shown(self.index.files[position])}"
-            raise UserError(f"{shown(file)}: {error}") from error
+            raise UserError(f"{file}: {error}") from error
 
     def labels(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 [N, label_dim]: one-hot for classes, the vector itself otherwise, empty without labels."""

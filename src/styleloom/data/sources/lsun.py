@@ -72,8 +72,7 @@ class LMDBSource(Source):
         self._database.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        hidden = ("_database",)
-        return {key: value for key, value in self.__dict__.items() if key not in hidden}
+        return {key: value for key, value in self.__dict__.items() if key != "_database"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
