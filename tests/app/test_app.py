@@ -63,6 +63,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     lines = [
         {"step": i, "images_seen": i * 1000, "loss_g": 1.0 / (i + 1), "sign_real": 0.99} for i in range(900)
     ]
+    lines[100] |= {"metrics/kid1k_lite0": 0.5, "errors/kid1k_lite0": 0.1, "swd": 9.0}
     (run / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "secret.png").write_bytes(b"secret")
     given = [str(folder / "first.safetensors"), str(folder / "second.safetensors")]
@@ -228,6 +229,9 @@ def test_a_run_is_shown_and_no_other_file(client: TestClient) -> None:
     found = client.get("/loom/run").json()
     assert found["pictures"] == [{"name": "fakes-ema-000004.png", "kimg": 4}]
     assert len(found["curves"][0]["lines"]["loss_g"]) <= 302
+    measured = {plot["title"]: plot["lines"] for plot in found["curves"][-2:]}
+    assert measured["kid1k_lite0"] == {"metrics/kid1k_lite0": [[100, 0.5]]}
+    assert measured["swd"] == {"swd": [[100, 9.0]]}
     assert "cannot be read" in found["health"][0]["text"]
     assert client.get("/loom/run", params={"picture": "fakes-ema-000004.png"}).status_code == 200
     for name in ("../secret.png", "secret.png", "/etc/passwd", "stats.jsonl", "fakes-ema-000005.png"):

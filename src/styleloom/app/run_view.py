@@ -9,7 +9,7 @@ from typing import Any
 from styleloom.diagnosis import examine
 from styleloom.errors import UserError
 from styleloom.runs.directory import RunDirectory
-from styleloom.runs.metrics import judge_of
+from styleloom.runs.metrics import PREFIX, judge_of
 from styleloom.runs.stats_file import StatsFile
 from styleloom.snapshot_names import is_run
 
@@ -29,8 +29,6 @@ CURVES: dict[str, tuple[str, ...]] = {
     "Memory, GiB": ("memory_gib",),
 }
 """Fields of stats.jsonl by the title of their plot; metrics have plots of their own."""
-
-METRIC = re.compile(r"(swd|kid|fid|pr|is|ppl)\w*( \w+)?")
 
 
 class RunView:
@@ -61,12 +59,9 @@ class RunView:
     def document(self) -> dict[str, Any]:
         """All that the page shows of it, as JSON."""
         lines = StatsFile(self.folder).read()
-        shown = lines[:: max(-(-len(lines) // MAX_POINTS), 1)]
-        if lines and shown[-1] is not lines[-1]:
-            shown.append(lines[-1])
-        plots = dict(CURVES) | {name: (name,) for name in _metrics(lines)}
+        plots = dict(CURVES) | {name.removeprefix(PREFIX): (name,) for name in _metrics(lines)}
         curves = [
-            {"title": title, "lines": {name: _points(shown, name) for name in names}}
+            {"title": title, "lines": {name: _points(lines, name) for name in names}}
             for title, names in plots.items()
         ]
         curves = [plot for plot in curves if any(plot["lines"].values())]
@@ -80,17 +75,19 @@ class RunView:
 
 
 def _metrics(lines: list[dict[str, Any]]) -> list[str]:
-    found = {name: None for line in lines for name in line if METRIC.fullmatch(name)}
+    found = {name: None for line in lines for name in line if name.startswith(PREFIX) or name == "swd"}
     return list(found)[:6]
 
 
 def _points(lines: list[dict[str, Any]], name: str) -> list[tuple[float, float]]:
     """Thousands of images and the values of a field."""
-    return [
+    points = [
         (line["images_seen"] / 1000, line[name])
         for line in lines
         if line.get(name) is not None and line.get("images_seen") is not None
     ]
+    every = -(-len(points) // MAX_POINTS) or 1
+    return points[::-every][::-1]  # counted from the last, which is there
 
 
 def _kimg(name: str) -> int | None:
