@@ -107,3 +107,24 @@ def test_drag_click_and_link(tmp_path: Path, desk: Desk, address: str) -> None:
         assert [url for url in loaded if not url.startswith((address, "data:", "blob:"))] == []
     finally:
         browser.close()
+
+
+def test_phone_and_stopped_film(tmp_path: Path, address: str) -> None:
+    browser = Browser(tmp_path / "profile", 390, 844)
+    try:
+        browser.resize(390, 844, phone=True)
+        browser.open(address)
+        shown(browser)
+        assert browser.run("[innerWidth, document.documentElement.scrollWidth]") == [390, 390]
+        for frames in ("1 key frame", "2 key frames"):
+            browser.click("#loom-key")
+            browser.wait(f"document.getElementById('loom-status').textContent.endsWith({frames!r})")
+        browser.tab("Walk")
+        browser.wait("document.querySelectorAll('#walk-keys img').length === 2")
+        browser.run("document.getElementById('walk-seconds').value = 30")
+        browser.click("#walk-export")
+        browser.click("#walk-stop")
+        browser.wait("document.getElementById('walk-status').textContent === 'Stopped.'")
+        assert browser.run("document.getElementById('walk-download').hidden")
+    finally:
+        browser.close()

@@ -249,7 +249,8 @@ def _judge(desk: Desk, model: Model) -> str:
     calibration = desk.calibrations.get(model.name)
     if calibration is None:
         words = (
-            "there is none for this model; <code>styleloom attribute</code> makes it, --calibration names it"
+            "this model has none yet. <code>styleloom attribute</code> makes one, and "
+            "<code>--calibration</code> names it"
         )
         return _html("judge.html", calibration=words, disabled="disabled")
     area = calibration.roc_area

@@ -32,7 +32,8 @@
         if (found.state === "running") progress(found);
       }
       if (found.error) throw found.error;
-      done(found);
+      if (found.state === "stopped") told(kind, "Stopped.");
+      done(found);  // with what there is
     } catch (error) {
       told(kind, String(error), true);
     }
@@ -44,7 +45,7 @@
 
   const uploads = {};
   async function take(kind, file) {
-    if (!file) return;
+    if (!file || at(`${kind}-file`).disabled) return;
     if (file.size > LONGEST) return told(kind, `The file has more than ${LONGEST / 2 ** 20} MB.`, true);
     told(kind, "Sending…");
     try {
@@ -83,6 +84,7 @@
     };
     begin("project", { kind: "project", upload: uploads.project, steps: +at("project-steps").value,
       space: at("project-space").value, label: window.loom.named("label") ?? null }, show, (found) => {
+      if (!found.latent) return;
       show(found);
       told("project", `Found, at distance ${(found.distance ?? 0).toFixed(4)}. The page edits it now.`);
     });
@@ -92,6 +94,7 @@
     begin("judge", { kind: "attribute", upload: uploads.judge }, (found) => {
       told("judge", `Step ${found.done} of ${found.total}`);
     }, (found) => {
+      if (!found.verdict) return;
       told("judge", "");
       at("judge-verdict").replaceChildren(...[["strong", found.verdict], ["p", found.sentence],
         ...(found.notes ?? []).map((note) => ["p", note])].map(([tag, text]) => Object.assign(document.createElement(tag), { textContent: text })));
@@ -100,7 +103,7 @@
 
   // ---- walks
 
-  let keys = [], playing = 0;
+  let keys = [], playing = 0, list = null;
   const walkQuery = (extra) => new URLSearchParams({ model: model(), keys: JSON.stringify(keys), loop: at("walk-loop").checked ? "1" : "", ...extra });
   async function walkMoment() {
     const t = at("walk-t").value;
@@ -112,7 +115,8 @@
   }
   async function listed() {
     location.hash = keys.length ? `keys=${encodeURIComponent(JSON.stringify(keys))}` : "";
-    at("walk-keys").replaceChildren(...keys.map((key, i) => {
+    if (!list) return;
+    list.replaceChildren(...keys.map((key, i) => {
       const item = document.createElement("li"), image = document.createElement("img"), button = document.createElement("button");
       image.src = `/loom/picture?thumb=1&recipe=${encodeURIComponent(`model=${encodeURIComponent(model())}&${key}`)}`;
       image.alt = `Key frame ${i + 1}: ${key || "seed 0"}`;
@@ -129,6 +133,11 @@
     const answer = await fetch(`/loom/walk?${walkQuery({ what: "command", seconds: at("walk-seconds").value, suffix: at("walk-suffix").value })}`);
     if (answer.ok) at("walk-command").value = (await answer.json()).command;
   }
+  new MutationObserver(() => {  // the tab has its parts once it was opened: key frames may be there before
+    if (at("walk-keys") === list) return;
+    list = at("walk-keys");
+    if (keys.length) listed();
+  }).observe(document, { childList: true, subtree: true });
   async function play() {
     const own = ++playing, seconds = +at("walk-seconds").value || 4, began = performance.now();
     while (own === playing && keys.length > 1) {
@@ -142,6 +151,7 @@
   function make() {
     const given = { kind: "walk", keys, seconds: +at("walk-seconds").value, suffix: at("walk-suffix").value, loop: at("walk-loop").checked };
     begin("walk", given, (found) => told("walk", `Frame ${found.done} of ${found.total}`), (found) => {
+      if (!found.film) return;
       const link = at("walk-download");
       link.href = `/loom/film?download=1&film=${encodeURIComponent(found.film)}`;
       link.hidden = false;
@@ -153,7 +163,7 @@
     if (["walk-seconds", "walk-suffix", "walk-loop"].includes(event.target.id)) listed();
   });
   const pressed = {
-    "loom-key": () => { keys.push(recipe()); listed(); told("walk", `${keys.length} key frames`); },
+    "loom-key": () => { keys.push(recipe()); listed(); told("loom", `Added to Walk, which has ${keys.length} key frame${keys.length > 1 ? "s" : ""}`); },
     "walk-play": play, "walk-export": make, "walk-stop": () => stop("walk"), "walk-clear": () => { keys = []; listed(); },
     "project-start": project, "project-stop": () => stop("project"), "judge-start": judge, "judge-stop": () => stop("judge"),
   };
