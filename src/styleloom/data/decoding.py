@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from styleloom.data import jpeg, png, tiff
-from styleloom.data.pixels import ImageData, PixelArray
+from styleloom.data.pixels import ImageData, PixelArray, image_of
 from styleloom.errors import quoted
 
 MAX_PIXELS = 2**26
@@ -150,10 +150,10 @@ def _opened(data: bytes, max_pixels: int) -> Image.Image:
 
 def _image_of(pixels: PixelArray, max_pixels: int) -> Image.Image:
     """Pixels, uint8 [C, H, W], as an image. Raises BadImageError."""
-    channels, height, width = pixels.shape
+    _, height, width = pixels.shape
     if height * width > max_pixels:
         raise BadImageError(_bomb(f"{width}x{height} px", max_pixels))
-    return Image.fromarray(pixels[0] if channels == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    return image_of(pixels)
 
 
 def _check_opened(image: Image.Image, data: bytes, max_pixels: int) -> None:

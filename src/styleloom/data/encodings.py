@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from styleloom.data.decoding import words
-from styleloom.data.pixels import PixelArray
+from styleloom.data.pixels import PixelArray, image_of
 
 Format: TypeAlias = Literal["png", "webp", "raw"]
 
@@ -75,9 +75,8 @@ ENCODINGS: dict[str, Encoding] = {
 
 
 def _saved(pixels: PixelArray, kind: str, **options: int | bool) -> bytes:
-    rows = pixels[0] if pixels.shape[0] == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
     buffer = io.BytesIO()
-    Image.fromarray(rows).save(buffer, kind, **options)
+    image_of(pixels).save(buffer, kind, **options)
     return buffer.getvalue()
 
 

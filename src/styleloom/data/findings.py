@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from styleloom.data.pixels import PixelArray
+from styleloom.data.pixels import PixelArray, image_of
 
 TILES = 64
 """Images of a contact sheet."""
@@ -193,17 +193,13 @@ def _root(parents: NDArray[np.int64], i: int) -> int:
     return i
 
 
-def _image(pixels: PixelArray) -> Image.Image:
-    return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-
-
 def _grey(pixels: PixelArray) -> Image.Image:
-    return _image(pixels).convert("L")
+    return image_of(pixels).convert("L")
 
 
 def _tile(pixels: PixelArray) -> PixelArray:
     """The image as a tile of a sheet, uint8 [3, TILE_PX, TILE_PX], black around."""
-    image = _image(pixels).convert("RGB")
+    image = image_of(pixels).convert("RGB")
     image.thumbnail((TILE_PX, TILE_PX), Image.Resampling.BOX)
     tile = Image.new("RGB", (TILE_PX, TILE_PX))
     tile.paste(image, ((TILE_PX - image.width) // 2, (TILE_PX - image.height) // 2))

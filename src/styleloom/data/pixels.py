@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,6 +23,11 @@ PixelArray: TypeAlias = NDArray[np.uint8]
 
 ImageData: TypeAlias = "bytes | PixelArray"
 """One image of a source: an encoded file, or its pixels, uint8 [C, H, W] with C from 1 to 4."""
+
+
+def image_of(pixels: PixelArray) -> Image.Image:
+    """One image, uint8 [C, H, W] with C from 1 to 4, as Pillow has it."""
+    return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
 def box_mean_u8(pixels: PixelArray, factor: int) -> PixelArray:

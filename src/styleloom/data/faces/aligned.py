@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from styleloom.data.conversion import pixels_as_they_are
 from styleloom.data.decoding import BadImageError, quiet
@@ -17,7 +16,7 @@ from styleloom.data.faces.landmarks import read_landmarks
 from styleloom.data.faces.placed import Placed
 from styleloom.data.label_files import some
 from styleloom.data.labels import Labels
-from styleloom.data.pixels import PixelArray
+from styleloom.data.pixels import PixelArray, image_of
 from styleloom.data.sources.source import Source, opened
 from styleloom.errors import shown
 
@@ -115,9 +114,7 @@ class FaceSource(Source):
             raise BadImageError(
                 f"too small a face: {side:.0f} px, need at least {options.size} px (--upscale accepts it)"
             )
-        photograph = Image.fromarray(
-            np.ascontiguousarray(self._photograph(placed.photograph).transpose(1, 2, 0))
-        )
+        photograph = image_of(self._photograph(placed.photograph))
         return aligned(photograph, square, options.size, rule=RULES[options.rule])[0]
 
     def _photograph(self, name: str) -> PixelArray:

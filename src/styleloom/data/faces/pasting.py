@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from styleloom.data.faces.alignment import Points, side_of
-from styleloom.data.pixels import PixelArray
+from styleloom.data.pixels import PixelArray, image_of
 
 _FEATHER = 0.08  # of the square's side: how far the edge fades
 
@@ -22,10 +22,9 @@ def pasted(photograph: PixelArray, face: PixelArray, square: Points) -> PixelArr
         face: aligned.
         square: corners [4, 2] as `square_of` gives them.
     """
-    image = Image.fromarray(np.ascontiguousarray(photograph.transpose(1, 2, 0)))
+    image = image_of(photograph)
     side = max(1, min(face.shape[-1], round(side_of(square))))
-    small = Image.fromarray(np.ascontiguousarray(face.transpose(1, 2, 0)))
-    small = small.resize((side, side), Image.Resampling.LANCZOS)
+    small = image_of(face).resize((side, side), Image.Resampling.LANCZOS)
     corners = square.astype(np.float64) + 0.5
     across, down = (corners[3] - corners[0]) / side, (corners[1] - corners[0]) / side
     back = np.linalg.inv(np.stack([across, down], axis=1))
