@@ -27,7 +27,7 @@ from styleloom.data.label_files import MAX_LISTED
 from styleloom.data.labels import Labels
 from styleloom.data.pixels import PixelArray
 from styleloom.data.source_labels import check_unused, labels_of_source
-from styleloom.data.sources import Source, ZipSource, opened
+from styleloom.data.sources import Source, ZipSource, opened, why_bad
 from styleloom.data.sources.folder import FolderSource
 from styleloom.data.unfinished import Line, Unfinished
 from styleloom.data.workers import in_order, in_turn
@@ -255,10 +255,8 @@ def _convert_one(
         with opened(source, name) as data:
             digest = content_digest(data)
             pixels = convert_image(data, options)
-    except OSError as error:
-        return _Converted(name, digest, BadFile(name, f"cannot be read: {error.strerror or error}"))
-    except BadImageError as error:
-        return _Converted(name, digest, BadFile(name, str(error)))
+    except (OSError, BadImageError) as error:
+        return _Converted(name, digest, BadFile(name, why_bad(error)))
     return _Converted(name, digest, (encode(pixels), pixels))
 
 

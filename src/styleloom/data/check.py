@@ -17,7 +17,7 @@ from styleloom.data.index import Index
 from styleloom.data.labels import Labels
 from styleloom.data.pixels import PixelArray
 from styleloom.data.source_labels import labels_of_source
-from styleloom.data.sources import Source, opened
+from styleloom.data.sources import Source, opened, why_bad
 from styleloom.data.workers import in_turn
 from styleloom.errors import UserError, shown
 
@@ -150,10 +150,8 @@ def _decoded(source: Source) -> Iterator[tuple[str, PixelArray | str]]:
         try:
             with opened(source, name) as data:
                 return all_pixels(data)
-        except OSError as error:
-            return f"cannot be read: {error.strerror or error}"
-        except BadImageError as error:
-            return str(error)
+        except (OSError, BadImageError) as error:
+            return why_bad(error)
 
     with quiet(), ThreadPoolExecutor(2) as pool:
         yield from zip(source.names, in_turn(pool, decode, source.names, _AHEAD), strict=True)

@@ -21,7 +21,7 @@ In the order in which to read:
 """
 
 from styleloom.data.sources.opening import EMBEDDED_SETS, open_source
-from styleloom.data.sources.source import MAX_INDEX_BYTES, Source, SourceOptions, opened
+from styleloom.data.sources.source import MAX_INDEX_BYTES, Source, SourceOptions, opened, why_bad
 from styleloom.data.sources.zip_file import ZipSource
 
 __all__ = [
@@ -32,4 +32,5 @@ __all__ = [
     "ZipSource",
     "open_source",
     "opened",
+    "why_bad",
 ]

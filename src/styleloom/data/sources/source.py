@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from styleloom.data.decoding import Budget
+from styleloom.data.decoding import BadImageError, Budget
 from styleloom.data.image_names import INDEX_NAME, SIGNATURE_BYTES, looks_like_image
 from styleloom.data.labels import Labels
 from styleloom.data.pixels import ImageData
@@ -118,6 +118,11 @@ def reason(error: Exception) -> str:
     """What an error says, for a message, on one line."""
     words = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return quoted(words)[1:-1]
+
+
+def why_bad(error: OSError | BadImageError) -> str:
+    """Why an image of a source cannot be used, for the list of bad ones."""
+    return f"cannot be read: {error.strerror or error}" if isinstance(error, OSError) else str(error)
 
 
 def identity(path: Path) -> tuple[int, int] | None:
