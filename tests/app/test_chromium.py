@@ -66,7 +66,7 @@ def shown(browser: Browser) -> np.ndarray:
 def made(desk: Desk, browser: Browser) -> np.ndarray:
     """What Python makes of the recipe that the page shows."""
     recipe = parse_recipe(browser.run("document.querySelector('#loom-canvas').dataset.recipe"))
-    image = desk.models.named("").sampler.render(desk.models.latents(recipe))
+    image = desk.models.named("").sampler.render(desk.latents(recipe, ""))
     return to_uint8(image)[0].permute(1, 2, 0).numpy().astype(np.int64)
 
 

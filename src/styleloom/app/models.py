@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torch import Tensor
-
 from styleloom import hub
 from styleloom.blending import Blend, blend
 from styleloom.config.experiment import Precision
@@ -18,7 +16,6 @@ from styleloom.errors import UserError, quoted, shown
 from styleloom.interactive.engine import Engine
 from styleloom.interactive.making import Maker, Recent, named
 from styleloom.interactive.recipe import Recipe
-from styleloom.latents import Latents
 from styleloom.names import embedded_name
 from styleloom.pretrained import EMBEDDED_MODELS
 from styleloom.sampling import Sampler
@@ -102,10 +99,6 @@ class Models:
             found += [] if other is model else [other.name]
         return found
 
-    def latents(self, recipe: Recipe) -> Latents:
-        """What a picture is made from, by its own model."""
-        return self.named(recipe.model).maker.latents(recipe)
-
     def engine(self, recipe: Recipe) -> Engine:
         """What makes the picture: the model's, or that of two models in one."""
         model = self.named(recipe.model)
@@ -114,10 +107,6 @@ class Models:
         other = self.named(recipe.other)
         key = (recipe.swap, other.name)
         return model.swapped.get(key, lambda: self._swapped(model, other, recipe.swap or 0))
-
-    def picture(self, recipe: Recipe, latents: Latents, side: int | None, owner: str) -> Tensor:
-        """The image [C, H, W] of a recipe, or that of a lower level."""
-        return self.engine(recipe).picture(latents, recipe.bends, side, owner)
 
     def float32(self, model: Model) -> Sampler:
         """The generator of a model in float32."""

@@ -93,7 +93,7 @@ class Desk:
         return maker.latents(recipe)
 
 
-def _recipe(desk: Desk, request: Request) -> Recipe:
+def _recipe(request: Request) -> Recipe:
     """What a request asks a picture of: controls of a model's page, or a recipe."""
     controls = request.query_params.get("controls")
     if controls is not None:
@@ -118,7 +118,7 @@ def _about(desk: Desk, recipe: Recipe) -> dict[str, str]:
 
 async def picture(desk: Desk, request: Request) -> Response:
     """A picture for the screen: PNG; with `preview` of as high a level as is fast."""
-    recipe, owner = _recipe(desk, request), _owner(request)
+    recipe, owner = _recipe(request), _owner(request)
     fast, small = "preview" in request.query_params, "thumb" in request.query_params
 
     def make() -> tuple[bytes, int]:
@@ -142,7 +142,7 @@ def _png(image: Tensor) -> bytes:
 
 async def download(desk: Desk, request: Request) -> Response:
     """The picture as the samplers make it, with all that is needed to make it again; or its latent file."""
-    recipe, owner = _recipe(desk, request), _owner(request)
+    recipe, owner = _recipe(request), _owner(request)
     model = desk.models.named(recipe.model)
 
     def make() -> bytes:

@@ -97,7 +97,7 @@ def projection(
         try:
             while projector.steps_done < steps:
                 distance = projector.step().item()
-                if time.monotonic() - shown > SHOWN_SEC or projector.steps_done == steps:
+                if time.monotonic() - shown > SHOWN_SEC:
                     shown = time.monotonic()
                     name = shelf.put(work.owner, projector.latents, name)
                     work.found["latent"] = name

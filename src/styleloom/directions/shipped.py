@@ -13,8 +13,10 @@ NAME = f"named{ENDING}"
 
 def shipped_directions(snapshot_sha256: str | None, folder: Path = FOLDER) -> Directions | None:
     """Those of the snapshot with this hash, hex; None where no model has them."""
+    if snapshot_sha256 is None:
+        return None
     for path in sorted(folder.glob(f"*/{NAME}")):
         found = load_directions(path)
-        if snapshot_sha256 is not None and found.document.get("snapshot_sha256") == snapshot_sha256:
+        if found.document.get("snapshot_sha256") == snapshot_sha256:
             return found
     return None
