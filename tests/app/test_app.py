@@ -219,6 +219,7 @@ def test_walks(client: TestClient, desk: Desk) -> None:
         {"keys": ["seed=1"]},
         {"seconds": 1e9},
         {"suffix": ".exe"},
+        {"suffix": "/../../walk.webp"},
         {"keys": "x"},
         {"seconds": "y"},
     ):

@@ -17,6 +17,7 @@ from styleloom.app.shelf import Shelf
 from styleloom.app.work import Work
 from styleloom.attribution.calibration import SCOPE, Calibration
 from styleloom.attribution.measuring import check_method, distances, method_of
+from styleloom.config.checks import one_of
 from styleloom.config.experiment import Precision
 from styleloom.data.conversion import ConversionOptions, convert_image, pixels_as_they_are, shape_as_it_is
 from styleloom.data.decoding import BadImageError, quiet
@@ -145,8 +146,9 @@ def film(
     together = joined(keys)
     if not 0 < seconds <= MAX_SECONDS:
         raise UserError(f"seconds: {seconds:g} is not valid; above 0, at most {MAX_SECONDS:g}")
-    check_format(Path(f"walk{suffix}"), FPS)
     kinds = {".mp4": "video/mp4", ".webm": "video/webm", ".webp": "image/webp", ".gif": "image/gif"}
+    one_of("suffix", suffix, tuple(kinds))  # nothing else: it becomes a part of a path
+    check_format(Path(f"walk{suffix}"), FPS)
     count = max(round(seconds * FPS), 2)
 
     def run(work: Work) -> None:
