@@ -171,7 +171,7 @@ def test_bad_tars(tmp_path: Path) -> None:
     images = files.pngs(2)
     whole = files.write_tar(tmp_path / "x.tar", {"1.png": images[0], "2.png": images[1]}).read_bytes()
     (tmp_path / "cut.tar").write_bytes(whole[: 512 + 100])
-    with pytest.raises(UserError, match=r"cut.tar: not a readable tar .*cut off|cut.tar: not a readable"):
+    with pytest.raises(UserError, match=r"cut.tar: not a readable tar .*cut off within"):
         open_source(tmp_path / "cut.tar")
     files.write_tar(tmp_path / "x-0.tar", {"1.png": images[0]})
     with pytest.raises(UserError, match=r"2 of 3 files are not there: .*x-1.tar, .*x-2.tar"):
