@@ -47,6 +47,7 @@ class RunRecord:
         lines: of stats.jsonl.
         sessions: of sessions.jsonl.
         pictures: of the EMA of the generator, by images seen.
+        judge: what picks its best snapshot.
         health: what was wrong with it, and when.
     """
 
@@ -58,6 +59,7 @@ class RunRecord:
     lines: list[dict[str, Any]]
     sessions: list[dict[str, Any]]
     pictures: list[Picture]
+    judge: Judge
     health: list[Episode]
 
     @property
@@ -69,11 +71,6 @@ class RunRecord:
     def kimg(self) -> float:
         """Thousands of images seen."""
         return self.last.get("images_seen", 0) / 1000
-
-    @property
-    def judge(self) -> Judge:
-        """What picks its best snapshot."""
-        return judge_of(self.experiment)
 
     def best(self) -> tuple[float, float] | None:
         """(kimg, value) of the best measurement; None where there is none."""
@@ -116,7 +113,7 @@ def read_run(path: Path | str, name: str | None = None) -> RunRecord:
     run = RunDirectory(path)
     experiment, recorded = run.read_experiment()
     lines = _thinned(run.stats.read())
-    score = judge_of(experiment).score
+    judge = judge_of(experiment)
     return RunRecord(
         name or run.path.resolve().name,
         run.path,
@@ -126,7 +123,8 @@ def read_run(path: Path | str, name: str | None = None) -> RunRecord:
         lines,
         read_sessions(run.path),
         pictures(run.path),
-        episodes(experiment, lines, score),
+        judge,
+        episodes(experiment, lines, judge.score),
     )
 
 

@@ -81,6 +81,7 @@ class RunMetrics:
         options = trainer.experiment.run
         self.trainer = trainer
         self.definitions = check_metrics(options.metrics)
+        self.judge = judge_of(trainer.experiment)
         self.every = options.metrics_kimg * 1000
         self.evaluation = Evaluation(
             self.definitions, FeatureNetworks(trainer.device), cache=StatisticsCache(cache_folder())
@@ -88,11 +89,6 @@ class RunMetrics:
         self.evaluation.check(self._subject(None))
         self._noted: set[str] = set()
         self.measured_at = max((line.get("images_seen", 0) for line in lines if has_metrics(line)), default=0)
-
-    @property
-    def judge(self) -> Judge:
-        """What picks the best snapshot, see `judge_of`."""
-        return judge_of(self.trainer.experiment)
 
     def due(self, complete: bool) -> bool:
         """Whether a multiple of `metrics_kimg` was crossed since the last measurement, or the run is over."""
