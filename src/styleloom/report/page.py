@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from styleloom.atomic import write_text
@@ -16,24 +16,29 @@ FILES = Path(__file__).parent / "page"
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """What the page may load: nothing but what is in it."""
 
+SECTIONS: dict[str, Callable[[Sequence[RunRecord]], Html | None]] = {
+    "Summary": sections.summary,
+    "Health": sections.health,
+    "Pictures over time": sections.pictures,
+    "Metrics": sections.metrics,
+    "Training": sections.curves,
+    "Machine and cost": sections.machine,
+    "Experiment": sections.experiment,
+    "Data": sections.data_card,
+}
+"""By heading, in their order."""
+
 
 def page(runs: Sequence[RunRecord]) -> str:
     """The report of runs, as HTML."""
     title = "Training report: " + ", ".join(run.name for run in runs)
-    found = [
-        sections.summary(runs),
-        sections.health(runs),
-        sections.pictures(runs),
-        sections.metrics(runs),
-        sections.curves(runs),
-        sections.machine(runs),
-        sections.experiment(runs),
-        sections.data_card(runs),
-    ]
+    found = {name: made for name, make in SECTIONS.items() if (made := make(runs)) is not None}
+    bodies = [tag("section", tag("h2", name), made, id=_anchor(name)) for name, made in found.items()]
+    contents = tag("nav", *(tag("a", name, href=f"#{_anchor(name)}") for name in found))
     body = tag(
         "body",
-        tag("header", tag("h1", title), tag("p", _when(), class_="note"), _contents()),
-        tag("main", *found),
+        tag("header", tag("h1", title), tag("p", _when(), class_="note"), contents),
+        tag("main", *bodies),
         Html(f"<script>{(FILES / 'report.js').read_text()}</script>"),
     )
     head = tag(
@@ -57,15 +62,5 @@ def _when() -> str:
     return f"Made {now:%Y-%m-%d %H:%M} UTC by styleloom report."
 
 
-def _contents() -> Html:
-    names = (
-        "Summary",
-        "Health",
-        "Pictures over time",
-        "Metrics",
-        "Training",
-        "Machine and cost",
-        "Experiment",
-        "Data",
-    )
-    return tag("nav", *(tag("a", name, href=f"#{name.lower().replace(' ', '-')}") for name in names))
+def _anchor(name: str) -> str:
+    return name.lower().replace(" ", "-")

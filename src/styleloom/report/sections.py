@@ -1,4 +1,4 @@
-"""The sections of a report, in their order."""
+"""What each section of a report holds; None where a run has nothing to show."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from styleloom.config.serialize import differences, flatten
 from styleloom.report import words
 from styleloom.report.charts import Chart, render
 from styleloom.report.curves import MACHINE, TRAINING, charts, metric_charts, metric_names
-from styleloom.report.html import Child, Html, table, tag
+from styleloom.report.html import Child, Html, join, table, tag
 from styleloom.report.record import Picture, RunRecord
 from styleloom.runs.metrics import PREFIX
 
@@ -23,12 +23,6 @@ MAX_PICTURES = 14
 
 SHEET_PX = 1024
 """Wider sheets are reduced to this."""
-
-
-def section(title: str, *children: Child) -> Html:
-    """A section with its heading, which the list of contents points at."""
-    anchor = title.lower().replace(" ", "-")
-    return tag("section", tag("h2", title), *children, id=anchor)
 
 
 def key(number: int, run: RunRecord, runs: Sequence[RunRecord]) -> Html:
@@ -46,7 +40,7 @@ def by_run(runs: Sequence[RunRecord], rows: Mapping[str, Sequence[Child]]) -> Ht
 
 def summary(runs: Sequence[RunRecord]) -> Html:
     """Where each run stands."""
-    return section("Summary", by_run(runs, {
+    return join(by_run(runs, {
         "experiment": [run.experiment.name for run in runs],
         "images": [f"{words.size(run)} px, {run.experiment.generator.channels} channels" for run in runs],
         "shown so far": [
@@ -88,7 +82,7 @@ def health(runs: Sequence[RunRecord]) -> Html:
         unseen = words.not_judged(run)
         if unseen:
             parts.append(tag("p", f"Not judged: {'; '.join(unseen)}.", class_="note"))
-    return section("Health", *parts)
+    return join(*parts)
 
 
 def pictures(runs: Sequence[RunRecord]) -> Html | None:
@@ -136,14 +130,12 @@ def pictures(runs: Sequence[RunRecord]) -> Html | None:
         class_="slider",
     )
     told = "Images of the same latents, by the average of the generator."
-    return section(
-        "Pictures over time", tag("p", told, class_="note"), slider, tag("div", *films, class_="films")
-    )
+    return join(tag("p", told, class_="note"), slider, tag("div", *films, class_="films"))
 
 
 def curves(runs: Sequence[RunRecord]) -> Html | None:
     """Losses, penalties and signals."""
-    return _charts("Training", charts(runs, TRAINING))
+    return _charts(charts(runs, TRAINING))
 
 
 def metrics(runs: Sequence[RunRecord]) -> Html:
@@ -151,10 +143,10 @@ def metrics(runs: Sequence[RunRecord]) -> Html:
     fields = metric_names(runs)
     if not fields:
         told = "No metric was measured in training; --metrics kid10k_lite0 does that."
-        return section("Metrics", tag("p", told, class_="note"))
+        return join(tag("p", told, class_="note"))
     rows = {field.removeprefix(PREFIX): [words.latest(run, field) for run in runs] for field in fields}
     drawn = [render(chart) for chart in metric_charts(runs)]
-    return section("Metrics", by_run(runs, rows), tag("div", *drawn, class_="charts"))
+    return join(by_run(runs, rows), tag("div", *drawn, class_="charts"))
 
 
 def machine(runs: Sequence[RunRecord]) -> Html:
@@ -163,12 +155,7 @@ def machine(runs: Sequence[RunRecord]) -> Html:
         "hardware": [words.per_session(run, lambda m: m.get("hardware")) for run in runs],
         "device": [words.per_session(run, lambda m: m.get("device")) for run in runs],
         "threads": [words.per_session(run, lambda m: m.get("threads")) for run in runs],
-        "software": [
-            words.per_session(
-                run, lambda m: ", ".join(f"{n} {v}" for n, v in dict(m.get("versions", {})).items())
-            )
-            for run in runs
-        ],
+        "software": [words.per_session(run, words.software) for run in runs],
         "precision": [run.experiment.precision for run in runs],
         "processes so far": [len(run.sessions) or None for run in runs],
         "began": [run.sessions[0].get("began") if run.sessions else None for run in runs],
@@ -180,8 +167,7 @@ def machine(runs: Sequence[RunRecord]) -> Html:
         "The run does not say on which machine it was trained." if not any(r.sessions for r in runs) else None
     )
     drawn = [render(chart) for chart in charts(runs, MACHINE)]
-    return section(
-        "Machine and cost",
+    return join(
         tag("p", unknown, class_="note") if unknown else None,
         by_run(runs, rows),
         tag("div", *drawn, class_="charts"),
@@ -213,7 +199,7 @@ def experiment(runs: Sequence[RunRecord]) -> Html:
         every = [[name, words.text(value)] for name, value in flatten(run.experiment).items()]
         whole = table(["field", "value"], [list[Child](row) for row in every])
         parts.append(tag("details", tag("summary", "Every field"), whole))
-    return section("Experiment", *parts)
+    return join(*parts)
 
 
 def data_card(runs: Sequence[RunRecord]) -> Html:
@@ -239,7 +225,7 @@ def data_card(runs: Sequence[RunRecord]) -> Html:
         "made": of(words.recipe),
         "can be opened here": ["yes" if run.dataset is not None else "no" for run in runs],
     }
-    return section("Data", by_run(runs, rows))
+    return join(by_run(runs, rows))
 
 
 def embedded(path: Path) -> str:
@@ -255,8 +241,8 @@ def embedded(path: Path) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
-def _charts(title: str, found: Sequence[Chart]) -> Html | None:
-    return section(title, tag("div", *map(render, found), class_="charts")) if found else None
+def _charts(found: Sequence[Chart]) -> Html | None:
+    return tag("div", *map(render, found), class_="charts") if found else None
 
 
 def _chosen(found: Sequence[Picture]) -> list[Picture]:
