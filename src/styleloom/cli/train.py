@@ -155,7 +155,8 @@ class Train:
         experiment, dataset, source = self.planned()
         if self.dry_run:
             note_unfinished_growth(experiment)
-            print_plan(experiment, self.device, self.json, None if dataset is None else len(dataset))
+            images = None if dataset is None else len(dataset) - experiment.data.held_out
+            print_plan(experiment, self.device, self.json, images)
             return 0
         if dataset is None:
             sets = ", ".join(EMBEDDED_SETS)
@@ -179,8 +180,11 @@ class Train:
                 raise UserError(f"--{name}: not with --resume-or-start, which names the run itself")
         from styleloom.runs.directory import RunDirectory
 
-        run = RunDirectory(self.resume_or_start)
-        return run if processes.agree(processes.collects and run.begun()) else None
+        run, begun = RunDirectory(self.resume_or_start), False
+        with processes.together():
+            if processes.collects:
+                begun = run.begun()
+        return run if processes.agree(begun) else None
 
     def _go_on(
         self, run: RunDirectory, experiment: Experiment, dataset: ImageDataset, processes: Processes

@@ -85,28 +85,24 @@ class RunDirectory:
 
     def check_free(self) -> None:
         """Raise UserError unless `path` is absent, an empty folder, or what a killed start left."""
+        if self.begun():
+            raise UserError(
+                f"{shown(self.path)}: exists already; choose another --out, or continue the run with "
+                f"--resume {shell_word(self.path)}"
+            )
+
+    def begun(self) -> bool:
+        """Whether there is anything at `path` but an empty folder or what a killed start left."""
         path = self.path
         check_name(path.absolute())
         try:
             if path.is_dir():
                 names = [entry.name for entry in path.iterdir()]
                 if not names or (lock.NAME in names and all(_of_a_start(name) for name in names)):
-                    return
+                    return False
         except OSError as error:
             raise UserError(f"cannot read {shown(path)}: {error.strerror}") from error
-        if path.exists() or path.is_symlink():
-            raise UserError(
-                f"{shown(path)}: exists already; choose another --out, or continue the run with --resume "
-                f"{shell_word(path)}"
-            )
-
-    def begun(self) -> bool:
-        """Whether there is anything at `path` but an empty folder or what a killed start left."""
-        try:
-            self.check_free()
-        except UserError:
-            return True
-        return False
+        return path.exists() or path.is_symlink()
 
     def discard(self) -> None:
         """Remove a new run that could not be started."""
