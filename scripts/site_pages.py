@@ -28,7 +28,7 @@ LINK = re.compile(r"(?<=\]\()[^)#\s]+")
 MADE = ".site-pages"
 """Marks a folder that may be made anew."""
 
-WITHOUT_PAGE = ("cli", "py", "__main__")
+WITHOUT_PAGE = "cli"
 """The command line has its own pages."""
 
 
@@ -91,7 +91,7 @@ def write_api(out: Path) -> None:
     names = sorted(
         module.name
         for module in pkgutil.iter_modules(styleloom.__path__)
-        if not module.name.startswith("_") and module.name not in WITHOUT_PAGE
+        if not module.name.startswith("_") and module.name != WITHOUT_PAGE
     )
     out.mkdir(parents=True)
     whole = "    options:\n      show_submodules: true\n"

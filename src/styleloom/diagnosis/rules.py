@@ -107,8 +107,8 @@ def discriminator_overfitting(signals: Signals) -> Finding | None:
         return None
     real, fake, other = (signals.now(f"logits_{kind}") for kind in ("real", "fake", "held_out"))
     sign, evidence = signals.now("sign_real"), ""
-    if None not in (real, fake, other) and real - fake > 0.5:  # type: ignore[operator]
-        way = (real - other) / (real - fake)  # type: ignore[operator]
+    if real is not None and fake is not None and other is not None and real - fake > 0.5:
+        way = (real - other) / (real - fake)
         if way > OVERFITTED:
             evidence = (
                 f"its logits are {real:.2f} for training images, {fake:.2f} for generated ones and "
