@@ -38,7 +38,8 @@ What they share:
 - progress: bars, or lines now and then, on stderr
 - notes: what the library logs, on stderr
 - training_images: what `train` does to images before the discriminator reads them
-- training_plan: what `train --dry-run` prints
+- training_plan: what `train --dry-run` and `plan` print
+- training_run: what `train` says of a run, at its beginning and end
 - generate_from: the picture of a file or a link, made again
 - project_targets: the images that `project` projects
 - project_output: the files that it writes

@@ -14,20 +14,20 @@ from styleloom import presets
 from styleloom.cli import INTERRUPTED
 from styleloom.cli.processes import together
 from styleloom.cli.progress import TrainingProgress
-from styleloom.cli.report import print_json, say, tell
+from styleloom.cli.report import tell
 from styleloom.cli.training_images import (
     MIRROR_FIELDS,
     Mirroring,
     augmentation_fields,
     note_unused_labels,
-    treatment,
     unmirrored,
 )
 from styleloom.cli.training_plan import note_unfinished_growth, print_plan
+from styleloom.cli.training_run import check_names_a_run, print_outcome, tell_beginning
 from styleloom.config import Experiment, apply_overrides
 from styleloom.data.dataset import ImageDataset, open_dataset
 from styleloom.data.sources import EMBEDDED_SETS
-from styleloom.errors import UserError, shell_word, shown
+from styleloom.errors import UserError, shown
 from styleloom.names import recorded_name
 
 if TYPE_CHECKING:
@@ -303,7 +303,7 @@ class Train:
         from styleloom.runs.directory import RunDirectory
         from styleloom.runs.fit import resume
 
-        _check_is_no_file_of_a_run(path)
+        check_names_a_run(path)
         written, data = RunDirectory(path).read_experiment()
         requested = self._changed(written)
         if self.dry_run:
@@ -340,59 +340,10 @@ class Train:
         total = trainer.experiment.total_kimg * 1000
         minutes, stop = math.inf if self.minutes is None else self.minutes, StopRequest()
         if processes.collects:
-            many = f"{processes.size} x " if processes.size > 1 else ""
-            tell(
-                f"{trainer.experiment.name} at {_px(trainer.experiment)} px on {many}{trainer.device.type}, "
-                f"{trainer.experiment.precision}, {len(trainer.inputs.train_set)} images, "
-                f"in {shown(run.path)}"
-            )
-            tell(treatment(trainer.experiment))
+            tell_beginning(trainer, run)
         with TrainingProgress(total, minutes, processes.collects) as progress:
             done = fit(trainer, run, progress, minutes, stop, self.profile)
         trainer.close()
-        if not processes.collects:
-            return INTERRUPTED if stop.requested and not done else 0
-        snapshots = run.snapshots()
-        result = {
-            "run": str(run.path),
-            "complete": done,
-            "images_seen": trainer.images_seen,
-            "steps": trainer.step_count,
-            "skipped_updates": trainer.skipped,
-            "snapshot": str(snapshots[-1]) if snapshots else None,
-        } | ({} if trainer.init is None else {"init": trainer.init})
-        if self.json:
-            print_json(result)
-        else:
-            again = f"styleloom train --resume {shell_word(run.path)}"
-            state = "complete" if done else f"stopped; continue with: {again}"
-            say(f"{shown(run.path)}: {trainer.images_seen / 1000:g} kimg, {state}")
-            say(f"snapshot: {shown(result['snapshot'])}")
+        if processes.collects:
+            print_outcome(trainer, run, done, self.json)
         return INTERRUPTED if stop.requested and not done else 0
-
-
-def _check_is_no_file_of_a_run(path: Path) -> None:
-    """Raise UserError where --resume names a state or snapshot in place of its run: what to type instead."""
-    from styleloom.runs.directory import RunDirectory
-    from styleloom.snapshot_names import ENDINGS, is_run
-
-    if path.suffix != ".safetensors" or not is_run(path.parent):
-        if path.is_file() and path.suffix in ENDINGS:
-            raise UserError(
-                f"--resume: {shown(path)} is a file and no run directory; to begin a training with its "
-                f"networks, type: --init {shell_word(path)}"
-            )
-        return
-    run = RunDirectory(path.parent)
-    if path in run.states():
-        raise UserError(f"--resume: {shown(path)} is a state, not its run; type: {run.command(path)}")
-    raise UserError(
-        f"--resume: {shown(path)} is no run directory; to continue the run that it is in, type: "
-        f"styleloom train --resume {shell_word(run.path)}"
-    )
-
-
-def _px(experiment: Experiment) -> str:
-    """Size of the images: 64, or 384 x 512."""
-    height, width = experiment.generator.size
-    return str(height) if height == width else f"{height} x {width}"
