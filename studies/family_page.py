@@ -17,8 +17,7 @@ from family_settings import (
     START_PX,
     FamilyStudy,
 )
-from pages import different, when_and_where
-from styleloom.metrics.intervals import summarize
+from pages import different, mean_and_deviation, when_and_where
 from styleloom.networks.build import build_discriminator, build_generator, count_parameters
 
 
@@ -86,17 +85,11 @@ def results_table(study: FamilyStudy, outcomes: dict[str, dict[str, Any]], floor
         "|---|" + "---|" * len(METRICS),
         *(
             f"| [{name}]({folder}/{name}.png) | "
-            + " | ".join(_cell(values[metric], METRICS[metric][2]) for metric in METRICS)
+            + " | ".join(mean_and_deviation(values[metric], METRICS[metric][2]) for metric in METRICS)
             + " |"
             for name, values in rows.items()
         ),
     ]
-
-
-def _cell(values: list[float], digits: int) -> str:
-    found = summarize(values)
-    spread = "" if found.std is None else f" ± {found.std:.{digits}f}"
-    return f"{found.mean:.{digits}f}{spread}"
 
 
 def explanations(floors: int) -> list[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
 from typing import Any
 
+from pages import mean_and_deviation
 from styleloom.attribution.rates import roc_area
 
 Result = dict[str, Any]
@@ -75,10 +75,12 @@ def _table(d: dict[str, Any]) -> list[str]:
         psnr = [r["psnr"] for r in found if r["psnr"] is not None]
         published = PUBLISHED.get(row)
         beside = "" if published is None else f"{published[0]} dB, {published[1]}"
-        rows.append(
-            f"| {row} | {_mean(psnr, 2)} | {_mean([r['ssim'] for r in found], 3)} | "
-            f"{_mean([r['distance'] for r in found], 4)} | {beside} |"
-        )
+        cells = [
+            mean_and_deviation(psnr, 2) if psnr else "equal",
+            mean_and_deviation([r["ssim"] for r in found], 3),
+            mean_and_deviation([r["distance"] for r in found], 4),
+        ]
+        rows.append(f"| {row} | {' | '.join(cells)} | {beside} |")
     return [
         "| | PSNR, dB | SSIM | distance | published: PSNR, LPIPS |",
         "|---|---|---|---|---|",
@@ -88,13 +90,6 @@ def _table(d: dict[str, Any]) -> list[str]:
         "(GANInverter).",
         "",
     ]
-
-
-def _mean(values: Sequence[float], digits: int) -> str:
-    if not values:
-        return "equal"
-    spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{spread}"
 
 
 def _claims(d: dict[str, Any]) -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import tyro
 
 from styleloom.errors import UserError
+from styleloom.metrics.intervals import summarize
 
 HAND_WRITTEN = "seen.md"
 """In the folder of a page's pictures: what somebody wrote for the page, such as what the pictures show."""
@@ -42,3 +43,10 @@ def when_and_where(records: Iterable[dict[str, Any]]) -> str:
 def different(records: Iterable[dict[str, Any]], key: str) -> list[str]:
     """The values of a field, each once."""
     return list(dict.fromkeys(record[key] for record in records))
+
+
+def mean_and_deviation(values: Sequence[float], digits: int) -> str:
+    """ "24.31 ± 1.20": the standard deviation is left out for a single value."""
+    found = summarize(values)
+    spread = "" if found.std is None else f" ± {found.std:.{digits}f}"
+    return f"{found.mean:.{digits}f}{spread}"
