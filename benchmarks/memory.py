@@ -63,7 +63,7 @@ def experiment_of(case: str) -> Experiment:
 
 
 def measured(case: str, device: str) -> float:
-    """GiB that two steps took, of this process."""
+    """GiB that three steps took, of this process."""
     keep_large_blocks()
     experiment = experiment_of(case)
     trainer = Trainer(experiment, noise_images(experiment, COUNT), device)
