@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from styleloom.errors import UserError
 from styleloom.foreign.file import AVERAGE, D, ForeignNetwork, G, Recognised, Translated
 from styleloom.foreign.pickles.records import Array, Record, plain
 from styleloom.networks.assembly import StyleGenerator
 from styleloom.weights import bmsg, rosinality
+from styleloom.weights.shapes import count_of, shape_of
 from styleloom.weights.tables import Layout, same, without_one
 
 W_SAMPLES = 10_000
@@ -31,18 +31,8 @@ def _arrays(value: Any) -> dict[str, Array] | None:
     return dict(value)
 
 
-def _shape(arrays: Mapping[str, Array], name: str, axes: int) -> tuple[int, ...]:
-    """The shape of a variable from which settings are taken."""
-    if name not in arrays:
-        raise UserError(f"the variable {name} is missing, from which the size of the network follows")
-    if len(arrays[name].shape) != axes:
-        raise UserError(f"{name} has the shape {list(arrays[name].shape)}, {axes} axes are expected")
-    return arrays[name].shape
-
-
-def _count(arrays: Mapping[str, Array], pattern: str) -> int:
-    """How many variables have names of a pattern."""
-    return sum(1 for name in arrays if re.fullmatch(pattern, name))
+def _shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in arrays.items()}
 
 
 # ---- rosinality
@@ -51,13 +41,9 @@ KEYS = {G: "g", D: "d", AVERAGE: "g_ema"}
 """Keys of its files by role."""
 
 
-def _shapes(own: ForeignNetwork) -> dict[str, tuple[int, ...]]:
-    return {name: array.shape for name, array in own.arrays.items()}
-
-
 def _generator(own: ForeignNetwork, style_bias: Layout = without_one) -> Translated:
     """rosinality's Generator."""
-    config = rosinality.generator_config(_shapes(own))
+    config = rosinality.generator_config(_shapes(own.arrays))
 
     def variables() -> dict[str, Tensor]:
         found = own.variables()
@@ -88,7 +74,7 @@ def set_w_average(generator: nn.Module) -> None:
 
 def _discriminator(own: ForeignNetwork) -> Translated:
     """rosinality's Discriminator."""
-    config = rosinality.discriminator_config(_shapes(own))
+    config = rosinality.discriminator_config(_shapes(own.arrays))
     return Translated(config, rosinality.discriminator_table(config))
 
 
@@ -162,9 +148,10 @@ def bmsg_network(value: Any) -> Recognised | None:
     arrays = _bmsg_names(value)
     if arrays is None:
         return None
-    depth = _count(arrays, r"layers\.\d+\.conv_1\.weight")
+    shapes = _shapes(arrays)
+    depth = count_of(shapes, r"layers\.\d+\.conv_1\.weight")
     if "rgb_converters.0.weight" in arrays and depth:
-        size = _shape(arrays, "layers.0.conv_1.weight", 4)[0]
+        size = shape_of(shapes, "layers.0.conv_1.weight", 4)[0]
         kwargs = {"depth": depth, "latent_size": size}
         kwargs["use_eql"] = "layers.0.conv_2.weight" in arrays and _equalized(
             arrays, "layers.0.conv_2.weight"
@@ -173,7 +160,7 @@ def bmsg_network(value: Any) -> Recognised | None:
     elif "final_block.conv_1.weight" in arrays and depth:
         kwargs = {
             "depth": depth + 1,
-            "feature_size": _shape(arrays, "final_block.conv_1.weight", 4)[0],
+            "feature_size": shape_of(shapes, "final_block.conv_1.weight", 4)[0],
             "use_eql": _equalized(arrays, "final_block.conv_1.weight"),
         }
         own = ForeignNetwork(D, "Discriminator", kwargs, arrays, _bmsg_discriminator)

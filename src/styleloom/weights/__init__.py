@@ -6,6 +6,7 @@ keyword arguments, `generator_table` and `discriminator_table` the official vari
 In the order in which to read:
 
 - tables: what a table of names is, and how it fills a network
+- shapes: sizes of a network that follow from shapes of its variables
 - progan_tf: ProGAN, the authors' TensorFlow code
 - stylegan_tf: StyleGAN, the authors' TensorFlow code
 - msg_tf: MSG-StyleGAN, the authors' TensorFlow code

@@ -6,10 +6,8 @@ them, under the name `latent_avg`, which the table of the generator knows too.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TypeAlias
 
 from torch import Tensor
 
@@ -17,6 +15,7 @@ from styleloom.config.networks import FeatureMaps, StyleGAN2Discriminator, Style
 from styleloom.config.networks import Mapping as MappingConfig
 from styleloom.errors import UserError
 from styleloom.ops.upfirdn import fir_kernel
+from styleloom.weights.shapes import Shapes, count_of, shape_of
 from styleloom.weights.tables import Layout, Rule, Table, without_one
 
 STYLE_BIASES = "style_biases"
@@ -151,22 +150,6 @@ def channel_multiplier(cfg: StyleGAN2Generator | StyleGAN2Discriminator) -> int 
 
 # ---- sizes, which follow from shapes
 
-Shapes: TypeAlias = Mapping[str, Sequence[int]]
-"""Shapes of the variables by name."""
-
-
-def _shape(shapes: Shapes, name: str, axes: int) -> tuple[int, ...]:
-    """The shape of a variable. Raises UserError where it is missing, or has another number of axes."""
-    if name not in shapes:
-        raise UserError(f"the variable {name} is missing, from which the size of the network follows")
-    if len(shapes[name]) != axes:
-        raise UserError(f"{name} has the shape {list(shapes[name])}, {axes} axes are expected")
-    return tuple(shapes[name])
-
-
-def _count(shapes: Shapes, pattern: str) -> int:
-    return sum(1 for name in shapes if re.fullmatch(pattern, name))
-
 
 def _features(channels: Mapping[int, int]) -> FeatureMaps:
     """The rule of channels by side that gives these. Raises UserError where there is none."""
@@ -193,31 +176,31 @@ def generator_config(shapes: Shapes) -> StyleGAN2Generator:
     Raises:
         UserError: one is missing, or they are not those of a network that we have.
     """
-    levels = _levels(_count(shapes, r"to_rgbs\.\d+\.bias") + 1)
-    w_dim, z_dim = _shape(shapes, "style.1.weight", 2)
-    constant = _shape(shapes, "input.input", 4)
+    levels = _levels(count_of(shapes, r"to_rgbs\.\d+\.bias") + 1)
+    w_dim, z_dim = shape_of(shapes, "style.1.weight", 2)
+    constant = shape_of(shapes, "input.input", 4)
     channels = {4: constant[1]}
     for level in range(1, levels):
-        channels[4 << level] = _shape(shapes, f"convs.{2 * level - 1}.conv.weight", 5)[1]
+        channels[4 << level] = shape_of(shapes, f"convs.{2 * level - 1}.conv.weight", 5)[1]
     return StyleGAN2Generator(
         resolution=4 << (levels - 1),
-        channels=_shape(shapes, "to_rgb1.bias", 4)[1],
+        channels=shape_of(shapes, "to_rgb1.bias", 4)[1],
         z_dim=z_dim,
         w_dim=w_dim,
         features=_features(channels),
-        mapping=MappingConfig(layers=_count(shapes, r"style\.\d+\.weight"), width=w_dim),
+        mapping=MappingConfig(layers=count_of(shapes, r"style\.\d+\.weight"), width=w_dim),
         grid=constant[2:],
     )
 
 
 def discriminator_config(shapes: Shapes) -> StyleGAN2Discriminator:
     """The discriminator with variables of these shapes; errors as in `generator_config`."""
-    levels = _levels(_count(shapes, r"convs\.\d+\.conv1\.0\.weight") + 1)
-    channels = {4: _shape(shapes, "final_conv.0.weight", 4)[0]}
+    levels = _levels(count_of(shapes, r"convs\.\d+\.conv1\.0\.weight") + 1)
+    channels = {4: shape_of(shapes, "final_conv.0.weight", 4)[0]}
     for level in range(1, levels):
-        channels[4 << level] = _shape(shapes, f"convs.{levels - level}.conv1.0.weight", 4)[0]
+        channels[4 << level] = shape_of(shapes, f"convs.{levels - level}.conv1.0.weight", 4)[0]
     return StyleGAN2Discriminator(
         resolution=4 << (levels - 1),
-        channels=_shape(shapes, "convs.0.0.weight", 4)[1],
+        channels=shape_of(shapes, "convs.0.0.weight", 4)[1],
         features=_features(channels),
     )
