@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -73,6 +77,28 @@ def test_only_the_first_process_receives(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_alone_without_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert module.Processes.join() == Processes(0, 1, 0)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_start_finds_nothing_of_an_earlier_one(monkeypatch: pytest.MonkeyPatch, first: int) -> None:
+    """torchrun keeps the store when it restarts processes; whichever comes first, they find each other."""
+    kept = dist.HashStore()
+    rendezvous = importlib.import_module("torch.distributed.rendezvous")  # a function has its name, too
+    monkeypatch.setattr(rendezvous, "rendezvous", lambda *_, **__: iter([(kept, 0, 2)]))
+    patience = timedelta(seconds=20)
+    with ThreadPoolExecutor(2) as threads:
+        for start in ("first", "second"):
+            before = kept.get("hello/1") if start == "second" else None
+            earlier = threads.submit(module._fresh, first, 2, patience)
+            while first == 1 and (not kept.check(["hello/1"]) or kept.get("hello/1") == before):
+                time.sleep(0.001)
+            later = threads.submit(module._fresh, 1 - first, 2, patience)
+            one, other = earlier.result(), later.result()
+            assert not one.check(["address"])
+            assert not other.check(["address"])
+            one.set("address", start)
+            assert other.check(["address"])
+            assert other.get("address") == start.encode()
 
 
 @every(

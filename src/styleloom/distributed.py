@@ -86,8 +86,11 @@ class Processes:
         for name in ("MASTER_ADDR", "MASTER_PORT"):
             if not os.environ.get(name):
                 raise _not_by_torchrun(name)
+        import torch
+
         if not _dist().is_initialized():
-            backend = "cpu:gloo,cuda:nccl" if accelerated and _cuda() else "gloo"  # results are on the CPU
+            nccl = accelerated and torch.cuda.is_available()
+            backend = "cpu:gloo,cuda:nccl" if nccl else "gloo"  # results are on the CPU
             store = _fresh(rank, size, patience)
             _dist().init_process_group(backend, timeout=patience, store=store, rank=rank, world_size=size)
         _joined.append(cls(rank, size, local_rank))
@@ -111,7 +114,7 @@ class Processes:
             return name
         import torch
 
-        if not _cuda():
+        if not torch.cuda.is_available():
             return name
         return f"cuda:{self.local_rank % torch.cuda.device_count()}"
 
@@ -226,16 +229,10 @@ def joined() -> Processes:
 
 
 def _dist() -> Any:
-    """torch.distributed, which a process alone does not wait for."""
+    """torch.distributed, imported when there are other processes: help and mistakes do not wait for torch."""
     import torch.distributed
 
     return torch.distributed
-
-
-def _cuda() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
 
 
 def _fresh(rank: int, size: int, patience: datetime.timedelta) -> Store:
